@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The only front door. Every target is a program in tools/; `make help` is the index.
+
+PY := python3 -B
+
+.PHONY: help demo test test-list vm tree refresh check fetch kernel qemu clean distclean
+
+help:
+	@$(PY) tools/help.py
+
+demo:
+	@$(PY) tools/demo.py
+
+test:
+	@$(PY) tools/test.py $(if $(SUITE),--suite "$(SUITE)")
+
+test-list:
+	@$(PY) tools/test.py --list
+
+vm:
+	@$(PY) tools/vm.py $(if $(ADD),--add "$(ADD)") $(if $(RUN),--run "$$RUN") \
+		$(if $(KERNEL),--kernel $(KERNEL)) $(if $(UNITS),--units $(UNITS)) \
+		$(if $(DEVICES),--devices $(DEVICES)) $(if $(CPUS),--cpus $(CPUS)) \
+		$(if $(MEMORY),--memory $(MEMORY)) $(if $(SVADEV),--svadev "$(SVADEV)") \
+		$(if $(APPEND),--append "$(APPEND)") $(if $(TIMEOUT),--timeout $(TIMEOUT))
+
+tree:
+	@$(PY) tools/tree.py
+
+refresh:
+	@$(PY) tools/tree.py refresh
+
+check:
+	@$(PY) tools/check.py
+
+fetch:
+	@$(PY) tools/packages.py
+
+kernel:
+	@$(PY) tools/kernel.py $(FLAVOUR)
+
+qemu:
+	@$(PY) tools/qemu.py
+
+clean:
+	@$(PY) tools/clean.py
+
+distclean:
+	@$(PY) tools/clean.py --cache
+
+export RUN

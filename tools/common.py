@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What every program behind `make` shares: places, messages, running commands."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+LOGS = BUILD / "logs"
+CACHE = Path(os.environ.get("SVA_CACHE") or
+             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva")
+JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 1)
+TTY = sys.stdout.isatty()
+
+
+def bold(text):
+    return f"\033[1m{text}\033[0m" if TTY else text
+
+
+class Failed(Exception):
+    """Something a person has to read; printed without a traceback."""
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def main(function):
+    """Run a tool: its exit status, its errors and Ctrl-C as a shell expects them."""
+    try:
+        sys.exit(function())
+    except Failed as e:
+        say(f"\nerror: {e}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("\ninterrupted: what was half done will be done again by the next run")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+@contextlib.contextmanager
+def lock(path, what):
+    """One process at a time; a second one waits and says for what."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another make to finish with {what} ...")
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def write_atomically(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content if isinstance(content, bytes) else content.encode()
+    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(fd, "wb") as f:
+        f.write(data)
+    os.chmod(tmp, 0o644)
+    os.rename(tmp, path)
+
+
+def read(path):
+    """A file's text; empty where there is none."""
+    try:
+        return Path(path).read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def digest(*parts):
+    """A short key for what something is made from: strings, bytes and files."""
+    h = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part
+        data = data.encode() if isinstance(data, str) else data
+        h.update(len(data).to_bytes(8, "little"))
+        h.update(data)
+    return h.hexdigest()[:20]
+
+
+def output(*command, cwd=None, env=None, input=None, check=True):
+    """A command's standard output, stripped."""
+    r = subprocess.run([str(c) for c in command], cwd=cwd, env=env, text=True,
+                       errors="replace",
+                       input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if check and r.returncode:
+        raise Failed(f"{' '.join(map(str, command))}\n{r.stdout}{r.stderr}".rstrip())
+    return r.stdout.strip()
+
+
+class Progress:
+    """One line that says what is done and how far it is.
+
+    On a terminal the line is rewritten; in a log a new one comes every 20 s.
+    """
+
+    def __init__(self, title, total=0):
+        self.title, self.total = title, total
+        self.start = self.shown = time.monotonic()
+        self.count = 0
+        if TTY:
+            self.show("")
+        else:
+            say(f"  {title} ...")
+
+    def show(self, end):
+        took = time.monotonic() - self.start
+        far = f"{min(99, 100 * self.count // self.total):3d} %  " if self.total else ""
+        line = f"  {self.title}  {far}{took:.0f} s"
+        if TTY:
+            print(f"\r\033[K{line}", end=end, flush=True)
+        else:
+            say(line)
+
+    def tick(self, count=None):
+        self.count = self.count + 1 if count is None else count
+        now = time.monotonic()
+        if now - self.shown >= (0.3 if TTY else 20):
+            self.shown = now
+            self.show("")
+
+    def done(self, word="done"):
+        took = time.monotonic() - self.start
+        line = f"  {self.title}: {word}, {took:.0f} s"
+        say(f"\r\033[K{line}" if TTY else line)
+
+
+def run(title, command, log, cwd=None, env=None, total=0, count=None, status=False):
+    """Run a long command: output into a log, progress on the screen.
+
+    `count` is a pattern of the output lines that are progress (the first group,
+    if it has one, is the number reached); `total` how many there will be. A
+    failure shows the log's end and where it is. The command is the leader of
+    its own process group, so that Ctrl-C takes all of it down before we go.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    progress = Progress(title, total)
+    pattern = re.compile(count) if count else None
+    lines = 0
+    with open(log, "w") as f:
+        p = subprocess.Popen([str(c) for c in command], cwd=cwd, env=env, text=True,
+                             errors="replace", stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             start_new_session=True)
+        try:
+            for line in p.stdout:
+                f.write(line)
+                match = pattern.search(line) if pattern else None
+                if match:
+                    lines += 1
+                    progress.tick(int(match.group(1)) if match.groups() else lines)
+                else:
+                    progress.tick(progress.count)
+            p.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(p.pid, signal.SIGTERM)
+            p.wait()
+            raise
+    if p.returncode and not status:
+        progress.done("FAILED")
+        errors = [l for l in read(log).splitlines()
+                  if re.search(r"error[: ]|FAILED|undefined reference", l, re.I)][:8]
+        tail = read(log).splitlines()[-12:]
+        raise Failed("\n    ".join([f"{title} failed:"] + (errors or tail))
+                     + f"\n  the whole log: {shown(log)}")
+    progress.done()
+    return p.returncode if status else lines
+
+
+def shown(path):
+    """A path as a person in the clone would type it."""
+    path = Path(path)
+    for base, name in ((ROOT, ""), (CACHE, "$SVA_CACHE/"), (Path.home(), "~/")):
+        with contextlib.suppress(ValueError):
+            return name + str(path.relative_to(base))
+    return str(path)
+
+
+def remember(what, value=None):
+    """How many steps a build took last time, for its progress; 0 if unknown."""
+    path = CACHE / "estimates" / what
+    if value:
+        write_atomically(path, f"{value}\n")
+        return value
+    text = read(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def compiler_env():
+    """Compilers through ccache, with hits across clones."""
+    env = dict(os.environ)
+    env.update(CCACHE_DIR=os.environ.get("CCACHE_DIR") or str(CACHE / "ccache"),
+               CCACHE_NOHASHDIR="1", CCACHE_BASEDIR=str(ROOT),
+               CCACHE_MAXSIZE=os.environ.get("CCACHE_MAXSIZE") or "6G",
+               CCACHE_SLOPPINESS="time_macros",
+               KBUILD_BUILD_USER="sva", KBUILD_BUILD_HOST="localhost",
+               KBUILD_BUILD_TIMESTAMP="Thu Jan 1 00:00:00 UTC 1970", LC_ALL="C.UTF-8")
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+        env.pop(name, None)
+    return env
+
+
+def remove(path):
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def prune(directory, keep):
+    """Keep the newest entries of a cache directory."""
+    entries = sorted((e for e in directory.iterdir() if not e.name.startswith(".")),
+                     key=lambda e: e.stat().st_mtime)
+    for entry in entries[:-keep]:
+        remove(entry)

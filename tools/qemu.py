@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Our QEMU: built from the queue, kept in the cache with its option ROMs."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import packages
+from common import (BUILD, CACHE, JOBS, LOGS, Failed, compiler_env, digest, lock, main, output,
+                    prune, read, remember, remove, run, say, shown)
+from patchqueue import QEMU
+
+BUILDS = CACHE / "qemu"
+TARGETS = ("x86_64",)
+OPTIONS = """--python=/usr/bin/python3 --disable-download --without-default-features
+             --without-default-devices --enable-system --enable-tcg --enable-fdt=system
+             --disable-docs --disable-tools --disable-guest-agent --disable-werror
+             --disable-install-blobs""".split()
+
+
+def configure_command():
+    return ["../configure", *OPTIONS, f"--target-list={','.join(f'{t}-softmmu' for t in TARGETS)}",
+            *(f"--with-devices-{t}=sva" for t in TARGETS)]
+
+
+def key():
+    tree = QEMU.git("rev-parse", "HEAD^{tree}")
+    edits = QEMU.git("diff", "HEAD")
+    return digest(tree, edits, " ".join(configure_command()), *TARGETS)
+
+
+def build():
+    """The directory that has qemu-system-*, its ROMs and its qtests."""
+    QEMU.assemble()
+    home = BUILDS / key()
+    if (home / "done").exists():
+        os.utime(home)
+        return home
+    packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS)
+    packages.meson()
+    with lock(BUILD / ".qemu.lock", "QEMU"):
+        return build_locked(home)
+
+
+def build_locked(home):
+    obj = QEMU.tree / "obj"
+    env = dict(compiler_env(), CC="ccache gcc", PATH=f"/usr/bin:{os.environ['PATH']}")
+    configured = obj / "configured-by"
+    command = configure_command()
+    if read(configured) != " ".join(command) or not (obj / "build.ninja").exists():
+        remove(obj)
+        obj.mkdir(parents=True)
+        run("configure QEMU", command, LOGS / "qemu-configure.log", cwd=obj, env=env)
+        configured.write_text(" ".join(command))
+    wanted = [f"qemu-system-{t}" for t in TARGETS] + ["tests/qtest/svadev-test"]
+    steps = output("ninja", "-n", *wanted, cwd=obj, env=env).splitlines()
+    run("build QEMU", ["ninja", f"-j{JOBS}", *wanted], LOGS / "qemu.log", cwd=obj, env=env,
+        total=len(steps), count=r"^\[(\d+)/")
+    with tempfile.TemporaryDirectory(dir=obj) as tmp:
+        new = Path(tmp) / "new"
+        new.mkdir()
+        for name in wanted:
+            output("strip", "-o", new / Path(name).name, obj / name)
+        option_roms(new / "roms")
+        (new / "done").touch()
+        BUILDS.mkdir(parents=True, exist_ok=True)
+        remove(home)
+        new.rename(home)
+    prune(BUILDS, 6)
+    return home
+
+
+def option_roms(into):
+    """linuxboot_dma.bin for -kernel: QEMU's own source, built with its own Makefile."""
+    into.mkdir()
+    source = QEMU.tree / "pc-bios/optionrom"
+    (into / "config.mak").write_text(
+        f"TOPSRC_DIR={QEMU.tree}\nCC=gcc\nEXTRA_CFLAGS=-m32\nOBJCOPY=objcopy\n"
+        "PYTHON=/usr/bin/python3\nCPPFLAGS=\n")
+    output("make", "-C", into, "-f", source / "Makefile", f"SRC_DIR={source}",
+           "linuxboot_dma.bin")
+    for f in into.iterdir():
+        if f.name != "linuxboot_dma.bin":
+            f.unlink()
+
+
+def cli():
+    say(f"QEMU: {shown(build())}")
+
+
+if __name__ == "__main__":
+    main(cli)

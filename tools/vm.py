@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Guests: a kernel of ours, in our QEMU, with IOMMU units and svadev functions.
+
+`make vm` is the command line of it; the suites and the demo use run_guest().
+"""
+
+import argparse
+import gzip
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import kernel
+import packages
+import qemu
+from common import BUILD, LOGS, ROOT, Failed, TTY, bold, digest, main, output, say, shown
+
+INIT = ROOT / "tests/guest/init"
+SEABIOS = "/usr/share/seabios"
+
+# What no run of ours may print into the kernel's log.
+TROUBLE = re.compile(
+    r"WARNING: |BUG: |BUG at |Oops|Kernel panic|general protection fault"
+    r"|INFO: task .* blocked|INFO: possible .*lock|INFO: inconsistent lock"
+    r"|possible circular locking|possible recursive locking|suspicious RCU usage"
+    r"|detected stall|detected expedited stall|soft lockup|hard LOCKUP|unreferenced object"
+    r"|refcount_t: |UBSAN: |KASAN: |KCSAN: |invalid opcode|page fault for address"
+    r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning")
+
+
+@dataclass
+class Machine:
+    """The shape of a guest."""
+    units: int = 2
+    devices: int = 2
+    cpus: int = 2
+    memory: int = 768                   # MiB
+    device_options: str = ""            # of svadev: "ats=off,pri=off"
+    append: str = ""                    # more kernel parameters
+
+    def arguments(self):
+        """Device n sits on root port n. Unit n covers root port n, unit 0 all the
+        rest of the machine: devices beyond the last unit stand behind unit 0."""
+        if not 1 <= self.units <= 8 or not 0 <= self.devices <= 16 or not 1 <= self.cpus <= 8:
+            raise Failed("a guest has 1 to 8 units, 0 to 16 devices and 1 to 8 CPUs")
+        vtd = ("intel-iommu,intremap=on,x-scalable-mode=on,x-flts=on,x-pasid-mode=on,"
+               "device-iotlb=on,x-svm=on")
+        args = []
+        for n in range(max(self.devices, self.units)):
+            args += ["-device", f"pcie-root-port,id=rp{n},chassis={n + 1},slot={n + 1},"
+                                f"addr={n + 1:x}"]
+        args += ["-device", vtd]
+        for unit in range(1, self.units):
+            args += ["-device", f"{vtd},primary-bus=rp{unit}"]
+        options = f",{self.device_options}" if self.device_options else ""
+        for n in range(self.devices):
+            args += ["-device", f"svadev,bus=rp{n}{options}"]
+        return args
+
+
+@dataclass
+class Result:
+    status: int                         # of the program; None: the guest did not get so far
+    text: str                           # what the program printed
+    console: str
+    log: Path
+    trouble: list = field(default_factory=list)
+    took: float = 0
+
+    def problem(self):
+        """Why this run is none to trust, in a line; None if it is."""
+        if self.trouble:
+            return f"kernel log: {self.trouble[0]}"
+        if self.status is None:
+            return "the guest ended before its program did"
+        return None
+
+
+def libraries(program):
+    """The shared libraries a dynamic program wants, at their paths."""
+    text = output("ldd", program, check=False)
+    return [Path(p) for p in re.findall(r"(/\S+) \(0x", text)]
+
+
+def initramfs(directory, add, command):
+    """busybox, our init, the user's files with their libraries, and the command."""
+    root = directory / "root"
+    for d in ("bin", "run", "root"):
+        (root / d).mkdir(parents=True)
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    shutil.copy(INIT, root / "init")
+    (root / "init").chmod(0o755)
+    for path in add:
+        path = Path(path)
+        if not path.exists():
+            raise Failed(f"no such file to put into the guest: {path}")
+        target = root / "root" / path.name
+        if path.is_dir():
+            shutil.copytree(path, target)
+            continue
+        shutil.copy(path, target)
+        target.chmod(target.stat().st_mode | 0o111)
+        for library in libraries(path):
+            to = root / str(library).lstrip("/")
+            if not to.exists():
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(library, to)
+    if command:
+        (root / "run/command").write_text(f"PATH=/root:$PATH\n{command}\n")
+    names = output("find", ".", cwd=root)
+    image = directory / "initramfs.gz"
+    r = subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=root,
+                       input=names.encode(), stdout=subprocess.PIPE, check=True)
+    image.write_bytes(gzip.compress(r.stdout, 1))
+    return image
+
+
+def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, echo=None,
+              quiet=True):
+    """Boot, run, power off. `echo` is called with every line that the program
+    prints. Without a command the guest's shell has the terminal."""
+    packages.ensure(packages.GUEST_TOOLS)
+    home = qemu.build()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{name}.console.log"
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sva-guest.") as tmp:
+        initrd = initramfs(Path(tmp), add, command)
+        size = shutil.get_terminal_size()
+        append = ("console=ttyS0,115200 panic=-1 oops=panic net.ifnames=0 "
+                  f"{'quiet ' if quiet else ''}{machine.append} "
+                  f"ROWS={size.lines} COLUMNS={size.columns}")
+        argv = [home / "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", machine.cpus,
+                "-cpu", "qemu64", "-machine", "q35", "-m", machine.memory, "-nodefaults",
+                "-display", "none", "-no-reboot", "-L", SEABIOS, "-L", home / "roms",
+                "-serial", f"file:{log}",
+                "-kernel", image, "-initrd", initrd, "-append", append, *machine.arguments()]
+        log.unlink(missing_ok=True)
+        if command:
+            text, late = watched(argv, log, timeout, echo)
+        else:
+            text, late = "", None
+            subprocess.run([str(a) for a in argv + ["-serial", "mon:stdio"]], check=False)
+    console = log.read_text(errors="replace") if log.exists() else ""
+    match = re.search(r"guest: exit status (\d+)", console)
+    trouble = [l.strip() for l in console.splitlines() if TROUBLE.search(l)]
+    if late:
+        trouble.append(late)
+    (LOGS / f"{name}.output.log").write_text(text)
+    return Result(int(match.group(1)) if match else None, text, console, log, trouble,
+                  time.monotonic() - start)
+
+
+def watched(argv, log, timeout, echo):
+    """Run QEMU until it ends; kill it when it is silent and over time."""
+    p = subprocess.Popen([str(a) for a in argv + ["-serial", "stdio", "-monitor", "none"]],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, start_new_session=True)
+    end, text, line, late = time.monotonic() + timeout, [], b"", None
+    try:
+        while True:
+            ready, _, _ = select.select([p.stdout], [], [], 1)
+            if ready:
+                data = os.read(p.stdout.fileno(), 65536)
+                if not data:
+                    break
+                *lines, line = (line + data).split(b"\n")
+                for one in lines:
+                    one = one.decode(errors="replace").rstrip("\r")
+                    text.append(one)
+                    if echo:
+                        echo(one)
+            if time.monotonic() > end:
+                late = f"hung: killed after {timeout} s"
+                break
+    finally:
+        if p.poll() is None:
+            try:
+                p.wait(0 if late else 5)
+            except subprocess.TimeoutExpired:
+                p.kill()
+        p.wait()
+    if line:
+        text.append(line.decode(errors="replace"))
+        if echo:
+            echo(text[-1])
+    return "\n".join(text) + "\n", late
+
+
+def cli():
+    parser = argparse.ArgumentParser(
+        prog="make vm", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Run programs in a guest with SVA.",
+        epilog='examples:\n  make vm                                   a shell\n'
+               '  make vm ADD="prog data" RUN="prog data"   its exit status is make\'s\n'
+               '  make vm UNITS=3 DEVICES=3 CPUS=4 KERNEL=debug\n')
+    parser.add_argument("--add", default="", help="files to put into the guest's /root")
+    parser.add_argument("--run", default="", help="shell command; none: a shell")
+    parser.add_argument("--kernel", default="demo", choices=sorted(kernel.FLAVOURS))
+    parser.add_argument("--units", type=int, default=2, help="IOMMU units (1 to 8)")
+    parser.add_argument("--devices", type=int, default=2, help="svadev functions (0 to 16)")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=768, help="MiB")
+    parser.add_argument("--svadev", default="", help="device properties: ats=off,pri=off,queues=4")
+    parser.add_argument("--append", default="", help="more kernel parameters")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds for --run")
+    a = parser.parse_args()
+    machine = Machine(a.units, a.devices, a.cpus, a.memory, a.svadev, a.append)
+    machine.arguments()
+    packages.ensure(packages.GUEST_TOOLS)
+    image = kernel.build(a.kernel)
+    if not a.run:
+        say("a shell in the guest; 'exit' ends it, Ctrl-A X kills it. /dev/svadev-* are the "
+            "devices")
+    result = run_guest(image, machine, a.run, shlex.split(a.add), "vm", a.timeout,
+                       echo=say if a.run else None)
+    if result.problem():
+        raise Failed(f"{result.problem()}\n  the kernel's log: {shown(result.log)}")
+    return result.status
+
+
+if __name__ == "__main__":
+    main(cli)
