@@ -107,16 +107,20 @@ class Progress:
     On a terminal the line is rewritten; in a log a new one comes every 20 s.
     """
 
-    def __init__(self, title, total=0):
-        self.title, self.total = title, total
+    def __init__(self, title, total=0, quiet=False):
+        self.title, self.total, self.quiet = title, total, quiet
         self.start = self.shown = time.monotonic()
         self.count = 0
+        if quiet:
+            return
         if TTY:
             self.show("")
         else:
             say(f"  {title} ...")
 
     def show(self, end):
+        if self.quiet:
+            return
         took = time.monotonic() - self.start
         far = f"{min(99, 100 * self.count // self.total):3d} %  " if self.total else ""
         line = f"  {self.title}  {far}{took:.0f} s"
@@ -133,12 +137,15 @@ class Progress:
             self.show("")
 
     def done(self, word="done"):
+        if self.quiet and word == "done":
+            return
         took = time.monotonic() - self.start
         line = f"  {self.title}: {word}, {took:.0f} s"
         say(f"\r\033[K{line}" if TTY else line)
 
 
-def run(title, command, log, cwd=None, env=None, total=0, count=None, status=False):
+def run(title, command, log, cwd=None, env=None, total=0, count=None, status=False,
+        quiet=False):
     """Run a long command: output into a log, progress on the screen.
 
     `count` is a pattern of the output lines that are progress (the first group,
@@ -148,7 +155,7 @@ def run(title, command, log, cwd=None, env=None, total=0, count=None, status=Fal
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
-    progress = Progress(title, total)
+    progress = Progress(title, total, quiet)
     pattern = re.compile(count) if count else None
     lines = 0
     with open(log, "w") as f:

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's selftests in tools/testing/selftests/iommu, and the demo's program."""
+
+import fnmatch
+import os
+from pathlib import Path
+
+import packages
+from common import BUILD, LOGS, ROOT, Failed, JOBS, output, run, shown
+from patchqueue import LINUX
+
+OUT = BUILD / "selftests"
+HEADERS = BUILD / "headers"
+
+# Which program must notice which kind of lost invalidation.
+DROPS = {
+    "iotlb": ["sva_unmap"],
+    "atc": ["sva_unmap"],
+    "config": ["sva_exit"],
+}
+
+
+def headers():
+    """The tree's own uapi headers: the host's are older."""
+    LINUX.assemble()
+    tree = LINUX.git("rev-parse", "HEAD^{tree}") + LINUX.git("diff", "HEAD", "--", "include/uapi")
+    stamp = HEADERS / "of-tree"
+    if not stamp.exists() or stamp.read_text() != tree:
+        packages.ensure(packages.BUILD_TOOLS)
+        output("make", "-s", "-C", LINUX.tree, f"O={LINUX.tree}/obj-headers", "headers_install",
+               f"INSTALL_HDR_PATH={HEADERS}")
+        stamp.write_text(tree)
+    return HEADERS / "include"
+
+
+def all_programs():
+    include = headers()
+    OUT.mkdir(parents=True, exist_ok=True)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    run("selftests", ["make", f"-j{JOBS}", "-C", LINUX.tree / "tools/testing/selftests/iommu",
+                      f"OUTPUT={OUT}", "CC=gcc -static", f"KHDR_INCLUDES=-isystem {include}"],
+        LOGS / "selftests.log", env=env, quiet=True)
+    return sorted(p for p in OUT.iterdir() if p.is_file() and os.access(p, os.X_OK))
+
+
+def build(pattern):
+    found = [p for p in all_programs() if fnmatch.fnmatch(p.name, pattern)]
+    if not found:
+        raise Failed(f"no selftest program matches {pattern}")
+    return found
+
+
+def build_names(names):
+    found = {p.name: p for p in all_programs()}
+    missing = set(names) - set(found)
+    if missing:
+        raise Failed(f"no selftest program {', '.join(sorted(missing))}")
+    return [found[n] for n in names]
+
+
+def demo():
+    """tests/guest/demo.c, static."""
+    source = ROOT / "tests/guest/demo.c"
+    program = BUILD / "demo"
+    newest = max(source.stat().st_mtime, (headers() / "misc").stat().st_mtime)
+    if not program.exists() or program.stat().st_mtime < newest:
+        output("gcc", "-static", "-O2", "-Wall", "-o", program, source, f"-I{headers()}",
+               f"-I{LINUX.tree}/tools/testing/selftests/iommu")
+    return program
