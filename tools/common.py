@@ -192,7 +192,7 @@ def run(title, command, log, cwd=None, env=None, total=0, count=None, status=Fal
 def shown(path):
     """A path as a person in the clone would type it."""
     path = Path(path)
-    for base, name in ((ROOT, ""), (CACHE, "$SVA_CACHE/"), (Path.home(), "~/")):
+    for base, name in ((ROOT, ""), (Path.home(), "~/")):
         with contextlib.suppress(ValueError):
             return name + str(path.relative_to(base))
     return str(path)

@@ -108,7 +108,8 @@ class Queue:
         progress.done()
         progress = Progress(f"base commit of {self.name}")
         env = dict(os.environ, GIT_AUTHOR_DATE=EPOCH, GIT_COMMITTER_DATE=EPOCH)
-        who = ["-c", "user.name=base", "-c", "user.email=base@localhost"]
+        who = ["-c", "user.name=base", "-c", "user.email=base@localhost",
+               "-c", "commit.gpgsign=false"]
         for args in (["init", "-q", "-b", "sva"], ["add", "-A", "-f", "."],
                      [*who, "commit", "-q", "-m", self.version_of(new)], ["tag", "base"]):
             output("git", "-c", "core.autocrlf=false", "-c", "gc.auto=0", *args, cwd=new, env=env)

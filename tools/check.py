@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make check: is every step of the queues fit to be mailed?
+
+Per patch: checkpatch; the whole kernel builds with W=1 for x86_64 and arm64 and
+says nothing that it did not say on the base; sparse on every file the patch
+touches says nothing new; the last step of each section boots. Results are
+kept in the cache, keyed by what they judge, so that a second run only looks at
+what changed, and an interrupted one goes on where it was.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import kernel
+import packages
+import qemu
+import vm
+from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest, main,
+                    output, prune, read, remember, run, say, shown, write_atomically)
+from patchqueue import LINUX, QEMU, QUEUES
+
+VERDICTS = CACHE / "check"
+ARCHES = {
+    "x86_64": dict(fragments="guest x86_64 sva debug".split(), make=[], target="bzImage"),
+    "arm64": dict(fragments="guest arm64 sva debug".split(), target="Image",
+                  make=["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"]),
+}
+# A person who mails a patch signs it off; new files are covered by MAINTAINERS' globs or by
+# the maintainer who takes them.
+CHECKPATCH = ["--strict", "--no-tree", "--no-summary", "--terse", "--show-types",
+              "--max-line-length=100",
+              "--ignore", "MISSING_SIGN_OFF,NO_AUTHOR_SIGN_OFF,FILE_PATH_CHANGES"]
+QEMU_CHECKPATCH = ["--no-tree", "--no-summary", "--terse"]
+
+
+def passed(key):
+    path = VERDICTS / key
+    if path.exists():
+        os.utime(path)
+        return True
+    return False
+
+
+def passes(key):
+    write_atomically(VERDICTS / key, "ok\n")
+
+
+def warnings(text):
+    """Compiler and sparse messages, without line numbers, as a set."""
+    found = set()
+    for line in text.splitlines():
+        match = re.match(r"(?:\.\./)*([^ :]+):\d+(?::\d+)?: (warning|error): (.*)", line)
+        if match:
+            found.add(f"{match[1]}: {match[2]}: {match[3]}")
+    return found
+
+
+# --- text ---
+
+def checkpatch(queue):
+    """checkpatch on every commit, new files and message included."""
+    script = queue.tree / "scripts/checkpatch.pl"
+    options = CHECKPATCH if queue is LINUX else QEMU_CHECKPATCH
+    if queue is LINUX:
+        options = [*options, f"--root={queue.tree}"]
+        options.remove("--no-tree")
+    bad = []
+    for step, commit in zip(queue.steps(), queue.commits()[1:]):
+        key = "text-" + digest(commit, " ".join(options))
+        if passed(key):
+            continue
+        mail = queue.git("format-patch", "-1", "--stdout", "--no-signature", commit)
+        r = subprocess.run([script, *options, "-"], cwd=queue.tree, input=mail + "\n", text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        problems = [l for l in r.stdout.splitlines() if l.strip() and not policy(l)]
+        problems += header_problems(queue.patches / step.patch)
+        if problems:
+            bad += [f"{shown(queue.patches / step.patch)}: {p}" for p in problems]
+        else:
+            passes(key)
+    return bad
+
+
+def policy(line):
+    """Messages about what this project does on purpose."""
+    return re.search(r"Missing Signed-off-by|MAINTAINERS need updating|total: ", line)
+
+
+def header_problems(patch):
+    text = read(patch)
+    problems = []
+    if "\nSigned-off-by:" in text:
+        problems.append("carries a Signed-off-by; the person who mails it adds one")
+    if not text.startswith("From: SVA series developers <sva-series@localhost>\n"):
+        problems.append("is not from the series' author line")
+    return problems
+
+
+# --- Linux builds ---
+
+class Builder:
+    """One architecture's work tree and object directory, moved along the series."""
+
+    def __init__(self, arch, commits):
+        self.arch, self.how, self.commits = arch, ARCHES[arch], commits
+        self.env = compiler_env()
+        self.wanted = kernel.fragments(self.how["fragments"])
+        self.tree = BUILD / f"check-{arch}"
+        self.at = None
+        self.compiler = output(("aarch64-linux-gnu-" if arch == "arm64" else "") + "gcc",
+                               "--version").splitlines()[0]
+        self.touched = [f for f in LINUX.git("diff", "--name-only", commits[0], commits[-1])
+                        .splitlines() if f.endswith(".c")]
+
+    def key(self, what, commit):
+        tree = LINUX.git("rev-parse", f"{commit}^{{tree}}")
+        return f"{what}-{self.arch}-" + digest(tree, self.wanted, self.compiler)
+
+    def make(self, *args):
+        return ["make", "-C", self.tree, "O=obj-check", "CC=ccache "
+                + ("aarch64-linux-gnu-gcc" if self.arch == "arm64" else "gcc"),
+                *self.how["make"], *args]
+
+    def go(self, commit):
+        if self.at == commit:
+            return
+        kernel.worktree(self.tree, commit)
+        lost = kernel.configure(self.tree, self.tree / "obj-check", self.wanted, self.env,
+                                self.make()[0:1] + self.make()[1:])
+        if lost:
+            raise Failed(f"{self.arch}: the config lacks {', '.join(lost)}")
+        self.at = commit
+
+    def compile(self, commit, name):
+        """Everything, with W=1; what it warned about."""
+        self.go(commit)
+        log = LOGS / f"check-{self.arch}-{name}.log"
+        lines = run(f"{self.arch}: build {name}",
+                    self.make("W=1", f"-j{JOBS}", self.how["target"]), log, env=self.env,
+                    count=r"^  [A-Z]+ +\S", total=remember(f"check-{self.arch}") or 2500
+                    if name == "base" else 0)
+        if name == "base" and lines > 500:
+            remember(f"check-{self.arch}", lines)
+        return warnings(read(log))
+
+    def sparse(self, commit, files, name):
+        """What sparse says of these files at a commit."""
+        self.go(commit)
+        objects = [f[:-2] + ".o" for f in files if (self.tree / f).exists() and
+                   (self.tree / "obj-check" / (f[:-2] + ".o")).exists()]
+        if not objects:
+            return set()
+        for o in objects:
+            (self.tree / "obj-check" / o).unlink()
+        log = LOGS / f"check-{self.arch}-{name}-sparse.log"
+        run(f"{self.arch}: sparse {name}", self.make("C=2", "CF=-Wsparse-error=0",
+                                                     f"-j{JOBS}", *objects), log, env=self.env,
+            quiet=True)
+        return warnings(read(log))
+
+    def base_says(self):
+        """Warnings of the base: the whole build, and sparse on what the series touches."""
+        base = self.commits[0]
+        key = self.key("base", base) + "-" + digest(*self.touched)
+        path = VERDICTS / key
+        if not path.exists():
+            said = self.compile(base, "base") | self.sparse(base, self.touched, "base")
+            write_atomically(path, "\n".join(sorted(said)) + "\n")
+        os.utime(path)
+        return set(read(path).splitlines())
+
+    def judge(self, step, number, boots):
+        """One step; the problems found."""
+        commit = self.commits[number]
+        key = self.key("step-boots" if boots else "step", commit)
+        if passed(key):
+            return []
+        name = Path(step.patch).name[:4] if "/" not in step.patch else \
+            f"{step.section}-{Path(step.patch).name[:4]}"
+        said = self.base_says()
+        touched = [f for f in LINUX.git("diff-tree", "-r", "--no-commit-id", "--name-only",
+                                        commit).splitlines() if f.endswith(".c")]
+        try:
+            now = self.compile(commit, name) | self.sparse(commit, touched, name)
+        except Failed as e:
+            return [f"{self.arch}: {step.patch}: {e}"]
+        new = sorted(now - said)
+        problems = [f"{self.arch}: {step.patch}: {w}" for w in new]
+        if not problems and boots:
+            problems = self.boot(step)
+        if not problems:
+            passes(key)
+        return problems
+
+    def boot(self, step):
+        """The end of a section boots, with lockdep and KUnit."""
+        if self.arch != "x86_64":
+            return []
+        image = self.tree / "obj-check/arch/x86/boot/bzImage"
+        name = f"check-boot-{step.section}"
+        result = vm.run_guest(image, vm.Machine(2, 2, memory=1024), "true", (), name, 240)
+        if result.problem():
+            return [f"{step.patch}: does not boot cleanly: {result.problem()}"]
+        say(f"  x86_64: the end of {step.section}/ boots")
+        return []
+
+
+def linux_steps():
+    steps, commits = LINUX.steps(), LINUX.commits()
+    bad = []
+    for arch in ARCHES:
+        builder = Builder(arch, commits)
+        for n, step in enumerate(steps, 1):
+            last = n == len(steps) or steps[n].section != step.section
+            bad += builder.judge(step, n, last)
+        say(f"  {arch}: {len(steps)} steps")
+    return bad
+
+
+def qemu_steps():
+    """Every step of QEMU's queue compiles; new warnings count as for Linux."""
+    steps, commits = QEMU.steps(), QEMU.commits()
+    tree, env, bad = BUILD / "check-qemu", compiler_env(), []
+    env = dict(env, CC="ccache gcc", PATH=f"/usr/bin:{env['PATH']}")
+    for step, commit in zip(steps, commits[1:]):
+        key = "qemu-" + digest(QEMU.git("rev-parse", f"{commit}^{{tree}}"))
+        if passed(key):
+            continue
+        if not (tree / ".git").exists():
+            QEMU.git("worktree", "prune")
+            QEMU.git("worktree", "add", "-q", "-f", "--detach", tree, commit)
+        output("git", "checkout", "-q", "--force", "--detach", commit, cwd=tree)
+        obj = tree / "obj"
+        try:
+            if not (obj / "build.ninja").exists():
+                obj.mkdir(exist_ok=True)
+                run("QEMU: configure", qemu.configure_command(), LOGS / "check-qemu.log", cwd=obj,
+                    env=env)
+            name = Path(step.patch).name[:4]
+            log = LOGS / f"check-qemu-{name}.log"
+            run(f"QEMU: build {name}", ["ninja", f"-j{JOBS}", "qemu-system-x86_64"], log,
+                cwd=obj, env=env, count=r"^\[(\d+)/")
+        except Failed as e:
+            bad.append(f"{step.patch}: {e}")
+            continue
+        new = [w for w in warnings(read(log)) if "qapi" not in w]
+        if new:
+            bad += [f"{step.patch}: {w}" for w in new]
+        else:
+            passes(key)
+    say(f"  QEMU: {len(steps)} steps")
+    return bad
+
+
+def cli():
+    packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS, packages.CHECK_TOOLS)
+    bad = []
+    for queue in QUEUES:
+        queue.assemble()
+        queue.refuse_edits("make check judges the queue")
+        found = checkpatch(queue)
+        say(f"  {queue.name}: checkpatch on {len(queue.steps())} patches: "
+            f"{'ok' if not found else f'{len(found)} problems'}")
+        bad += found
+    packages.meson()
+    bad += qemu_steps()
+    bad += linux_steps()
+    for line in bad:
+        say(f"not ok  {line}")
+    say("check: " + ("every step holds" if not bad else f"{len(bad)} problems"))
+    return 1 if bad else 0
+
+
+main(cli)
