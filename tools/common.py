@@ -37,6 +37,9 @@ def say(text=""):
 
 def main(function):
     """Run a tool: its exit status, its errors and Ctrl-C as a shell expects them."""
+    def terminated(number, frame):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, terminated)
     try:
         sys.exit(function())
     except Failed as e:
