@@ -1,0 +1,528 @@
+/*
+ * Intel VT-d: first-stage translation in scalable mode
+ *
+ * The tables are those of the CPU, shared with a process or not, and other
+ * CPUs change them while they are walked here. Accessed and dirty bits are
+ * therefore set by compare-and-exchange, and a walk that finds an entry
+ * changed under it starts again.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#include "hw/pci/pci.h"
+#include "hw/pci/pci_bus.h"
+#include "intel_iommu_internal.h"
+#include "trace.h"
+
+#define VTD_FS_MAX_LEVELS       5
+
+#define VTD_INTERRUPT_ADDR_OVERLAP(addr, mask) \
+    ((addr) <= VTD_INTERRUPT_ADDR_LAST && \
+     (addr) + (mask) >= VTD_INTERRUPT_ADDR_FIRST)
+
+static bool vtd_fs_read(hwaddr addr, uint64_t *val)
+{
+    MemTxResult res;
+
+    /* One load, not a copy of eight bytes: CPUs may be writing there. */
+    *val = address_space_ldq_le(&address_space_memory, addr,
+                                MEMTXATTRS_UNSPECIFIED, &res);
+    return res == MEMTX_OK;
+}
+
+/* Whether the entry at @addr was @old and is now @new; -1 if it is no RAM. */
+static int vtd_fs_cmpxchg(hwaddr addr, uint64_t old, uint64_t new)
+{
+    hwaddr len = sizeof(uint64_t), xlat;
+    MemoryRegion *mr;
+    uint64_t *host, cur;
+
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(&address_space_memory, addr, &xlat, &len,
+                                 true, MEMTXATTRS_UNSPECIFIED);
+    if (len < sizeof(uint64_t) ||
+        !memory_access_is_direct(mr, true, MEMTXATTRS_UNSPECIFIED)) {
+        return -1;
+    }
+    host = address_space_map(&address_space_memory, addr, &len, true,
+                             MEMTXATTRS_UNSPECIFIED);
+    if (!host) {
+        return -1;
+    }
+    old = cpu_to_le64(old);
+    new = cpu_to_le64(new);
+#ifdef CONFIG_ATOMIC64
+    cur = qatomic_cmpxchg__nocheck(host, old, new);
+#else
+    /* Such a host runs its vCPUs one at a time. */
+    cur = *host;
+    if (cur == old) {
+        *host = new;
+    }
+#endif
+    address_space_unmap(&address_space_memory, host, len, true,
+                        sizeof(uint64_t));
+    return cur == old;
+}
+
+static bool vtd_fs_is_leaf(uint64_t pte, unsigned level)
+{
+    return level == VTD_PT_LEVEL ||
+           (level <= VTD_PDP_LEVEL && (pte & VTD_PT_PAGE_SIZE_MASK));
+}
+
+static uint64_t vtd_fs_rsvd(IntelIOMMUState *s, uint64_t pte, unsigned level)
+{
+    uint64_t rsvd = ~(VTD_HAW_MASK(s->aw_bits) | VTD_FS_UPPER_IGNORED);
+
+    if (level > VTD_PDP_LEVEL ||
+        (level == VTD_PDP_LEVEL && !(s->cap & VTD_CAP_FS1GP))) {
+        rsvd |= VTD_PT_PAGE_SIZE_MASK;
+    }
+    if (level > VTD_PT_LEVEL && vtd_fs_is_leaf(pte, level)) {
+        /* Bit 12 of a large page is PAT. */
+        rsvd |= ~vtd_pt_level_page_mask(level) & ~0x1fffULL;
+    }
+    return pte & rsvd;
+}
+
+static bool vtd_fs_canonical(uint64_t iova, unsigned levels)
+{
+    unsigned unused = 64 - (VTD_PAGE_SHIFT_4K + levels * VTD_LEVEL_BITS);
+
+    return ((int64_t)(iova << unused) >> unused) == (int64_t)iova;
+}
+
+/*
+ * Walk the first-stage tables of @pe to @iova. All requests are of user
+ * privilege: a function cannot ask for more (ECAP.SRS is 0).
+ *
+ * Lack of write permission is no error: @leaf says what is permitted. Write
+ * permission comes only with a dirty bit that is set, so that whoever caches
+ * the result cannot write without it; it gets set when @flags has
+ * VTD_FS_WRITE.
+ *
+ * Returns 0, or the negative fault reason.
+ */
+int vtd_fs_walk(IntelIOMMUState *s, const VTDPASIDEntry *pe, uint64_t iova,
+                unsigned flags, VTDFSLeaf *leaf)
+{
+    struct {
+        hwaddr addr;
+        uint64_t val;
+    } entry[VTD_FS_MAX_LEVELS];
+    unsigned levels = VTD_PE_GET_FL_LEVEL(pe), level, i, n;
+    bool writable, again;
+    hwaddr table;
+    uint64_t new;
+
+    assert(levels <= VTD_FS_MAX_LEVELS);
+    if (!vtd_fs_canonical(iova, levels)) {
+        return -VTD_FR_FS_NON_CANONICAL;
+    }
+
+    do {
+        table = pe->val[2] & VTD_SM_PASID_ENTRY_FLPTPTR &
+                VTD_HAW_MASK(s->aw_bits);
+        writable = true;
+        again = false;
+        for (n = 0, level = levels; ; n++, level--) {
+            uint64_t *val = &entry[n].val;
+
+            entry[n].addr = table + vtd_iova_level_offset(iova, level) * 8;
+            if (!vtd_fs_read(entry[n].addr, val)) {
+                return level == levels ? -VTD_FR_PASID_ENTRY_FSPTPTR_INV :
+                                         -VTD_FR_FS_PAGING_ENTRY_INV;
+            }
+            if (!(*val & VTD_FL_P)) {
+                return -VTD_FR_FS_PAGING_ENTRY_P;
+            }
+            if (vtd_fs_rsvd(s, *val, level)) {
+                return -VTD_FR_FS_PAGING_ENTRY_RSVD;
+            }
+            if (!(*val & VTD_FL_US)) {
+                return -VTD_FR_FS_PAGING_ENTRY_US;
+            }
+            writable = writable && (*val & VTD_FL_RW);
+            if (vtd_fs_is_leaf(*val, level)) {
+                break;
+            }
+            table = *val & VTD_PT_BASE_ADDR_MASK(s->aw_bits);
+        }
+
+        for (i = 0; i <= n && !(flags & VTD_FS_PEEK) && !again; i++) {
+            new = entry[i].val | VTD_FL_A;
+            if (i == n && writable && (flags & VTD_FS_WRITE)) {
+                new |= VTD_FL_D;
+            }
+            if (new != entry[i].val) {
+                int ret = vtd_fs_cmpxchg(entry[i].addr, entry[i].val, new);
+
+                if (ret < 0) {
+                    return -VTD_FR_FS_BIT_UPDATE_FAILED;
+                }
+                again = !ret;
+                entry[i].val = new;
+            }
+        }
+    } while (again);
+
+    leaf->pte = entry[n].val;
+    leaf->level = level;
+    leaf->mask = ~vtd_pt_level_page_mask(level);
+    leaf->addr = leaf->pte & VTD_PT_BASE_ADDR_MASK(s->aw_bits) & ~leaf->mask;
+    leaf->perm = writable && (leaf->pte & VTD_FL_D) ? IOMMU_RW : IOMMU_RO;
+    return 0;
+}
+
+/*
+ * Read the PASID table entry of @pasid. *@fpd becomes true where faults are
+ * not to be reported; that counts for an entry that is not present, too.
+ */
+static int vtd_fs_read_pe(IntelIOMMUState *s, const VTDContextEntry *ce,
+                          uint32_t pasid, VTDPASIDEntry *pe, bool *fpd)
+{
+    hwaddr addr;
+    uint64_t dir;
+
+    addr = (ce->val[0] & VTD_PASID_DIR_BASE_ADDR_MASK) +
+           VTD_PASID_DIR_INDEX(pasid) * VTD_PASID_DIR_ENTRY_SIZE;
+    if (!vtd_fs_read(addr, &dir)) {
+        return -VTD_FR_PASID_DIR_ACCESS_ERR;
+    }
+    *fpd = *fpd || (dir & VTD_PASID_DIR_FPD);
+    if (!(dir & VTD_PASID_ENTRY_P)) {
+        return -VTD_FR_PASID_DIR_ENTRY_P;
+    }
+
+    addr = (dir & VTD_PASID_TABLE_BASE_ADDR_MASK) +
+           VTD_PASID_TABLE_INDEX(pasid) * VTD_PASID_ENTRY_SIZE;
+    for (int i = 0; i < ARRAY_SIZE(pe->val); i++) {
+        if (!vtd_fs_read(addr + i * 8, &pe->val[i])) {
+            return -VTD_FR_PASID_TABLE_ACCESS_ERR;
+        }
+        /*
+         * Hardware reads the entry at once. Software sets Present last, so
+         * that what is read after it is valid.
+         */
+        smp_rmb();
+    }
+    *fpd = *fpd || (pe->val[0] & VTD_PASID_ENTRY_FPD);
+    if (!(pe->val[0] & VTD_PASID_ENTRY_P)) {
+        return -VTD_FR_PASID_ENTRY_P;
+    }
+
+    switch (VTD_PE_GET_TYPE(pe)) {
+    case VTD_SM_PASID_ENTRY_FLT:
+        if (VTD_PE_GET_FL_LEVEL(pe) == VTD_PML4_LEVEL) {
+            return 0;
+        }
+        break;
+    case VTD_SM_PASID_ENTRY_PT:
+        if (s->ecap & VTD_ECAP_PT) {
+            return 0;
+        }
+        break;
+    }
+    return -VTD_FR_PASID_TABLE_ENTRY_INV;
+}
+
+/*
+ * PASID cache: present PASID table entries by requester and PASID. What is in
+ * it counts, whatever the tables say, until software invalidates it.
+ */
+typedef struct VTDPASIDCacheEntry {
+    uint64_t key;
+    VTDPASIDEntry pe;
+} VTDPASIDCacheEntry;
+
+typedef struct VTDPASIDCacheInv {
+    uint64_t granularity;
+    uint16_t did;
+    uint32_t pasid;
+} VTDPASIDCacheInv;
+
+static uint64_t vtd_pasid_cache_key(uint16_t sid, uint32_t pasid)
+{
+    return (uint64_t)sid << VTD_PASID_ID_SHIFT | pasid;
+}
+
+const VTDPASIDEntry *vtd_pasid_cache_find(IntelIOMMUState *s, uint16_t sid,
+                                          uint32_t pasid)
+{
+    uint64_t key = vtd_pasid_cache_key(sid, pasid);
+    VTDPASIDCacheEntry *entry = g_hash_table_lookup(s->pasid_cache, &key);
+
+    return entry ? &entry->pe : NULL;
+}
+
+static void vtd_pasid_cache_add(IntelIOMMUState *s, uint16_t sid,
+                                uint32_t pasid, const VTDPASIDEntry *pe)
+{
+    VTDPASIDCacheEntry *entry = g_new(VTDPASIDCacheEntry, 1);
+
+    if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX_SIZE) {
+        g_hash_table_remove_all(s->pasid_cache);
+    }
+    entry->key = vtd_pasid_cache_key(sid, pasid);
+    entry->pe = *pe;
+    g_hash_table_replace(s->pasid_cache, &entry->key, entry);
+}
+
+static gboolean vtd_pasid_cache_match(gpointer key, gpointer value,
+                                      gpointer user_data)
+{
+    const VTDPASIDCacheEntry *entry = value;
+    const VTDPASIDCacheInv *inv = user_data;
+    uint32_t pasid = entry->key & VTD_PASID_ID_MASK;
+
+    if (inv->granularity == VTD_INV_DESC_PC_GLOBAL) {
+        return true;
+    }
+    return inv->did == VTD_SM_PASID_ENTRY_DID(entry->pe.val[1]) &&
+        (inv->granularity == VTD_INV_DESC_PC_DOMAIN || inv->pasid == pasid);
+}
+
+void vtd_pasid_cache_invalidate(IntelIOMMUState *s, uint64_t granularity,
+                                uint16_t did, uint32_t pasid)
+{
+    VTDPASIDCacheInv inv = {
+        .granularity = granularity,
+        .did = did,
+        .pasid = pasid,
+    };
+
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    g_hash_table_foreach_remove(s->pasid_cache, vtd_pasid_cache_match, &inv);
+}
+
+void vtd_pasid_cache_foreach(IntelIOMMUState *s,
+                             void (*fn)(IntelIOMMUState *s, uint16_t sid,
+                                        uint32_t pasid,
+                                        const VTDPASIDEntry *pe,
+                                        void *opaque),
+                             void *opaque)
+{
+    VTDPASIDCacheEntry *entry;
+    GHashTableIter iter;
+
+    g_hash_table_iter_init(&iter, s->pasid_cache);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
+        fn(s, entry->key >> VTD_PASID_ID_SHIFT,
+           entry->key & VTD_PASID_ID_MASK, &entry->pe, opaque);
+    }
+}
+
+void vtd_pasid_cache_init(IntelIOMMUState *s)
+{
+    s->pasid_cache = g_hash_table_new_full(g_int64_hash, g_int64_equal,
+                                           NULL, g_free);
+}
+
+void vtd_pasid_cache_reset(IntelIOMMUState *s)
+{
+    g_hash_table_remove_all(s->pasid_cache);
+}
+
+static int vtd_fs_get_ce(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
+                         unsigned flags, VTDContextEntry *ce)
+{
+    uint8_t bus_num = pci_bus_num(bus);
+    VTDAddressSpace *as = vtd_find_add_as(s, bus, devfn, PCI_NO_PASID);
+    VTDContextCacheEntry *cc = &as->context_cache_entry;
+    int ret;
+
+    if (flags & VTD_FS_PEEK) {
+        return vtd_fetch_context_entry(s, bus_num, devfn, ce);
+    }
+    if (cc->context_cache_gen == s->context_cache_gen) {
+        trace_vtd_iotlb_cc_hit(bus_num, devfn, cc->context_entry.hi,
+                               cc->context_entry.lo, cc->context_cache_gen);
+        *ce = cc->context_entry;
+        return 0;
+    }
+    ret = vtd_fetch_context_entry(s, bus_num, devfn, ce);
+    if (!ret) {
+        trace_vtd_iotlb_cc_update(bus_num, devfn, ce->hi, ce->lo,
+                                  cc->context_cache_gen,
+                                  s->context_cache_gen);
+        cc->context_entry = *ce;
+        cc->context_cache_gen = s->context_cache_gen;
+    }
+    return ret;
+}
+
+/*
+ * Find the context entry of a function that makes a request with @pasid, and
+ * check that it may use it. *@fpd is valid in any case.
+ */
+int vtd_fs_context(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
+                   uint32_t pasid, unsigned flags, VTDContextEntry *ce,
+                   bool *fpd)
+{
+    int ret;
+
+    ce->lo = 0;
+    ret = vtd_fs_get_ce(s, bus, devfn, flags, ce);
+    *fpd = ce->lo & VTD_CONTEXT_ENTRY_FPD;
+    if (ret) {
+        return ret;
+    }
+    if ((flags & VTD_FS_ATS) && !(ce->lo & VTD_SM_CONTEXT_ENTRY_DTE)) {
+        return -VTD_FR_SM_DTE;
+    }
+    if (pasid == PCI_NO_PASID) {
+        return 0;
+    }
+    if (!(ce->lo & VTD_SM_CONTEXT_ENTRY_PASIDE)) {
+        return -VTD_FR_SM_PASID_DISABLED;
+    }
+    if (pasid >> VTD_SM_CONTEXT_ENTRY_PASID_BITS(ce->lo)) {
+        return -VTD_FR_SM_PASID_TOO_LARGE;
+    }
+    return 0;
+}
+
+/*
+ * Find the PASID table entry that a request of a function with @pasid works
+ * with: by the caches, or in the tables if @flags has VTD_FS_PEEK.
+ *
+ * @b->fpd and @b->pasid are valid in any case, the rest if 0 is returned.
+ */
+int vtd_fs_bind(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
+                uint32_t pasid, unsigned flags, VTDFSBinding *b)
+{
+    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
+    const VTDPASIDEntry *cached = NULL;
+    VTDContextEntry ce;
+    int ret;
+
+    b->pasid = pasid;
+    ret = vtd_fs_context(s, bus, devfn, pasid, flags, &ce, &b->fpd);
+    if (ret) {
+        return ret;
+    }
+    if (pasid == PCI_NO_PASID) {
+        b->pasid = pasid = VTD_CE_GET_RID2PASID(&ce);
+    }
+    if (!(flags & VTD_FS_PEEK)) {
+        cached = vtd_pasid_cache_find(s, sid, pasid);
+    }
+    if (cached) {
+        b->pe = *cached;
+        b->fpd = b->fpd || (b->pe.val[0] & VTD_PASID_ENTRY_FPD);
+    } else {
+        ret = vtd_fs_read_pe(s, &ce, pasid, &b->pe, &b->fpd);
+        if (ret) {
+            return ret;
+        }
+        if (!(flags & VTD_FS_PEEK)) {
+            vtd_pasid_cache_add(s, sid, pasid, &b->pe);
+        }
+    }
+    b->did = VTD_SM_PASID_ENTRY_DID(b->pe.val[1]);
+    return 0;
+}
+
+/*
+ * Translate @addr for a function. Takes an entry of the IOTLB if it permits
+ * what is asked for, and walks the tables otherwise: software does not
+ * invalidate where it has only added permissions.
+ *
+ * Lack of permission is no error here, @entry->perm tells.
+ */
+int vtd_fs_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
+                   uint32_t pasid, hwaddr addr, unsigned flags,
+                   IOMMUTLBEntry *entry, VTDFSBinding *b)
+{
+    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
+    VTDIOTLBEntry *iotlb;
+    VTDFSLeaf leaf;
+    int ret;
+
+    ret = vtd_fs_bind(s, bus, devfn, pasid, flags, b);
+    if (ret) {
+        return ret;
+    }
+
+    if (VTD_PE_GET_TYPE(&b->pe) == VTD_SM_PASID_ENTRY_PT) {
+        trace_vtd_translate_pt(sid, addr);
+        if (pasid == PCI_NO_PASID) {
+            vtd_pt_enable_fast_path(s, sid);
+        }
+        leaf.mask = ~VTD_PAGE_MASK_4K;
+        leaf.addr = addr & VTD_PAGE_MASK_4K;
+        leaf.perm = IOMMU_RW;
+        goto out;
+    }
+
+    iotlb = vtd_lookup_iotlb(s, b->did, b->pasid, addr);
+    if (iotlb && (!(flags & VTD_FS_WRITE) ||
+                  (iotlb->access_flags & IOMMU_WO))) {
+        trace_vtd_iotlb_page_hit(sid, addr, iotlb->pte, b->did);
+        leaf.mask = ~iotlb->mask;
+        leaf.addr = iotlb->pte & VTD_PT_BASE_ADDR_MASK(s->aw_bits) &
+                    ~leaf.mask;
+        leaf.perm = iotlb->access_flags;
+        s->counters.iotlb_hits++;
+        goto out;
+    }
+
+    s->counters.iotlb_misses++;
+    ret = vtd_fs_walk(s, &b->pe, addr, flags, &leaf);
+    if (ret) {
+        return ret;
+    }
+    if (VTD_INTERRUPT_ADDR_OVERLAP(leaf.addr, leaf.mask)) {
+        error_report_once("%s: page of 0x%" PRIx64 " is in interrupt range "
+                          "(pasid 0x%" PRIx32 ")", __func__, addr, b->pasid);
+        return -VTD_FR_SM_INTERRUPT_ADDR;
+    }
+    /*
+     * First-stage entries are tagged with domain and PASID, and serve all
+     * functions that are bound to the same.
+     */
+    iotlb = vtd_update_iotlb(s, b->did, b->did, addr, leaf.pte, leaf.perm,
+                             leaf.level, b->pasid, VTD_SM_PASID_ENTRY_FLT);
+    iotlb->source_id = sid;
+
+out:
+    entry->iova = addr & ~leaf.mask;
+    entry->translated_addr = leaf.addr;
+    entry->addr_mask = leaf.mask;
+    entry->perm = leaf.perm;
+    return 0;
+}
+
+/* An untranslated request in scalable mode with first-stage translation */
+bool vtd_fs_translate(VTDAddressSpace *as, hwaddr addr, bool is_write,
+                      IOMMUTLBEntry *entry)
+{
+    IntelIOMMUState *s = as->iommu_state;
+    bool has_pasid = as->pasid != PCI_NO_PASID;
+    VTDFSBinding b;
+    int ret;
+
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    ret = vtd_fs_request(s, as->bus, as->devfn, as->pasid, addr,
+                         is_write ? VTD_FS_WRITE : 0, entry, &b);
+    if (!ret && is_write && !(entry->perm & IOMMU_WO)) {
+        ret = -VTD_FR_SM_WRITE;
+    }
+    if (ret) {
+        vtd_report_fault(s, -ret, b.fpd,
+                         PCI_BUILD_BDF(pci_bus_num(as->bus), as->devfn),
+                         addr, is_write, has_pasid, has_pasid ? as->pasid : 0);
+        entry->iova = 0;
+        entry->translated_addr = 0;
+        entry->addr_mask = 0;
+        entry->perm = IOMMU_NONE;
+    }
+    return !ret;
+}

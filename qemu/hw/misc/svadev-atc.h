@@ -1,0 +1,71 @@
+/*
+ * Address Translation Cache of svadev
+ *
+ * Under the BQL, as everything of the device.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_MISC_SVADEV_ATC_H
+#define HW_MISC_SVADEV_ATC_H
+
+#include "exec/memory.h"
+#include "qemu/queue.h"
+
+#define SVADEV_PAGE_SIZE    4096ULL
+#define SVADEV_PAGE_MASK    (~(SVADEV_PAGE_SIZE - 1))
+
+/* One 4 KiB piece of a translation. @pasid may be PCI_NO_PASID. */
+typedef struct SVADevPage {
+    uint32_t pasid;
+    IOMMUAccessFlags perm;
+    hwaddr va;
+    hwaddr pa;
+} SVADevPage;
+
+/* What an invalidation covers. @last is the last byte, so 2^64 needs no name */
+typedef struct SVADevScope {
+    bool any_pasid;             /* else those of @pasid only */
+    uint32_t pasid;
+    hwaddr first;
+    hwaddr last;
+} SVADevScope;
+
+typedef struct SVADevATCEntry SVADevATCEntry;
+
+typedef struct SVADevATC {
+    GHashTable *entries;        /* a set that owns its entries */
+    QTAILQ_HEAD(, SVADevATCEntry) age;  /* the same, oldest first */
+    uint32_t capacity;
+} SVADevATC;
+
+static inline SVADevScope svadev_scope_pasid(uint32_t pasid)
+{
+    return (SVADevScope) { .pasid = pasid, .last = UINT64_MAX };
+}
+
+static inline SVADevScope svadev_scope_all(void)
+{
+    return (SVADevScope) { .any_pasid = true, .last = UINT64_MAX };
+}
+
+bool svadev_scope_covers(const SVADevScope *scope, uint32_t pasid, hwaddr va);
+
+void svadev_atc_init(SVADevATC *atc, uint32_t capacity);
+void svadev_atc_destroy(SVADevATC *atc);
+uint32_t svadev_atc_used(const SVADevATC *atc);
+
+/* Valid until the next insert or drop. */
+const SVADevPage *svadev_atc_find(const SVADevATC *atc, uint32_t pasid,
+                                  hwaddr va);
+/* Takes the place of an entry of the same page, or else of the oldest one. */
+void svadev_atc_insert(SVADevATC *atc, const SVADevPage *page);
+/* Returns how many entries it dropped. */
+unsigned svadev_atc_drop(SVADevATC *atc, const SVADevScope *scope);
+
+/* @fn must neither insert nor drop. */
+void svadev_atc_foreach(const SVADevATC *atc,
+                        void (*fn)(const SVADevPage *page, void *opaque),
+                        void *opaque);
+
+#endif

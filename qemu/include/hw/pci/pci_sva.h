@@ -1,0 +1,213 @@
+/*
+ * PCI Express messages of Shared Virtual Addressing: what a function and the
+ * IOMMU in front of it say to each other about PASIDs.
+ *
+ *   function -> IOMMU   memory request with PASID   pci_sva_address_space()
+ *                       Translation Request (ATS)   pci_ats_translate()
+ *                       Page Request (PRI)          pci_pri_request()
+ *   IOMMU -> function   Invalidation Request        pci_ats_invalidate()
+ *                       PRG Response                pci_pri_respond()
+ *
+ * The last part is no message of the specification: it lets a test device ask
+ * the IOMMU in front of it what it has cached and counted, and makes it lose
+ * an invalidation on purpose.
+ *
+ * All of it runs under the BQL.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef QEMU_PCI_SVA_H
+#define QEMU_PCI_SVA_H
+
+#include "hw/pci/pci.h"
+#include "hw/pci/pci_bus.h" /* PCI_NO_PASID */
+
+/* How a Translation Request ends (PCIe 6.0, 10.2.3). */
+typedef enum PCIATSStatus {
+    PCI_ATS_OK,                 /* Success; R=W=0 says "not mapped so" */
+    PCI_ATS_UR,                 /* Unsupported Request: ATS or PASID is not
+                                 * enabled for this function at the IOMMU */
+    PCI_ATS_CA,                 /* Completer Abort: broken tables */
+} PCIATSStatus;
+
+/**
+ * struct PCIATSReply - a translation completion
+ * @iova: first byte of the page that the completion speaks of
+ * @addr: system physical address of that byte, where @perm is not IOMMU_NONE
+ * @mask: size of the page in bytes, less one
+ * @perm: accesses that the function may make with this translation; can be
+ *        less than was asked for. IOMMU_NONE must not be cached.
+ */
+typedef struct PCIATSReply {
+    hwaddr iova;
+    hwaddr addr;
+    hwaddr mask;
+    IOMMUAccessFlags perm;
+} PCIATSReply;
+
+/* Response Code of a PRG Response message (PCIe 6.0, 10.4.2). */
+typedef enum PCIPRIResponse {
+    PCI_PRI_SUCCESS = 0,
+    PCI_PRI_INVALID = 1,
+    PCI_PRI_FAILURE = 15,
+} PCIPRIResponse;
+
+/**
+ * struct PCIPageRequest - a Page Request message
+ * @addr: page-aligned address
+ * @pasid: the PASID, or PCI_NO_PASID
+ * @prgi: page request group index, 9 bits; comes back in the response
+ * @perm: access that the function wants
+ * @last: last request of its group: the group gets a response
+ */
+typedef struct PCIPageRequest {
+    hwaddr addr;
+    uint32_t pasid;
+    uint16_t prgi;
+    IOMMUAccessFlags perm;
+    bool last;
+} PCIPageRequest;
+
+/**
+ * struct PCISVAClientOps - what a function does with the IOMMU's messages
+ * @invalidate: drop the translations of [addr, addr + size - 1]; the last byte
+ *              may be the last of the address space. @pasid PCI_NO_PASID drops
+ *              those of every PASID in the range and those without one.
+ *              Returns whether a completion is sent; false is what a function
+ *              does whose ATS is off, and becomes a time-out at the IOMMU.
+ * @page_response: the answer to a group of page requests
+ */
+struct PCISVAClientOps {
+    bool (*invalidate)(PCIDevice *dev, uint32_t pasid, hwaddr addr,
+                       uint64_t size);
+    void (*page_response)(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
+                          PCIPRIResponse code);
+};
+
+/* Size of an invalidation of the whole address space (2^64 has no number). */
+#define PCI_ATS_ALL             UINT64_MAX
+
+/* Kinds of invalidation command that an IOMMU can be told to lose. */
+typedef enum PCISVAInvKind {
+    PCI_SVA_INV_NONE,
+    PCI_SVA_INV_IOTLB,          /* of a tag: a range or all of it */
+    PCI_SVA_INV_ATC,            /* sent to a function */
+    PCI_SVA_INV_CONFIG,         /* PASID entry, CD, STE */
+    PCI_SVA_INV_KINDS,
+} PCISVAInvKind;
+
+/**
+ * struct PCISVACounters - commands that an IOMMU instance has executed
+ *
+ * The names are those of no vendor. A model counts a command once, when it
+ * takes it from its queue, also when it is told to lose it.
+ */
+typedef struct PCISVACounters {
+    uint64_t iotlb_range;       /* IOTLB invalidations of an address range */
+    uint64_t iotlb_tag;         /* ... of a whole tag (PASID, ASID, domain) */
+    uint64_t iotlb_all;         /* ... of everything */
+    uint64_t atc_range;         /* ATC invalidations of a range */
+    uint64_t atc_all;           /* ... of a PASID's or a function's whole ATC */
+    uint64_t config;            /* invalidations of a configuration cache */
+    uint64_t sync;              /* waits (wait descriptor, CMD_SYNC) */
+    uint64_t page_requests;     /* page requests put into the queue */
+    uint64_t page_responses;    /* group responses sent */
+    uint64_t faults;            /* faults recorded */
+    uint64_t dropped;           /* invalidations lost on purpose */
+    uint64_t iotlb_hits;
+    uint64_t iotlb_misses;      /* walks */
+} PCISVACounters;
+
+/**
+ * struct PCISVAAudit - what a comparison of cached entries with the tables found
+ * @checked: entries compared
+ * @stale: entries that say another page than the tables do now, or permit more
+ * @addr: first byte of the page of one stale entry, where there is one
+ * @pasid: its PASID
+ */
+typedef struct PCISVAAudit {
+    uint64_t checked;
+    uint64_t stale;
+    hwaddr addr;
+    uint32_t pasid;
+} PCISVAAudit;
+
+/**
+ * struct PCISVAOps - an IOMMU model's side, hung into PCIIOMMUOps
+ *
+ * @bus and @devfn are the requester as the IOMMU sees it; @opaque is what
+ * pci_setup_iommu() was given.
+ *
+ * @get_address_space: where memory requests with @pasid go (untranslated)
+ * @translate: a Translation Request. @perm lacking IOMMU_WO sets No Write.
+ *             Sets accessed and dirty bits as a walk does; records no fault
+ *             for a page that is not there.
+ * @page_request: false when the request could not be taken (PRI not enabled
+ *                for the function, queue full): the function is then answered
+ *                by the IOMMU itself, or not at all, as its specification says
+ * @probe: walk the tables now, with no cache and no side effect, not even on
+ *         accessed bits
+ * @audit: compare every entry of the IOMMU's own IOTLB that a request of this
+ *         function with @pasid could hit (PCI_NO_PASID: all of the instance)
+ *         with the tables; adds to @audit
+ * @counters: this instance's counters; @unit says which instance it is
+ * @drop: lose the @nth (1 is the next) invalidation of @kind that this
+ *        instance takes from its queue; 0 calls it off. One at a time.
+ * @drop_left: how many invalidations of the kind are still to come before the
+ *             one that is lost; 0 when none is to be lost
+ */
+struct PCISVAOps {
+    AddressSpace *(*get_address_space)(PCIBus *bus, void *opaque, int devfn,
+                                       uint32_t pasid);
+    PCIATSStatus (*translate)(PCIBus *bus, void *opaque, int devfn,
+                              uint32_t pasid, hwaddr addr,
+                              IOMMUAccessFlags perm, PCIATSReply *reply);
+    bool (*page_request)(PCIBus *bus, void *opaque, int devfn,
+                         const PCIPageRequest *req);
+    PCIATSStatus (*probe)(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
+                          hwaddr addr, PCIATSReply *reply);
+    void (*audit)(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
+                  PCISVAAudit *audit);
+    void (*counters)(PCIBus *bus, void *opaque, PCISVACounters *counters,
+                     unsigned *unit);
+    void (*drop)(PCIBus *bus, void *opaque, PCISVAInvKind kind, uint32_t nth);
+    uint32_t (*drop_left)(PCIBus *bus, void *opaque);
+};
+
+/* PASID Extended Capability (PCIe 6.0, 7.8.9): @bits of PASID, 1 to 20. */
+void pcie_pasid_init(PCIDevice *dev, uint16_t offset, uint8_t bits);
+bool pcie_pasid_enabled(const PCIDevice *dev);
+/*
+ * Page Request Extended Capability (PCIe 6.0, 10.5.2): up to @max_requests
+ * outstanding; responses carry the PASID of the request.
+ */
+void pcie_pri_init(PCIDevice *dev, uint16_t offset, uint32_t max_requests);
+bool pcie_pri_enabled(const PCIDevice *dev);
+bool pcie_ats_enabled(const PCIDevice *dev);
+
+/* A function takes part in these messages from here on (realize). */
+void pci_sva_set_client(PCIDevice *dev, const PCISVAClientOps *ops);
+
+/* NULL where the function stands behind no IOMMU that knows PASIDs. */
+AddressSpace *pci_sva_address_space(PCIDevice *dev, uint32_t pasid);
+PCIATSStatus pci_ats_translate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
+                               IOMMUAccessFlags perm, PCIATSReply *reply);
+bool pci_pri_request(PCIDevice *dev, const PCIPageRequest *req);
+
+/* For the IOMMU; @dev may be NULL (no such function): not completed. */
+bool pci_ats_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
+                        uint64_t size);
+void pci_pri_respond(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
+                     PCIPRIResponse code);
+
+PCIATSStatus pci_sva_probe(PCIDevice *dev, uint32_t pasid, hwaddr addr,
+                           PCIATSReply *reply);
+void pci_sva_audit(PCIDevice *dev, uint32_t pasid, PCISVAAudit *audit);
+/* False where there is no such IOMMU. */
+bool pci_sva_counters(PCIDevice *dev, PCISVACounters *counters,
+                      unsigned *unit);
+void pci_sva_drop(PCIDevice *dev, PCISVAInvKind kind, uint32_t nth);
+uint32_t pci_sva_drop_left(PCIDevice *dev);
+
+#endif
