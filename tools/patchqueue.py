@@ -298,24 +298,24 @@ def subject_of(patch):
 
 
 def series_text(old, lines):
-    """The series file: its comments stay in front of the section they stood before."""
+    """The series file: a comment stays in front of the section it stood before."""
+    def section_of(line):
+        return Step(line.split()[0]).section
     comments, pending = {}, []
     for line in old.splitlines():
         if line.startswith("#") or not line.strip():
             pending.append(line)
         else:
-            section = line.split()[0].rsplit("/", 1)[0]
-            if section not in comments:
-                comments[section] = pending
+            comments.setdefault(section_of(line), pending)
             pending = []
-    out, seen = [], set()
+    out, last = ([] if comments else pending), None
     for line in lines:
-        section = line.split()[0].rsplit("/", 1)[0]
-        if section not in seen:
-            seen.add(section)
-            out += comments.get(section, [""])
+        section = section_of(line)
+        if section != last:
+            out += comments.pop(section, [""] if out else [])
+            last = section
         out.append(line)
-    return "\n".join(out).lstrip("\n") + "\n"
+    return "\n".join(out) + "\n"
 
 
 def unpack_linux(deb, into):

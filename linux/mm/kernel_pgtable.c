@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Freeing pages of kernel page tables that devices may be walking
+ *
+ * On some architectures every mm's top-level table also maps the kernel. A
+ * device that is bound to a process through an IOMMU walks that table, and
+ * although it is refused the kernel's pages, the IOMMU may cache the entries
+ * that lead to them. When the kernel frees one of its own tables it tells the
+ * CPUs, but no mm has changed and so nothing tells the IOMMU. Once such a page
+ * is used for something else, whoever writes to it writes page table entries.
+ *
+ * A page of a table therefore goes through five steps, in this order:
+ *
+ *   1. the entry that points to the table is cleared,
+ *   2. the CPUs' TLBs and paging-structure caches are flushed,
+ *   3. the page is queued,			    kernel_pgtable_free()
+ *   4. every mm in the list of users is invalidated,	kernel_pgtable_flush()
+ *   5. the page is freed.
+ *
+ * Steps 1 and 2 belong to the caller. Until step 5 the page keeps the contents
+ * of a kernel table, in which a device finds nothing that it may use. That is
+ * why it is enough for step 4 to make the IOMMU forget the path to the page.
+ *
+ * A user is an mm whose page tables devices walk. It is registered before the
+ * first device can walk them, and unregistered when the last one no longer
+ * can and its caches are clean. While there are no users, a page is freed in
+ * step 3, and the cost of all this is one barrier and one branch.
+ *
+ * The pages are chained through page->lru: freeing allocates nothing.
+ *
+ * Locking: flush_lock is outermost and is held across step 4. Neither
+ * kernel_pgtable_register() nor kernel_pgtable_unregister() takes it, or waits
+ * for a reader of users_srcu: a bind never waits for an invalidation. users_lock
+ * and queue_lock are leaves, held for a few list operations.
+ */
+#include <linux/atomic.h>
+#include <linux/kernel_pgtable.h>
+#include <linux/list.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rculist.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+
+/**
+ * struct kernel_pgtable_user - an mm whose page tables devices walk
+ * @node: in the list users; written under users_lock, read under users_srcu
+ * @mm: the mm; constant, and its mm_count held for as long as a reader of
+ *	users_srcu may find @node
+ * @rcu: frees this after the readers that found @node
+ */
+struct kernel_pgtable_user {
+	struct list_head node;
+	struct mm_struct *mm;
+	struct rcu_head rcu;
+};
+
+static LIST_HEAD(users);
+static DEFINE_SPINLOCK(users_lock);
+DEFINE_STATIC_SRCU(users_srcu);
+
+/* Pages between steps 3 and 4, by page->lru; under queue_lock */
+static LIST_HEAD(queue);
+static DEFINE_SPINLOCK(queue_lock);
+
+/* Pages between steps 3 and 5 */
+static atomic_t held;
+
+/* Serialises steps 4 and 5, so that who has waited for it has been served */
+static DEFINE_MUTEX(flush_lock);
+
+/**
+ * kernel_pgtable_register() - announce that devices will walk an mm
+ * @mm: the mm. The caller holds a reference, of either kind.
+ *
+ * To be called before anything through which a device reaches @mm's page tables
+ * is written to the hardware. The same holds for the registration of the mmu
+ * notifiers that pass invalidations on to the device; which of the two comes
+ * first does not matter. From the return on, and until the mm is unregistered,
+ * no page of a kernel page table is freed before the mm's notifiers have been
+ * called for all addresses. An mm may be registered more than once.
+ *
+ * Context: process context, may sleep to allocate memory. Does not wait for an
+ * invalidation in progress.
+ * Return: the handle for kernel_pgtable_unregister(), %NULL on kernels that do
+ * not need it, or ERR_PTR(-ENOMEM).
+ */
+struct kernel_pgtable_user *kernel_pgtable_register(struct mm_struct *mm)
+{
+	struct kernel_pgtable_user *user;
+
+	user = kzalloc(sizeof(*user), GFP_KERNEL);
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+
+	mmgrab(mm);
+	user->mm = mm;
+
+	spin_lock(&users_lock);
+	list_add_tail_rcu(&user->node, &users);
+	spin_unlock(&users_lock);
+
+	/*
+	 * A reader that misses this user must not leave it anything to cache:
+	 *
+	 *	freeing CPU			registering CPU
+	 *
+	 *	clear the entry			add to users
+	 *	smp_mb()	   (A), (B)	smp_mb()		  (C)
+	 *	read users			make the device walk the mm
+	 *					  device: read the entry
+	 *
+	 * Either users has the mm, or the device finds the entry clear. (C)
+	 * pairs with (A) in kernel_pgtable_free() where users is found empty,
+	 * and with (B) in kernel_pgtable_flush() where it is walked.
+	 */
+	smp_mb();
+
+	return user;
+}
+
+static void free_user(struct rcu_head *rcu)
+{
+	struct kernel_pgtable_user *user;
+
+	user = container_of(rcu, struct kernel_pgtable_user, rcu);
+	mmdrop(user->mm);
+	kfree(user);
+}
+
+/**
+ * kernel_pgtable_unregister() - no device walks the mm any more
+ * @user: what kernel_pgtable_register() returned, not an error. %NULL is
+ *	ignored.
+ *
+ * To be called when the hardware can no longer reach the mm's page tables, and
+ * has been made to forget all that it cached of them. The mm's mmu notifiers
+ * may be called once more after the return.
+ *
+ * Context: process context. Does not sleep, and does not wait for an
+ * invalidation in progress; the reference to the mm is dropped after it.
+ */
+void kernel_pgtable_unregister(struct kernel_pgtable_user *user)
+{
+	if (!user)
+		return;
+
+	spin_lock(&users_lock);
+	list_del_rcu(&user->node);
+	spin_unlock(&users_lock);
+
+	call_srcu(&users_srcu, &user->rcu, free_user);
+}
+
+/*
+ * All addresses, not just the kernel's half: the address mask of a VT-d
+ * invalidation need not reach that far, and a range that is beyond it is an
+ * error of the queue. The notifiers know how to invalidate a whole mm.
+ */
+static void invalidate_users(void)
+{
+	struct kernel_pgtable_user *user;
+	int idx;
+
+	lockdep_assert_held(&flush_lock);
+
+	idx = srcu_read_lock(&users_srcu);
+	list_for_each_entry_srcu(user, &users, node,
+				 srcu_read_lock_held(&users_srcu)) {
+		mmu_notifier_arch_invalidate_secondary_tlbs(user->mm, 0,
+							    ULONG_MAX);
+		cond_resched();
+	}
+	srcu_read_unlock(&users_srcu, idx);
+}
+
+static void release_batch(struct list_head *batch)
+{
+	struct page *page, *next;
+
+	lockdep_assert_held(&flush_lock);
+
+	list_for_each_entry_safe(page, next, batch, lru) {
+		list_del(&page->lru);
+		kernel_pgtable_release(page);
+		atomic_dec(&held);
+		cond_resched();
+	}
+}
+
+/**
+ * kernel_pgtable_flush() - free every page that has been queued
+ *
+ * Invalidates each user once, however many pages were queued. On return all
+ * pages that kernel_pgtable_free() had taken before the call have been freed.
+ *
+ * Context: process context, may sleep. The caller holds no lock that an
+ * arch_invalidate_secondary_tlbs() notifier takes.
+ */
+void kernel_pgtable_flush(void)
+{
+	LIST_HEAD(batch);
+
+	might_sleep();
+	mutex_lock(&flush_lock);
+
+	spin_lock(&queue_lock);
+	list_splice_init(&queue, &batch);
+	spin_unlock(&queue_lock);
+
+	if (!list_empty(&batch)) {
+		/*
+		 * (B): the entries that pointed to these pages were cleared
+		 * before queue_lock was taken for them. Pairs with (C) in
+		 * kernel_pgtable_register(), see there.
+		 */
+		smp_mb();
+		invalidate_users();
+		release_batch(&batch);
+	}
+
+	mutex_unlock(&flush_lock);
+}
+
+static void flush_work_fn(struct work_struct *work)
+{
+	kernel_pgtable_flush();
+}
+
+static DECLARE_WORK(flush_work_item, flush_work_fn);
+
+/*
+ * The bound: a thread that takes the count above the limit stays in here until
+ * its own page is free. All other pages were counted at or below the limit, so
+ * that never more are held than the limit plus one for each thread in here.
+ */
+static void kernel_pgtable_defer(struct page *page)
+{
+	unsigned int nr = atomic_inc_return(&held);
+
+	spin_lock(&queue_lock);
+	list_add_tail(&page->lru, &queue);
+	spin_unlock(&queue_lock);
+
+	if (nr > KERNEL_PGTABLE_MAX_HELD)
+		kernel_pgtable_flush();
+	else
+		queue_work(system_unbound_wq, &flush_work_item);
+}
+
+/**
+ * kernel_pgtable_free() - free one page of a kernel page table
+ * @page: the page: order 0, allocated from the buddy allocator or reserved since
+ *	boot, its page table destructor already called where it has one. The
+ *	entry that pointed to it is clear, and the CPUs have been flushed since.
+ *	Its contents must be left as they are.
+ *
+ * Frees @page at once if no device walks kernel page tables. Else leaves it to
+ * a work item, or, when KERNEL_PGTABLE_MAX_HELD pages are waiting already, frees
+ * them all before it returns. Allocates no memory.
+ *
+ * Context: process context, may sleep. The caller holds no lock that an
+ * arch_invalidate_secondary_tlbs() notifier takes.
+ */
+void kernel_pgtable_free(struct page *page)
+{
+	might_sleep();
+
+	/* (A): pairs with (C) in kernel_pgtable_register(), see there. */
+	smp_mb();
+	if (list_empty(&users))
+		kernel_pgtable_release(page);
+	else
+		kernel_pgtable_defer(page);
+}
+
+/**
+ * kernel_pgtable_held() - pages that have been queued and not yet freed
+ *
+ * Context: any.
+ * Return: the number of pages, at most KERNEL_PGTABLE_MAX_HELD plus the number
+ * of threads in kernel_pgtable_free(). May be stale on return.
+ */
+unsigned int kernel_pgtable_held(void)
+{
+	return atomic_read(&held);
+}
+
+/**
+ * kernel_pgtable_in_use() - whether any mm is registered
+ *
+ * Context: any.
+ * Return: %true if a page that is freed now has to wait for an invalidation.
+ * May be stale on return.
+ */
+bool kernel_pgtable_in_use(void)
+{
+	return !list_empty(&users);
+}

@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of freeing kernel page tables: order, bound, list of users
+ *
+ * The tests take the place of SVA. They register mms of their own, whose mmu
+ * notifier looks at the pages that the test has freed at the moment when a
+ * device would forget them. A test keeps a reference to each page, so that the
+ * count tells whether the code under test has given up its own.
+ */
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/kernel_pgtable.h>
+#include <linux/kthread.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/tracepoint.h>
+#include <trace/events/kmem.h>
+
+#define KPT_TIMEOUT	(20 * HZ)
+#define KPT_PAGES	64
+#define KPT_THREADS	4
+#define KPT_FLOOD	1500
+
+/*
+ * One mm that stands for a process with SVA.
+ *
+ * @calls, @early, @partial and @most are written by the notifier and read by
+ * the test after kernel_pgtable_flush(), which waits for the notifier. Others
+ * may free tables, too, so that it can be called until the mm is unregistered,
+ * when the test function has returned: what it looks at is allocated before
+ * the mm, and not on the stack.
+ */
+struct kpt_mm {
+	struct mmu_notifier mn;
+	struct mm_struct *mm;
+	struct kernel_pgtable_user *user;
+
+	/* Set up by the test: pages to look at, and how long to be at it */
+	struct page **pages;
+	unsigned int nr_pages;
+	unsigned int delay_us;
+	bool hang;
+	struct completion entered;
+	struct completion go_on;
+
+	unsigned int calls;	/* invalidations of all addresses */
+	unsigned int partial;	/* invalidations of anything less */
+	unsigned int early;	/* pages that were free before their time */
+	unsigned int most;	/* most pages ever held */
+};
+
+/* One reference is the test's; the other goes when the page is freed. */
+static bool kpt_is_free(struct page *page)
+{
+	return page_count(page) == 1;
+}
+
+static void kpt_invalidate(struct mmu_notifier *mn, struct mm_struct *mm,
+			   unsigned long start, unsigned long end)
+{
+	struct kpt_mm *kmm = container_of(mn, struct kpt_mm, mn);
+	unsigned int i;
+
+	if (start || end != ULONG_MAX)
+		kmm->partial++;
+	kmm->calls++;
+	kmm->most = max(kmm->most, kernel_pgtable_held());
+
+	for (i = 0; i < kmm->nr_pages; i++)
+		kmm->early += kpt_is_free(kmm->pages[i]);
+
+	if (kmm->delay_us)
+		usleep_range(kmm->delay_us, 2 * kmm->delay_us);
+	if (kmm->hang) {
+		complete(&kmm->entered);
+		wait_for_completion_timeout(&kmm->go_on, KPT_TIMEOUT);
+	}
+}
+
+static const struct mmu_notifier_ops kpt_ops = {
+	.arch_invalidate_secondary_tlbs = kpt_invalidate,
+};
+
+static void kpt_unregister(struct kpt_mm *kmm)
+{
+	kernel_pgtable_unregister(kmm->user);
+	kmm->user = NULL;
+}
+
+static void kpt_mm_free(void *data)
+{
+	struct kpt_mm *kmm = data;
+
+	kpt_unregister(kmm);
+	mmu_notifier_unregister(&kmm->mn, kmm->mm);
+	mmput(kmm->mm);
+}
+
+static void kpt_register(struct kunit *test, struct kpt_mm *kmm)
+{
+	struct kernel_pgtable_user *user = kernel_pgtable_register(kmm->mm);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, user);
+	kmm->user = user;
+}
+
+static struct kpt_mm *kpt_mm_alloc(struct kunit *test)
+{
+	struct kpt_mm *kmm = kunit_kzalloc(test, sizeof(*kmm), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, kmm);
+	init_completion(&kmm->entered);
+	init_completion(&kmm->go_on);
+	kmm->mn.ops = &kpt_ops;
+	kmm->mm = mm_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, kmm->mm);
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&kmm->mn, kmm->mm));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, kpt_mm_free, kmm));
+	return kmm;
+}
+
+static struct kpt_mm *kpt_mm_new(struct kunit *test)
+{
+	struct kpt_mm *kmm = kpt_mm_alloc(test);
+
+	kpt_register(test, kmm);
+	return kmm;
+}
+
+static void kpt_put_page(void *page)
+{
+	put_page(page);
+}
+
+/* A page with two references: the test's, and the one to give away */
+static struct page *kpt_page(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	get_page(page);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, kpt_put_page, page));
+	return page;
+}
+
+static struct page **kpt_pages(struct kunit *test, unsigned int nr)
+{
+	struct page **pages = kunit_kcalloc(test, nr, sizeof(*pages),
+					    GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	for (i = 0; i < nr; i++)
+		pages[i] = kpt_page(test);
+	return pages;
+}
+
+/* Free @page, and return in the middle of the invalidation that it causes. */
+static void kpt_hang(struct kunit *test, struct kpt_mm *kmm, struct page *page)
+{
+	kmm->hang = true;
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&kmm->entered,
+							     KPT_TIMEOUT));
+}
+
+static void kpt_go_on(struct kpt_mm *kmm)
+{
+	complete_all(&kmm->go_on);
+	kernel_pgtable_flush();
+}
+
+static void kpt_watch(struct kpt_mm *kmm, struct page **pages, unsigned int nr)
+{
+	kmm->pages = pages;
+	kmm->nr_pages = nr;
+}
+
+static void kpt_expect_all_free(struct kunit *test, struct page **pages,
+				unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		KUNIT_EXPECT_TRUE(test, kpt_is_free(pages[i]));
+}
+
+static void no_users_frees_at_once(struct kunit *test)
+{
+	struct page *page = kpt_page(test);
+
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+}
+
+static void last_user_gone_frees_at_once(struct kunit *test)
+{
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct page *page = kpt_page(test);
+
+	kpt_unregister(kmm);
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
+}
+
+/* The work item does it, without anybody asking for it */
+static void freed_soon(struct kunit *test)
+{
+	struct page *page = kpt_page(test);
+	unsigned long end = jiffies + KPT_TIMEOUT;
+
+	kpt_mm_new(test);
+	kernel_pgtable_free(page);
+	while (!kpt_is_free(page) && time_before(jiffies, end))
+		msleep(20);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+}
+
+static void invalidate_precedes_free(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, 1);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+
+	kpt_watch(kmm, pages, 1);
+	kernel_pgtable_free(pages[0]);
+	kernel_pgtable_flush();
+
+	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
+	KUNIT_EXPECT_EQ(test, 0, kmm->partial);
+	KUNIT_EXPECT_EQ(test, 0, kmm->early);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(pages[0]));
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+}
+
+static void every_user_precedes_free(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, 1);
+	struct kpt_mm *kmm[3];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(kmm); i++) {
+		kmm[i] = kpt_mm_new(test);
+		kpt_watch(kmm[i], pages, 1);
+	}
+	kernel_pgtable_free(pages[0]);
+	kernel_pgtable_flush();
+
+	for (i = 0; i < ARRAY_SIZE(kmm); i++) {
+		KUNIT_EXPECT_EQ(test, 1, kmm[i]->calls);
+		KUNIT_EXPECT_EQ(test, 0, kmm[i]->early);
+	}
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(pages[0]));
+}
+
+/* Registered twice: one of the two going away leaves the other */
+static void same_mm_twice(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, 1);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct kernel_pgtable_user *second = kernel_pgtable_register(kmm->mm);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, second);
+	kpt_watch(kmm, pages, 1);
+	kernel_pgtable_unregister(second);
+	kernel_pgtable_free(pages[0]);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
+	KUNIT_EXPECT_EQ(test, 0, kmm->early);
+}
+
+/* Reserved pages are counted through PageReserved: freeing resets the count. */
+static void reserved_page_waits(struct kunit *test)
+{
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct page *page = alloc_page(GFP_KERNEL);
+	unsigned long managed;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	managed = atomic_long_read(&page_zone(page)->managed_pages);
+
+	page->index = 0;
+	mark_page_reserved(page);
+	kpt_hang(test, kmm, page);
+	KUNIT_EXPECT_TRUE(test, PageReserved(page));
+	kpt_go_on(kmm);
+	KUNIT_EXPECT_FALSE(test, PageReserved(page));
+	KUNIT_EXPECT_EQ(test, managed,
+			atomic_long_read(&page_zone(page)->managed_pages));
+}
+
+/* A table shared by two sections survives the first, goes with the second. */
+static void bootmem_page_counts_sections(struct kunit *test)
+{
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_HAVE_BOOTMEM_INFO_NODE))
+		kunit_skip(test, "needs HAVE_BOOTMEM_INFO_NODE");
+
+	kpt_mm_new(test);
+	page = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	mark_page_reserved(page);
+	get_page_bootmem(1, page, MIX_SECTION_INFO);
+	get_page_bootmem(2, page, MIX_SECTION_INFO);
+
+	kernel_pgtable_free(page);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_TRUE(test, PageReserved(page));
+	KUNIT_EXPECT_EQ(test, 2, page_count(page));
+
+	kernel_pgtable_free(page);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_FALSE(test, PageReserved(page));
+}
+
+/* What comes while an invalidation runs shares the next one. */
+static void batch_shares_invalidation(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, KPT_PAGES);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	unsigned int i;
+
+	kpt_hang(test, kmm, pages[0]);
+	for (i = 1; i < KPT_PAGES; i++)
+		kernel_pgtable_free(pages[i]);
+	KUNIT_EXPECT_EQ(test, KPT_PAGES, kernel_pgtable_held());
+	KUNIT_EXPECT_FALSE(test, kpt_is_free(pages[0]));
+
+	kpt_go_on(kmm);
+	KUNIT_EXPECT_EQ(test, 2, kmm->calls);
+	kpt_expect_all_free(test, pages, KPT_PAGES);
+}
+
+/* A bind, and an unbind, in the middle of an invalidation that hangs */
+static void register_does_not_wait(struct kunit *test)
+{
+	struct kpt_mm *slow = kpt_mm_new(test);
+	struct kpt_mm *other = kpt_mm_alloc(test);
+	struct page *page = kpt_page(test);
+
+	kpt_hang(test, slow, page);
+	kpt_register(test, other);
+	kpt_unregister(other);
+	kpt_unregister(slow);
+	KUNIT_EXPECT_FALSE_MSG(test, kpt_is_free(page),
+			       "waited for the invalidation");
+	kpt_go_on(slow);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+}
+
+/* The walker may stand on a user that is unregistered: its mm has to stay. */
+static void unregistered_mm_outlives_walk(struct kunit *test)
+{
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct page *page = kpt_page(test);
+	int count = atomic_read(&kmm->mm->mm_count);
+	unsigned long end;
+
+	kpt_hang(test, kmm, page);
+	kpt_unregister(kmm);
+	msleep(200);
+	KUNIT_EXPECT_EQ(test, count, atomic_read(&kmm->mm->mm_count));
+	kpt_go_on(kmm);
+	end = jiffies + KPT_TIMEOUT;
+	while (atomic_read(&kmm->mm->mm_count) == count &&
+	       time_before(jiffies, end))
+		msleep(20);
+	KUNIT_EXPECT_EQ(test, count - 1, atomic_read(&kmm->mm->mm_count));
+}
+
+struct kpt_count {
+	struct task_struct *task;
+	unsigned int nr;
+};
+
+static void kpt_count(struct kpt_count *count)
+{
+	if (current == count->task)
+		count->nr++;
+}
+
+static void kpt_see_page(void *data, struct page *page, unsigned int order,
+			 gfp_t gfp, int migratetype)
+{
+	kpt_count(data);
+}
+
+static void kpt_see_kmalloc(void *data, unsigned long ip, const void *ptr,
+			    size_t req, size_t alloc, gfp_t gfp, int node)
+{
+	kpt_count(data);
+}
+
+static void kpt_see_cache(void *data, unsigned long ip, const void *ptr,
+			  struct kmem_cache *s, gfp_t gfp, int node)
+{
+	kpt_count(data);
+}
+
+static void kpt_count_stop(void *count)
+{
+	unregister_trace_mm_page_alloc(kpt_see_page, count);
+	unregister_trace_kmalloc(kpt_see_kmalloc, count);
+	unregister_trace_kmem_cache_alloc(kpt_see_cache, count);
+	tracepoint_synchronize_unregister();
+}
+
+/* Count what this thread allocates, and prove that it is counted. */
+static void kpt_count_start(struct kunit *test, struct kpt_count *count)
+{
+	struct page *page;
+
+	count->task = current;
+	KUNIT_ASSERT_EQ(test, 0,
+			register_trace_mm_page_alloc(kpt_see_page, count));
+	KUNIT_ASSERT_EQ(test, 0,
+			register_trace_kmalloc(kpt_see_kmalloc, count));
+	KUNIT_ASSERT_EQ(test, 0,
+			register_trace_kmem_cache_alloc(kpt_see_cache, count));
+
+	page = alloc_page(GFP_KERNEL);
+	if (page)
+		__free_page(page);
+	kfree(kmalloc(64, GFP_KERNEL));
+	KUNIT_EXPECT_GE(test, count->nr, 2);
+	count->nr = 0;
+}
+
+/*
+ * The work item is made busy, and pending, beforehand: what CONFIG_DEBUG_OBJECTS
+ * allocates to keep track of it is not of interest.
+ */
+static void nothing_is_allocated(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, KPT_PAGES);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct kpt_count count = {};
+	unsigned int i;
+
+	kpt_hang(test, kmm, pages[0]);
+	kernel_pgtable_free(pages[1]);
+
+	kpt_count_start(test, &count);
+	for (i = 2; i < KPT_PAGES - 1; i++)
+		kernel_pgtable_free(pages[i]);
+	kpt_go_on(kmm);
+	kpt_unregister(kmm);
+	kernel_pgtable_free(pages[i]);
+	kpt_count_stop(&count);
+
+	KUNIT_EXPECT_EQ(test, 0, count.nr);
+	kpt_expect_all_free(test, pages, KPT_PAGES);
+}
+
+struct kpt_flood {
+	struct completion done;
+	unsigned int failed;
+	unsigned int most;
+};
+
+static int kpt_flood_fn(void *data)
+{
+	struct kpt_flood *flood = data;
+	unsigned int i;
+
+	for (i = 0; i < KPT_FLOOD; i++) {
+		struct page *page = alloc_page(GFP_KERNEL);
+
+		if (!page) {
+			flood->failed++;
+			continue;
+		}
+		kernel_pgtable_free(page);
+		flood->most = max(flood->most, kernel_pgtable_held());
+	}
+	complete(&flood->done);
+	return 0;
+}
+
+/* More than the devices can keep up with, from several threads */
+static void flood_is_bounded(struct kunit *test)
+{
+	struct kpt_flood flood[KPT_THREADS] = {};
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct task_struct *task;
+	unsigned int i;
+
+	kmm->delay_us = 50000;
+	for (i = 0; i < KPT_THREADS; i++) {
+		init_completion(&flood[i].done);
+		task = kthread_run(kpt_flood_fn, &flood[i], "kpt_flood/%u", i);
+		if (IS_ERR(task))
+			complete(&flood[i].done);
+	}
+	for (i = 0; i < KPT_THREADS; i++) {
+		wait_for_completion(&flood[i].done);
+		KUNIT_EXPECT_EQ(test, 0, flood[i].failed);
+		KUNIT_EXPECT_LE(test, flood[i].most,
+				KERNEL_PGTABLE_MAX_HELD + KPT_THREADS);
+	}
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_LE(test, kmm->most,
+			KERNEL_PGTABLE_MAX_HELD + KPT_THREADS);
+	KUNIT_EXPECT_GT(test, kmm->most, KERNEL_PGTABLE_MAX_HELD / 2);
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+}
+
+static int kpt_churn_fn(void *data)
+{
+	struct mm_struct *mm = data;
+
+	while (!kthread_should_stop()) {
+		struct kernel_pgtable_user *user = kernel_pgtable_register(mm);
+
+		if (!IS_ERR(user))
+			kernel_pgtable_unregister(user);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Users come and go while the list is walked; one that stays is never missed */
+static void churn_misses_nobody(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, KPT_PAGES);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct kpt_mm *other = kpt_mm_alloc(test);
+	struct task_struct *task;
+	unsigned int i, calls;
+
+	task = kthread_run(kpt_churn_fn, other->mm, "kpt_churn");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	for (i = 0; i < KPT_PAGES; i++) {
+		calls = kmm->calls;
+		kpt_watch(kmm, &pages[i], 1);
+		kernel_pgtable_free(pages[i]);
+		kernel_pgtable_flush();
+		KUNIT_EXPECT_GT(test, kmm->calls, calls);
+		KUNIT_EXPECT_TRUE(test, kpt_is_free(pages[i]));
+	}
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, 0, kmm->early);
+}
+
+static int kpt_init(struct kunit *test)
+{
+	if (kernel_pgtable_in_use())
+		kunit_skip(test, "a process has SVA in use");
+	kernel_pgtable_flush();
+	return 0;
+}
+
+static struct kunit_case kpt_cases[] = {
+	KUNIT_CASE(no_users_frees_at_once),
+	KUNIT_CASE(last_user_gone_frees_at_once),
+	KUNIT_CASE(freed_soon),
+	KUNIT_CASE(invalidate_precedes_free),
+	KUNIT_CASE(every_user_precedes_free),
+	KUNIT_CASE(same_mm_twice),
+	KUNIT_CASE(reserved_page_waits),
+	KUNIT_CASE(bootmem_page_counts_sections),
+	KUNIT_CASE(batch_shares_invalidation),
+	KUNIT_CASE(register_does_not_wait),
+	KUNIT_CASE(unregistered_mm_outlives_walk),
+	KUNIT_CASE(nothing_is_allocated),
+	KUNIT_CASE_SLOW(flood_is_bounded),
+	KUNIT_CASE(churn_misses_nobody),
+	{}
+};
+
+static struct kunit_suite kpt_suite = {
+	.name = "kernel_pgtable",
+	.init = kpt_init,
+	.test_cases = kpt_cases,
+};
+
+kunit_test_suite(kpt_suite);
+
+MODULE_DESCRIPTION("Tests of freeing kernel page tables");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A process ends, in one way or another, while its functions work for it. Its
+ * page table and its pages go at once, its queues go when the last file is
+ * closed, and that file may be in other hands: then the mm dies first, and a
+ * function that has translations of it in hand must not use them.
+ */
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "sva_utils.h"
+
+#define NR_PAGES	8
+#define LEN		(NR_PAGES * SVA_PAGE)
+#define EXEC_ENV	"SVA_EXIT_AFTER_EXEC"
+
+enum death {
+	EXIT,
+	KILL,
+	SEGV,
+	EXEC,
+};
+
+FIXTURE(sva_exit)
+{
+	struct sva s;
+	char *shared;
+	int file;
+	int sync[2];
+	int free[SVA_MAX_DEVS];
+};
+
+FIXTURE_VARIANT(sva_exit)
+{
+	enum sva_mode mode;
+	enum death death;
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, pri_exit)
+{
+	.mode = SVA_PRI,
+	.death = EXIT,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, pri_kill)
+{
+	.mode = SVA_PRI,
+	.death = KILL,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, pri_segv)
+{
+	.mode = SVA_PRI,
+	.death = SEGV,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, pri_exec)
+{
+	.mode = SVA_PRI,
+	.death = EXEC,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, ats_kill)
+{
+	.mode = SVA_ATS,
+	.death = KILL,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, untranslated_kill)
+{
+	.mode = SVA_UNTRANSLATED,
+	.death = KILL,
+};
+
+/* Tells that the old mm is gone, and waits with the new one for the end. */
+static void __attribute__((constructor(101))) after_exec(void)
+{
+	const char *fd = getenv(EXEC_ENV);
+
+	if (!fd)
+		return;
+	if (write(atoi(fd), "x", 1) == 1)
+		while (read(atoi(fd), &(char){ 0 }, 1) == 1)
+			;
+	_exit(0);
+}
+
+static int free_queues(struct sva_dev *d)
+{
+	unsigned int q, n = 0;
+
+	for (q = 0; q < d->nr_queues; q++)
+		n += !sva_read(d->ctl, SVADEV_QCTL(q) + SVADEV_QCTL_ENABLE);
+	return n;
+}
+
+FIXTURE_SETUP(sva_exit)
+{
+	const char *why = sva_setup(&self->s, variant->mode);
+	unsigned int i;
+
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < self->s.nr; i++)
+		self->free[i] = free_queues(&self->s.dev[i]);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, self->sync));
+	self->file = memfd_create("sva", MFD_CLOEXEC);
+	ASSERT_LE(0, self->file);
+	ASSERT_EQ(0, ftruncate(self->file, LEN));
+	self->shared = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    self->file, 0);
+	ASSERT_NE(MAP_FAILED, self->shared);
+	memset(self->shared, 1, LEN);
+}
+
+/* Every queue has come home, and works for somebody else. */
+FIXTURE_TEARDOWN(sva_exit)
+{
+	struct sva_queue q;
+	unsigned int i;
+
+	EXPECT_CLEAN(&self->s);
+	for (i = 0; i < self->s.nr; i++) {
+		EXPECT_EQ(self->free[i], free_queues(&self->s.dev[i]));
+		ASSERT_EQ(0, sva_open(&q, &self->s.dev[i]));
+		memset(self->shared, 1, LEN);
+		EXPECT_EQ(0, sva_fill(&q, self->shared, 9, LEN));
+		EXPECT_TRUE(sva_all(self->shared, 9, LEN));
+		sva_close(&q);
+	}
+	sva_teardown(&self->s);
+}
+
+static bool send_fd(int sock, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { .iov_base = "f", .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	return sendmsg(sock, &msg, 0) == 1;
+}
+
+static int receive_fd(int sock)
+{
+	char control[CMSG_SPACE(sizeof(int))] = "", byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c;
+	int fd = -1;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return -1;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	return fd;
+}
+
+static void exec_myself(int sync)
+{
+	char fd[16];
+
+	snprintf(fd, sizeof(fd), "%d", sync);
+	setenv(EXEC_ENV, fd, 1);
+	execl("/proc/self/exe", "sva_exit", NULL);
+}
+
+int *nowhere = (int *)8;
+
+/* Dies on the parent's word. The socket says so, whichever way it dies. */
+static void die(enum death how, int sync)
+{
+	char c;
+
+	if (read(sync, &c, 1) != 1)
+		_exit(1);
+	switch (how) {
+	case EXIT:
+		_exit(0);
+	case SEGV:
+		signal(SIGSEGV, SIG_DFL);
+		__atomic_store_n(nowhere, 1, __ATOMIC_RELAXED);
+		break;
+	case EXEC:
+		exec_myself(sync);
+		break;
+	case KILL:
+		while (pause() < 0)
+			;
+	}
+	_exit(2);
+}
+
+/* All functions stop just before they write to the shared pages. */
+static void hold_and_die(struct sva *s, char *shared, int sync, enum death how)
+{
+	struct sva_queue q[SVA_MAX_DEVS];
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++) {
+		if (sva_open(&q[i], &s->dev[i]) ||
+		    sva_fill(&q[i], shared, 2, LEN) ||
+		    sva_hold(&q[i], SVADEV_OP_FILL, NULL, shared, LEN, 3) ||
+		    !send_fd(sync, q[i].fd))
+			_exit(3);
+	}
+	die(how, sync);
+}
+
+/* True once the mm of @pid is gone */
+static bool kill_and_wait(pid_t pid, int sync, enum death how)
+{
+	int status;
+	char c;
+
+	if (write(sync, "d", 1) != 1)
+		return false;
+	if (how == KILL && kill(pid, SIGKILL))
+		return false;
+	if (how == EXEC)
+		return read(sync, &c, 1) == 1;
+	if (waitpid(pid, &status, 0) != pid)
+		return false;
+	return how == EXIT ? WIFEXITED(status) && !WEXITSTATUS(status) :
+			     WIFSIGNALED(status);
+}
+
+static bool map_queue(struct sva_queue *q, struct sva_dev *d, int fd)
+{
+	void *p = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	*q = (struct sva_queue){ .dev = d, .fd = fd, .page = p };
+	return p != MAP_FAILED;
+}
+
+/*
+ * The mm dies first. The survivor then lets the functions go on, with
+ * translations that they got while the pages were there. The pages still are,
+ * as the survivor has them mapped too, so that a write would be seen.
+ */
+TEST_F(sva_exit, held_and_handed_on)
+{
+	struct sva_queue q[SVA_MAX_DEVS];
+	int fd[SVA_MAX_DEVS];
+	unsigned int i;
+	pid_t pid = fork();
+
+	if (!pid) {
+		close(self->sync[0]);
+		hold_and_die(&self->s, self->shared, self->sync[1], variant->death);
+	}
+	ASSERT_LT(0, pid);
+	close(self->sync[1]);
+	for (i = 0; i < self->s.nr; i++) {
+		fd[i] = receive_fd(self->sync[0]);
+		ASSERT_LE(0, fd[i]);
+	}
+	ASSERT_TRUE(sva_all(self->shared, 2, LEN));
+
+	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(pid, self->sync[0],
+						       variant->death)));
+	EXPECT_CLEAN(&self->s);
+	for (i = 0; i < self->s.nr; i++) {
+		ASSERT_TRUE(map_queue(&q[i], &self->s.dev[i], fd[i]));
+		ASSERT_EQ(SVADEV_STATE_HELD, sva_reg(&q[i], SVADEV_Q_STATE));
+		EXPECT_TRUE(sva_is_refused(sva_release(&q[i])));
+		EXPECT_EQ(0, sva_reg(&q[i], SVADEV_Q_DONE));
+		/* nor does a new operation get anywhere */
+		EXPECT_TRUE(sva_is_refused(sva_fill(&q[i], self->shared, 4, LEN)));
+	}
+	EXPECT_TRUE(sva_all(self->shared, 2, LEN));
+	EXPECT_CLEAN(&self->s);
+	/* unbind, after the mm */
+	for (i = 0; i < self->s.nr; i++)
+		sva_close(&q[i]);
+	close(self->sync[0]);
+	if (variant->death == EXEC)
+		EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+}
+
+/* Long enough to be in the middle of it, short enough for the test */
+static void run_and_die(struct sva *s, int sync, enum death how, bool requests)
+{
+	struct sva_queue q[SVA_MAX_DEVS];
+	unsigned int i;
+	char *p;
+
+	p = mmap(NULL, 256 * SVA_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!requests)
+		memset(p, 1, 256 * SVA_PAGE);
+	for (i = 0; i < s->nr; i++) {
+		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE | 20000000ULL << 32);
+		if (sva_open(&q[i], &s->dev[i]))
+			_exit(3);
+		sva_submit(&q[i], SVADEV_OP_FILL, 0, NULL, p, 256 * SVA_PAGE, 5);
+	}
+	for (i = 0; i < s->nr; i++)
+		while (!sva_reg(&q[i], SVADEV_Q_DONE))
+			usleep(100);
+	if (write(sync, "r", 1) != 1)
+		_exit(4);
+	die(how, sync);
+}
+
+/* Nobody has the files: they are closed, with DMA under way, by the exit. */
+TEST_F(sva_exit, running)
+{
+	pid_t pid = fork();
+	char c;
+
+	if (!pid) {
+		close(self->sync[0]);
+		run_and_die(&self->s, self->sync[1], variant->death, false);
+	}
+	ASSERT_LT(0, pid);
+	close(self->sync[1]);
+	ASSERT_EQ(1, read(self->sync[0], &c, 1));
+	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(pid, self->sync[0],
+						       variant->death)));
+	EXPECT_CLEAN(&self->s);
+	close(self->sync[0]);
+	if (variant->death == EXEC)
+		EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+}
+
+/* The same, with page requests on the way: each is answered before the end. */
+TEST_F(sva_exit, requesting)
+{
+	pid_t pid;
+	unsigned int i;
+	char c;
+
+	if (self->s.mode != SVA_PRI)
+		SKIP(return, "needs page requests");
+	pid = fork();
+	if (!pid) {
+		close(self->sync[0]);
+		run_and_die(&self->s, self->sync[1], variant->death, true);
+	}
+	ASSERT_LT(0, pid);
+	close(self->sync[1]);
+	ASSERT_EQ(1, read(self->sync[0], &c, 1));
+	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(pid, self->sync[0],
+						       variant->death)));
+	EXPECT_CLEAN(&self->s);
+	for (i = 0; i < self->s.nr; i++)
+		EXPECT_EQ(sva_counter(&self->s.dev[i], SVADEV_C_PAGE_REQ),
+			  sva_counter(&self->s.dev[i], SVADEV_C_PAGE_RESP));
+	close(self->sync[0]);
+	if (variant->death == EXEC)
+		EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+}
+
+TEST_HARNESS_MAIN

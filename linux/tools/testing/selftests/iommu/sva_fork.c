@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Several address spaces: fork with copy on write in both directions, and
+ * processes that share a function and must not see each other.
+ */
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "sva_utils.h"
+
+#define NR_PAGES	8
+#define LEN		(NR_PAGES * SVA_PAGE)
+
+FIXTURE(sva_fork)
+{
+	struct sva s;
+	char *buf;
+	int sync[2];
+};
+
+FIXTURE_VARIANT(sva_fork)
+{
+	enum sva_mode mode;
+};
+
+FIXTURE_VARIANT_ADD(sva_fork, pri)
+{
+	.mode = SVA_PRI,
+};
+
+FIXTURE_VARIANT_ADD(sva_fork, ats)
+{
+	.mode = SVA_ATS,
+};
+
+FIXTURE_VARIANT_ADD(sva_fork, untranslated)
+{
+	.mode = SVA_UNTRANSLATED,
+};
+
+FIXTURE_SETUP(sva_fork)
+{
+	const char *why = sva_setup(&self->s, variant->mode);
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, self->sync));
+	self->buf = sva_pages(NR_PAGES, 0);
+	ASSERT_NE(NULL, self->buf);
+	ASSERT_TRUE(sva_open_all(&self->s));
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, LEN));
+}
+
+FIXTURE_TEARDOWN(sva_fork)
+{
+	sva_close_all(&self->s);
+	EXPECT_CLEAN(&self->s);
+	sva_teardown(&self->s);
+}
+
+/*
+ * Parent and child take turns: each says when it is done and waits for the
+ * other. A peer that has died ends the wait.
+ */
+static bool done(int fd)
+{
+	return write(fd, "x", 1) == 1;
+}
+
+static bool wait_for(int fd)
+{
+	char c;
+
+	return read(fd, &c, 1) == 1;
+}
+
+/* The child's verdict is its exit code. */
+static int verdict(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+/* A child that closes the parent's end, so that a death is seen */
+static pid_t fork_child(int sync[2])
+{
+	pid_t pid = fork();
+
+	close(sync[pid ? 1 : 0]);
+	return pid;
+}
+
+/*
+ * After fork every page is read-only for both. The parent's function had all
+ * of them writable in its caches: what it writes now must not reach the child.
+ */
+TEST_F(sva_fork, parent_writes)
+{
+	struct sva_queue *q;
+	pid_t pid;
+
+	pid = SVA_CHANGE(&self->s, fork_child(self->sync));
+	if (!pid) {
+		if (!wait_for(self->sync[1]))
+			_exit(10);
+		_exit(!sva_all(self->buf, 1, LEN));
+	}
+	ASSERT_LT(0, pid);
+	EXPECT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		if (self->s.mode == SVA_PRI) {
+			EXPECT_EQ(0, sva_fill(q, self->buf, 2, LEN));
+			continue;
+		}
+		/* one page first by the function, then all by the CPU */
+		EXPECT_TRUE(q != self->s.q ||
+			    sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
+		memset(self->buf, 2, LEN);
+		EXPECT_EQ(0, sva_fill(q, self->buf, 2, LEN));
+	}
+	EXPECT_CLEAN(&self->s);
+	EXPECT_TRUE(sva_all(self->buf, 2, LEN));
+	EXPECT_TRUE(done(self->sync[0]));
+	EXPECT_EQ(0, verdict(pid));
+}
+
+/* The other way round: the parent's function does not see the child. */
+TEST_F(sva_fork, child_writes)
+{
+	struct sva_queue *q;
+	pid_t pid;
+
+	pid = SVA_CHANGE(&self->s, fork_child(self->sync));
+	if (!pid) {
+		memset(self->buf, 3, LEN);
+		done(self->sync[1]);
+		_exit(!wait_for(self->sync[1]));
+	}
+	ASSERT_LT(0, pid);
+	ASSERT_TRUE(wait_for(self->sync[0]));
+	EXPECT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 1, LEN));
+	EXPECT_TRUE(done(self->sync[0]));
+	EXPECT_EQ(0, verdict(pid));
+}
+
+/* 0, or the number of the first thing that is wrong */
+static int child_is_unbound(struct sva *s, char *buf)
+{
+	struct sva_queue *parents = &s->q[0];
+	struct sva_queue q, rogue;
+	uint64_t pasid;
+	int err;
+
+	/* no PASID comes with fork, and the parent's queue is not inherited */
+	if (mmap(NULL, SVA_PAGE, PROT_READ, MAP_SHARED, parents->fd, 0) != MAP_FAILED)
+		return 1;
+	if (msync(parents->page, SVA_PAGE,
+		  MS_ASYNC) != -1 || errno != ENOMEM)
+		return 2;
+	/* closing what was inherited does not unbind the parent */
+	close(parents->fd);
+	if (sva_open(&q, &s->dev[0]))
+		return 3;
+	pasid = sva_reg(&q, SVADEV_Q_PASID);
+	memset(buf, 4, LEN);
+	if (sva_fill(&q, buf, 5, LEN) || !sva_all(buf, 5, LEN))
+		return 4;
+	sva_close(&q);
+
+	sva_take(&rogue, &s->dev[0], pasid);
+	err = sva_fill(&rogue, buf, 6, LEN);
+	sva_give_back(&rogue);
+	return sva_is_refused(err) && sva_all(buf, 5, LEN) ? 0 : 5;
+}
+
+TEST_F(sva_fork, child_is_unbound)
+{
+	struct sva_queue *q;
+	pid_t pid = fork_child(self->sync);
+
+	if (!pid)
+		_exit(child_is_unbound(&self->s, self->buf));
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(0, verdict(pid));
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 1, LEN));
+}
+
+/*
+ * Two mms on the same functions, with the same addresses and other contents.
+ * Each fills its pages through all functions, one after the other, and then
+ * the parent takes its pages away: that must hurt nobody but itself.
+ */
+static int other_process(struct sva *s, char *buf, int sync, uint64_t pasid)
+{
+	struct sva_queue q[SVA_MAX_DEVS];
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++) {
+		if (sva_open(&q[i], &s->dev[i]) ||
+		    sva_reg(&q[i], SVADEV_Q_PASID) == pasid)
+			return 1;
+		memset(buf, 6, LEN);
+		if (sva_fill(&q[i], buf, 7, LEN))
+			return 2;
+	}
+	if (!done(sync) || !wait_for(sync))
+		return 3;
+	for (i = 0; i < s->nr; i++)
+		if (!sva_sees(&q[i], buf, 7, LEN) || sva_fill(&q[i], buf, 8, LEN))
+			return 4;
+	if (!sva_all(buf, 8, LEN) || sva_stale(s))
+		return 5;
+	return !done(sync) || !wait_for(sync);
+}
+
+TEST_F(sva_fork, two_processes)
+{
+	uint64_t pasid = sva_reg(&self->s.q[0], SVADEV_Q_PASID);
+	struct sva_queue *q;
+	pid_t pid = fork_child(self->sync);
+
+	if (!pid)
+		_exit(other_process(&self->s, self->buf, self->sync[1], pasid));
+	ASSERT_LT(0, pid);
+	ASSERT_TRUE(wait_for(self->sync[0]));
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 1, LEN));
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(self->buf, LEN)));
+	EXPECT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
+	EXPECT_TRUE(done(self->sync[0]));
+	ASSERT_TRUE(wait_for(self->sync[0]));
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
+	EXPECT_TRUE(done(self->sync[0]));
+	EXPECT_EQ(0, verdict(pid));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Page tables of the kernel that are freed while a process is bound. A device
+ * walks them when a user address leads there, so its IOMMU may have cached
+ * entries that point to them, and has to be told before they are used again.
+ *
+ * A KUnit suite frees such tables on demand, if the kernel has it. What is seen
+ * from here is whether the IOMMUs of a bound process hear of it.
+ */
+#include "../kselftest_harness.h"
+#include "sva_utils.h"
+
+#define SUITE	"/sys/kernel/debug/kunit/kernel_pgtable_live/"
+
+FIXTURE(sva_kva)
+{
+	struct sva s;
+	char *buf;
+};
+
+FIXTURE_SETUP(sva_kva)
+{
+	const char *why = sva_setup(&self->s, SVA_ATS);
+
+	if (!why && access(SUITE "run", W_OK))
+		why = "no KUnit suite kernel_pgtable_live in debugfs";
+	if (why)
+		SKIP(return, "%s", why);
+	self->buf = sva_pages(1, 1);
+	ASSERT_NE(NULL, self->buf);
+	ASSERT_TRUE(sva_open_all(&self->s));
+}
+
+FIXTURE_TEARDOWN(sva_kva)
+{
+	sva_close_all(&self->s);
+	EXPECT_CLEAN(&self->s);
+	sva_teardown(&self->s);
+}
+
+/* Test cases that ran, and how many of them failed */
+static unsigned int results(unsigned int *failed)
+{
+	FILE *f = fopen(SUITE "results", "r");
+	unsigned int ran = 0, nr;
+	char line[512];
+
+	*failed = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, "# SKIP") || strncmp(line, "    ", 4))
+			continue;
+		if (sscanf(line, " ok %u", &nr) == 1)
+			ran++;
+		else if (sscanf(line, " not ok %u", &nr) == 1)
+			(*failed)++;
+	}
+	if (f)
+		fclose(f);
+	return ran + *failed;
+}
+
+static bool run_suite(void)
+{
+	int fd = open(SUITE "run", O_WRONLY);
+	bool ok = fd >= 0 && write(fd, "1", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* At least one invalidation at each IOMMU for each case that freed tables */
+TEST_F_TIMEOUT(sva_kva, seen_by_every_unit, 120)
+{
+	unsigned int ran, failed, i, units = sva_units(&self->s);
+	struct sva_counts c;
+
+	for (i = 0; i < self->s.nr; i++)
+		ASSERT_TRUE(sva_sees(&self->s.q[i], self->buf, 1, SVA_PAGE));
+	sva_count(&self->s, &c);
+	ASSERT_TRUE(run_suite());
+	sva_count_since(&self->s, &c);
+	ran = results(&failed);
+	fprintf(stderr, "# %u cases, %u failed: iotlb_range=%llu iotlb_tag=%llu\n",
+		ran, failed, (unsigned long long)c.iotlb_range,
+		(unsigned long long)c.iotlb_tag);
+	EXPECT_EQ(0, failed);
+	EXPECT_LT(0, ran);
+	EXPECT_LE(units * ran, c.iotlb_range + c.iotlb_tag + c.iotlb_all);
+	for (i = 0; i < self->s.nr; i++)
+		EXPECT_TRUE(sva_sees(&self->s.q[i], self->buf, 1, SVA_PAGE));
+}
+
+/* Nobody is bound: nobody is told. */
+TEST_F_TIMEOUT(sva_kva, unbound_is_left_alone, 120)
+{
+	struct sva_counts c;
+
+	sva_close_all(&self->s);
+	sva_count(&self->s, &c);
+	ASSERT_TRUE(run_suite());
+	sva_count_since(&self->s, &c);
+	EXPECT_EQ(0, c.iotlb_range + c.iotlb_tag + c.iotlb_all);
+	ASSERT_TRUE(sva_open_all(&self->s));
+}
+
+TEST_HARNESS_MAIN

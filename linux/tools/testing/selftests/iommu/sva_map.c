@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Changes of the page table while functions hold translations of it. When the
+ * system call is back, no IOMMU and no function may know the old state: not in
+ * a cache (VERIFY), not in what they read, and not in what they may write.
+ *
+ * Data alone would be a weak witness: after MADV_DONTNEED the same frame often
+ * comes back.
+ */
+#include "../kselftest_harness.h"
+#include "sva_utils.h"
+
+/* Below the 33 pages from which x86 flushes the whole address space */
+#define NR_PAGES	16
+
+FIXTURE(sva_map)
+{
+	struct sva s;
+	char *buf;
+};
+
+FIXTURE_VARIANT(sva_map)
+{
+	enum sva_mode mode;
+};
+
+FIXTURE_VARIANT_ADD(sva_map, pri)
+{
+	.mode = SVA_PRI,
+};
+
+FIXTURE_VARIANT_ADD(sva_map, ats)
+{
+	.mode = SVA_ATS,
+};
+
+FIXTURE_VARIANT_ADD(sva_map, untranslated)
+{
+	.mode = SVA_UNTRANSLATED,
+};
+
+FIXTURE_SETUP(sva_map)
+{
+	const char *why = sva_setup(&self->s, variant->mode);
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_TRUE(sva_open_all(&self->s));
+	self->buf = sva_pages(NR_PAGES, 0);
+	ASSERT_NE(NULL, self->buf);
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, NR_PAGES * SVA_PAGE));
+}
+
+FIXTURE_TEARDOWN(sva_map)
+{
+	sva_close_all(&self->s);
+	EXPECT_CLEAN(&self->s);
+	sva_teardown(&self->s);
+}
+
+TEST_F(sva_map, munmap)
+{
+	char *gone = self->buf + 5 * SVA_PAGE;
+	struct sva_queue *q;
+
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(gone, SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, gone, 2, SVA_PAGE)));
+		EXPECT_TRUE(sva_faulted_at(q, gone));
+		/* up to it, and no further */
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_copy(q, self->buf + 8 * SVA_PAGE,
+						  self->buf + 4 * SVA_PAGE,
+						  3 * SVA_PAGE)));
+		EXPECT_EQ(SVA_PAGE, sva_reg(q, SVADEV_Q_DONE));
+		EXPECT_TRUE(sva_faulted_at(q, gone));
+		/* its neighbours */
+		EXPECT_TRUE(sva_sees(q, gone - SVA_PAGE, 1, SVA_PAGE));
+		EXPECT_TRUE(sva_sees(q, gone + SVA_PAGE, 1, SVA_PAGE));
+	}
+}
+
+TEST_F(sva_map, munmap_all)
+{
+	struct sva_queue *q;
+
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(self->buf, NR_PAGES * SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_fill(q, self->buf, 2, SVA_PAGE)));
+}
+
+/* Translated before, accessed after: the translation must not be used. */
+TEST_F(sva_map, munmap_held)
+{
+	struct sva_queue *q;
+
+	for (q = self->s.q; q < self->s.end; q++)
+		ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, self->buf,
+				      4 * SVA_PAGE, 2));
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(self->buf + 2 * SVA_PAGE,
+						 SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_release(q)));
+		EXPECT_EQ(2 * SVA_PAGE, sva_reg(q, SVADEV_Q_DONE));
+	}
+}
+
+/* More than x86 cares to flush page by page: everything of the PASID goes */
+TEST_F(sva_map, munmap_many)
+{
+	unsigned int n = 4 * NR_PAGES;
+	char *p = sva_pages(n, 0);
+	struct sva_queue *q;
+
+	ASSERT_NE(NULL, p);
+	ASSERT_TRUE(sva_warm_up(&self->s, p, 3, n * SVA_PAGE));
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, n * SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, SVA_PAGE)));
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_fill(q, p + (n - 1) * SVA_PAGE, 2,
+						  SVA_PAGE)));
+		EXPECT_TRUE(sva_sees(q, self->buf, 1, NR_PAGES * SVA_PAGE));
+	}
+}
+
+/* Something else in its place */
+TEST_F(sva_map, replace)
+{
+	struct sva_queue *q;
+	void *p;
+
+	p = SVA_CHANGE(&self->s, mmap(self->buf, NR_PAGES * SVA_PAGE,
+				      PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+				      MAP_POPULATE, -1, 0));
+	ASSERT_EQ(p, self->buf);
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 0, NR_PAGES * SVA_PAGE));
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 4, NR_PAGES * SVA_PAGE));
+	EXPECT_TRUE(sva_all(self->buf, 4, NR_PAGES * SVA_PAGE));
+}
+
+TEST_F(sva_map, mprotect_read_only)
+{
+	struct sva_queue *q;
+
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, mprotect(self->buf, NR_PAGES * SVA_PAGE,
+						   PROT_READ)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_fill(q, self->buf, 2, SVA_PAGE)));
+		EXPECT_TRUE(sva_sees(q, self->buf, 1, NR_PAGES * SVA_PAGE));
+	}
+	EXPECT_TRUE(sva_all(self->buf, 1, NR_PAGES * SVA_PAGE));
+
+	/* Nobody is told that more is allowed now. The function has to ask. */
+	ASSERT_EQ(0, mprotect(self->buf, NR_PAGES * SVA_PAGE,
+			      PROT_READ | PROT_WRITE));
+	memset(self->buf, 1, NR_PAGES * SVA_PAGE);
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 5, NR_PAGES * SVA_PAGE));
+	EXPECT_TRUE(sva_all(self->buf, 5, NR_PAGES * SVA_PAGE));
+	ASSERT_CLEAN(&self->s);
+}
+
+TEST_F(sva_map, mprotect_none)
+{
+	struct sva_queue *q;
+	uint64_t sum;
+
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, mprotect(self->buf, SVA_PAGE, PROT_NONE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_sum(q, self->buf, SVA_PAGE, &sum)));
+	ASSERT_EQ(0, mprotect(self->buf, SVA_PAGE, PROT_READ));
+	EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 1, SVA_PAGE));
+}
+
+/* The pages are empty now, for the functions as for the CPU. */
+TEST_F(sva_map, dontneed)
+{
+	struct sva_queue *q;
+
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, madvise(self->buf, NR_PAGES * SVA_PAGE,
+						  MADV_DONTNEED)));
+	ASSERT_CLEAN(&self->s);
+	if (self->s.mode != SVA_PRI)
+		EXPECT_TRUE(sva_all(self->buf, 0, NR_PAGES * SVA_PAGE));
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 0, NR_PAGES * SVA_PAGE));
+	memset(self->buf, 6, NR_PAGES * SVA_PAGE);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_sees(q, self->buf, 6, NR_PAGES * SVA_PAGE));
+	ASSERT_CLEAN(&self->s);
+}
+
+/* The same frames at another address */
+TEST_F(sva_map, mremap)
+{
+	char *to = sva_pages(NR_PAGES, 0);
+	struct sva_queue *q;
+	void *p;
+
+	ASSERT_NE(NULL, to);
+	ASSERT_TRUE(sva_warm_up(&self->s, to, 7, NR_PAGES * SVA_PAGE));
+	p = SVA_CHANGE(&self->s, mremap(self->buf, NR_PAGES * SVA_PAGE,
+					NR_PAGES * SVA_PAGE,
+					MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	ASSERT_EQ(p, to);
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_fill(q, self->buf, 2, SVA_PAGE)));
+		EXPECT_TRUE(sva_sees(q, to, 1, NR_PAGES * SVA_PAGE));
+	}
+	ASSERT_TRUE(sva_warm_up(&self->s, to, 8, NR_PAGES * SVA_PAGE));
+	EXPECT_TRUE(sva_all(to, 8, NR_PAGES * SVA_PAGE));
+}
+
+/* Shared memory whose owner makes it shorter */
+TEST_F(sva_map, truncate)
+{
+	int fd = memfd_create("sva", 0);
+	struct sva_queue *q;
+	char *p;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, 4 * SVA_PAGE));
+	p = mmap(NULL, 4 * SVA_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_POPULATE, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	memset(p, 0, 4 * SVA_PAGE);
+	ASSERT_TRUE(sva_warm_up(&self->s, p, 1, 4 * SVA_PAGE));
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, ftruncate(fd, 2 * SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, 4 * SVA_PAGE)));
+		EXPECT_EQ(2 * SVA_PAGE, sva_reg(q, SVADEV_Q_DONE));
+	}
+	EXPECT_TRUE(sva_all(p, 2, 2 * SVA_PAGE));
+	close(fd);
+}
+
+static bool is_huge(void)
+{
+	unsigned long kb, sum = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "AnonHugePages: %lu kB", &kb) == 1)
+			sum += kb;
+	if (f)
+		fclose(f);
+	return sum >= 2048;
+}
+
+/* A hole in a huge page: what was one translation becomes 511. */
+TEST_F(sva_map, huge_page_split)
+{
+	const size_t huge = 2 << 20;
+	struct sva_queue *q;
+	char *map, *p;
+
+	map = mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	p = (char *)(((uintptr_t)map + huge - 1) & ~(huge - 1));
+	madvise(p, huge, MADV_HUGEPAGE);
+	memset(p, 9, huge);
+	if (!is_huge())
+		SKIP(return, "no huge page to be had");
+
+	for (q = self->s.q; q < self->s.end; q++)
+		ASSERT_TRUE(sva_sees(q, p, 9, 32 * SVA_PAGE));
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p + 7 * SVA_PAGE, SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_fill(q, p + 7 * SVA_PAGE, 2, SVA_PAGE)));
+		EXPECT_TRUE(sva_sees(q, p, 9, 7 * SVA_PAGE));
+		EXPECT_TRUE(sva_sees(q, p + 8 * SVA_PAGE, 9, 24 * SVA_PAGE));
+	}
+	munmap(map, 2 * huge);
+	ASSERT_CLEAN(&self->s);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Reclaim of pages that functions have in their caches, and what it costs.
+ *
+ * Reclaim defers the CPUs' TLB flushes when the mm runs on several CPUs, and
+ * tells the IOMMUs of each page at once. Of each page: an invalidation of the
+ * whole address space for every one of them would empty all caches N times.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <sys/swap.h>
+
+#include "../kselftest_harness.h"
+#include "sva_utils.h"
+
+#define SWAP_DEVICE	"/dev/ram0"
+#define SWAP_BYTES	(8UL << 20)
+/* Few enough that one flush for all of them would still be a range */
+#define NR_PAGES	24
+
+FIXTURE(sva_reclaim)
+{
+	struct sva s;
+	char *buf;
+	bool swap;
+	bool stop;
+	pthread_t thread;
+};
+
+/* The header that mkswap(8) writes, version 1 */
+static bool make_swap(void)
+{
+	static char page[SVA_PAGE];
+	uint32_t *info = (uint32_t *)(page + 1024);
+	int fd = open(SWAP_DEVICE, O_RDWR);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	info[0] = 1;
+	info[1] = SWAP_BYTES / SVA_PAGE - 1;
+	memcpy(page + SVA_PAGE - 10, "SWAPSPACE2", 10);
+	ok = pwrite(fd, page, sizeof(page), 0) == sizeof(page) && !fsync(fd);
+	close(fd);
+	return ok;
+}
+
+static bool have_swap(void)
+{
+	char line[256];
+	FILE *f = fopen("/proc/swaps", "r");
+	int lines = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		lines++;
+	if (f)
+		fclose(f);
+	return lines > 1;
+}
+
+/* Keeps the mm in use on a second CPU, as reclaim only then defers flushes. */
+static void *run_elsewhere(void *arg)
+{
+	bool *stop = arg;
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(1, &cpu);
+	sched_setaffinity(0, sizeof(cpu), &cpu);
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED))
+		sched_yield();
+	return NULL;
+}
+
+static void stay_here(void)
+{
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	sched_setaffinity(0, sizeof(cpu), &cpu);
+}
+
+FIXTURE_SETUP(sva_reclaim)
+{
+	const char *why = sva_setup(&self->s, SVA_ATS);
+
+	if (why)
+		SKIP(return, "%s", why);
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two CPUs");
+	if (!have_swap()) {
+		if (!make_swap() || swapon(SWAP_DEVICE, 0))
+			SKIP(return, "no swap, and none to be had on " SWAP_DEVICE);
+		self->swap = true;
+	}
+	stay_here();
+	self->buf = sva_pages(NR_PAGES, 1);
+	ASSERT_NE(NULL, self->buf);
+	ASSERT_TRUE(sva_open_all(&self->s));
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 2, NR_PAGES * SVA_PAGE));
+	ASSERT_EQ(0, pthread_create(&self->thread, NULL, run_elsewhere, &self->stop));
+	usleep(50000);
+}
+
+FIXTURE_TEARDOWN(sva_reclaim)
+{
+	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
+	pthread_join(self->thread, NULL);
+	sva_close_all(&self->s);
+	if (self->swap)
+		swapoff(SWAP_DEVICE);
+	EXPECT_CLEAN(&self->s);
+	sva_teardown(&self->s);
+}
+
+static unsigned int swapped_out(const char *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry;
+	unsigned int i, n = 0;
+
+	for (i = 0; fd >= 0 && i < NR_PAGES; i++)
+		if (pread(fd, &entry, 8, ((uintptr_t)p / SVA_PAGE + i) * 8) == 8)
+			n += entry >> 62 & 1;
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+static unsigned int page_out(struct sva *s, char *p, struct sva_counts *c)
+{
+	unsigned int n;
+
+	if (SVA_COUNTED(s, c, madvise(p, NR_PAGES * SVA_PAGE, MADV_PAGEOUT)))
+		return 0;
+	n = swapped_out(p);
+	fprintf(stderr, "# %u pages out: iotlb_range=%llu iotlb_tag=%llu", n,
+		(unsigned long long)c->iotlb_range,
+		(unsigned long long)c->iotlb_tag);
+	fprintf(stderr, " atc_range=%llu atc_all=%llu sync=%llu\n",
+		(unsigned long long)c->atc_range, (unsigned long long)c->atc_all,
+		(unsigned long long)c->sync);
+	return n;
+}
+
+/* The functions lose the pages, and find them again with what they held. */
+TEST_F(sva_reclaim, is_seen)
+{
+	struct sva_counts c;
+	unsigned int i;
+
+	if (!page_out(&self->s, self->buf, &c))
+		SKIP(return, "no page could be reclaimed");
+	ASSERT_CLEAN(&self->s);
+	for (i = 0; i < self->s.nr; i++)
+		EXPECT_TRUE(sva_is_fault(&self->s,
+					 sva_fill(&self->s.q[i], self->buf, 3,
+						  NR_PAGES * SVA_PAGE)));
+	EXPECT_TRUE(sva_all(self->buf, 2, NR_PAGES * SVA_PAGE));
+	for (i = 0; i < self->s.nr; i++)
+		EXPECT_TRUE(sva_sees(&self->s.q[i], self->buf, 2,
+				     NR_PAGES * SVA_PAGE));
+	ASSERT_CLEAN(&self->s);
+}
+
+/*
+ * A range for each page, and one more flush for the accessed bits that
+ * MADV_PAGEOUT clears; nothing that goes beyond these pages. The base fails:
+ * x86 passes (0, -1UL) for each page.
+ */
+TEST_F(sva_reclaim, ranges_only)
+{
+	unsigned int n, units = sva_units(&self->s);
+	struct sva_counts c;
+
+	n = page_out(&self->s, self->buf, &c);
+	if (!n)
+		SKIP(return, "no page could be reclaimed");
+	EXPECT_EQ(0, c.iotlb_tag + c.iotlb_all);
+	EXPECT_EQ(0, c.atc_all);
+	EXPECT_LE(units * n, c.iotlb_range);
+	EXPECT_GE(units * (n + 1), c.iotlb_range);
+	EXPECT_GE(self->s.nr * (n + 1), c.atc_range);
+}
+
+TEST_HARNESS_MAIN
