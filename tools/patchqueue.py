@@ -298,22 +298,31 @@ def subject_of(patch):
 
 
 def series_text(old, lines):
-    """The series file: a comment stays in front of the section it stood before."""
-    def section_of(line):
-        return Step(line.split()[0]).section
-    comments, pending = {}, []
-    for line in old.splitlines():
-        if line.startswith("#") or not line.strip():
-            pending.append(line)
-        else:
-            comments.setdefault(section_of(line), pending)
+    """The series file: a comment stays before the run of a section it stood before."""
+    def runs(rows):
+        """(section and how often it came before, its line) of each patch line."""
+        last, seen = None, {}
+        for row in rows:
+            section = Step(row.split()[0]).section
+            if section != last:
+                seen[section] = seen.get(section, 0) + 1
+                last = section
+            yield (section, seen[section]), row
+
+    old = old.splitlines()
+    patches = [l for l in old if l.strip() and not l.startswith("#")]
+    comments, pending, order = {}, [], iter(runs(patches))
+    for line in old:
+        if line in patches:
+            comments.setdefault(next(order)[0], pending)
             pending = []
+        else:
+            pending.append(line)
     out, last = ([] if comments else pending), None
-    for line in lines:
-        section = section_of(line)
-        if section != last:
-            out += comments.pop(section, [""] if out else [])
-            last = section
+    for run, line in runs(lines):
+        if run != last:
+            out += comments.get(run, [""] if out else [])
+            last = run
         out.append(line)
     return "\n".join(out) + "\n"
 

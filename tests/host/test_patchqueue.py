@@ -134,6 +134,12 @@ class PatchQueue(unittest.TestCase):
         with self.assertRaisesRegex(Failed, "stray.c"):
             self.queue.steps()
 
+    def test_comments_of_the_series_stay(self):
+        old = "# all\n\n# one\na/0001-x.patch\n\n# two\nb/0001-y.patch\n# three\na/0002-z.patch\n"
+        self.assertEqual(patchqueue.series_text(old, [
+            "a/0001-x.patch", "b/0001-y.patch f", "b/0002-w.patch", "a/0002-z.patch"]),
+            old.replace("y.patch\n", "y.patch f\nb/0002-w.patch\n"))
+
     def test_missing_file_is_named_with_its_line(self):
         (self.queue.patches / "series").write_text("# c\nx/0001-a.patch\n")
         with self.assertRaisesRegex(Failed, r"series:2: no such file: .*0001-a.patch"):
