@@ -14,9 +14,9 @@ HEADERS = BUILD / "headers"
 
 # Which program must notice which kind of lost invalidation.
 DROPS = {
-    "iotlb": ["sva_unmap"],
-    "atc": ["sva_unmap"],
-    "config": ["sva_exit"],
+    "iotlb": ["sva_map", "sva_fork", "sva_exit", "sva_multi", "sva_bind"],
+    "atc": ["sva_map", "sva_fork", "sva_exit", "sva_multi"],
+    "config": ["sva_bind"],
 }
 
 

@@ -176,6 +176,9 @@ def run_programs(suite, programs, name, environment=""):
         cases += own
     ran = {c.name.split(":")[0] for c in cases}
     cases += [fail(p.name, "did not run") for p in programs if p.name not in ran]
+    for p in suite.get("must_pass", []):
+        if not any(c.state == "ok" and c.name.startswith(f"{p}: ") for c in cases):
+            cases.append(fail(p, "no test of it passed"))
     return with_trouble(Verdict(cases), result)
 
 
