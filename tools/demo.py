@@ -16,7 +16,6 @@ from patchqueue import LINUX, QEMU
 # Runs the program with a count of the SVA domains that the kernel allocated for it.
 COUNTED = """
 events=/sys/kernel/tracing
-mount -t tracefs tracefs $events 2>/dev/null
 echo 'p:sva_domains intel_svm_domain_alloc' > $events/kprobe_events 2>/dev/null
 echo 1 > $events/events/kprobes/sva_domains/enable 2>/dev/null
 ./demo
