@@ -11,6 +11,7 @@ from patchqueue import LINUX
 
 OUT = BUILD / "selftests"
 HEADERS = BUILD / "headers"
+SHIM = ROOT / "tests/guest/iommufd-shim.h"
 
 # Which program must notice which kind of lost invalidation.
 DROPS = {
@@ -38,7 +39,8 @@ def all_programs():
     OUT.mkdir(parents=True, exist_ok=True)
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     run("selftests", ["make", f"-j{JOBS}", "-C", LINUX.tree / "tools/testing/selftests/iommu",
-                      f"OUTPUT={OUT}", "CC=gcc -static", f"KHDR_INCLUDES=-isystem {include}"],
+                      f"OUTPUT={OUT}", f"CC=gcc -static -include {SHIM}",
+                      f"KHDR_INCLUDES=-isystem {include}"],
         LOGS / "selftests.log", env=env, quiet=True)
     return sorted(p for p in OUT.iterdir() if p.is_file() and os.access(p, os.X_OK))
 

@@ -136,7 +136,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
     with tempfile.TemporaryDirectory(prefix="sva-guest.") as tmp:
         initrd = initramfs(Path(tmp), add, command)
         size = shutil.get_terminal_size()
-        append = ("console=ttyS0,115200 panic=-1 oops=panic net.ifnames=0 "
+        append = ("console=ttyS0,115200 panic=-1 oops=panic printk.devkmsg=on "
                   f"{'quiet ' if quiet else ''}{machine.append} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
         argv = [home / "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", machine.cpus,
