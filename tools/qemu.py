@@ -15,6 +15,7 @@ from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"
 TARGETS = ("x86_64",)
+ROMS = ("linuxboot_dma.bin", "kvmvapic.bin")
 OPTIONS = """--python=/usr/bin/python3 --disable-download --without-default-features
              --without-default-devices --enable-system --enable-tcg --enable-fdt=system
              --disable-docs --disable-tools --disable-guest-agent --disable-werror
@@ -29,7 +30,7 @@ def configure_command():
 def key():
     tree = QEMU.git("rev-parse", "HEAD^{tree}")
     edits = QEMU.git("diff", "HEAD")
-    return digest(tree, edits, " ".join(configure_command()), *TARGETS)
+    return digest(tree, edits, " ".join(configure_command()), *TARGETS, *ROMS)
 
 
 def build():
@@ -74,16 +75,16 @@ def build_locked(home):
 
 
 def option_roms(into):
-    """linuxboot_dma.bin for -kernel: QEMU's own source, built with its own Makefile."""
+    """What -kernel and the local APIC load: QEMU's own source and its own Makefile."""
     into.mkdir()
     source = QEMU.tree / "pc-bios/optionrom"
     (into / "config.mak").write_text(
         f"TOPSRC_DIR={QEMU.tree}\nCC=gcc\nEXTRA_CFLAGS=-m32\nOBJCOPY=objcopy\n"
         "PYTHON=/usr/bin/python3\nCPPFLAGS=\n")
     output("make", "-C", into, "-f", source / "Makefile", f"SRC_DIR={source}",
-           "linuxboot_dma.bin")
+           *ROMS)
     for f in into.iterdir():
-        if f.name != "linuxboot_dma.bin":
+        if f.name not in ROMS:
             f.unlink()
 
 

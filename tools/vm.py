@@ -22,7 +22,7 @@ from pathlib import Path
 import kernel
 import packages
 import qemu
-from common import BUILD, LOGS, ROOT, Failed, TTY, bold, digest, main, output, say, shown
+from common import LOGS, ROOT, Failed, main, output, read, say, shown
 
 INIT = ROOT / "tests/guest/init"
 SEABIOS = "/usr/share/seabios"
@@ -146,7 +146,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                 "-kernel", image, "-initrd", initrd, "-append", append, *machine.arguments()]
         log.unlink(missing_ok=True)
         if command:
-            text, late = watched(argv, log, timeout, echo)
+            text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout, echo)
         else:
             text, late = "", None
             subprocess.run([str(a) for a in argv + ["-serial", "mon:stdio"]], check=False)
@@ -155,16 +155,18 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
     trouble = [l.strip() for l in console.splitlines() if TROUBLE.search(l)]
     if late:
         trouble.append(late)
+    trouble += read(LOGS / f"{name}.qemu.log").strip().splitlines()[:1] if command else []
     (LOGS / f"{name}.output.log").write_text(text)
     return Result(int(match.group(1)) if match else None, text, console, log, trouble,
                   time.monotonic() - start)
 
 
 def watched(argv, log, timeout, echo):
-    """Run QEMU until it ends; kill it when it is silent and over time."""
-    p = subprocess.Popen([str(a) for a in argv + ["-serial", "stdio", "-monitor", "none"]],
-                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, start_new_session=True)
+    """Run QEMU until it ends; kill it when it is over time."""
+    with open(log, "w") as errors:
+        p = subprocess.Popen([str(a) for a in argv + ["-serial", "stdio", "-monitor", "none"]],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=errors, start_new_session=True)
     end, text, line, late = time.monotonic() + timeout, [], b"", None
     try:
         while True:

@@ -294,4 +294,87 @@ TEST_F(sva_bind, poll)
 	sva_close(&q);
 }
 
+static bool driver_write(const char *file, const char *pci)
+{
+	char path[64];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/svadev/%s", file);
+	fd = open(path, O_WRONLY);
+	ok = fd >= 0 && write(fd, pci, strlen(pci)) == (ssize_t)strlen(pci);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/*
+ * The driver goes, with a queue open and an operation in hand. The file stays
+ * open, of no use to anybody, and the function works again for the next driver.
+ */
+TEST_F(sva_bind, driver_unbind)
+{
+	struct sva_dev *d = &self->s.dev[0];
+	struct sva_queue q, rogue;
+
+	ASSERT_EQ(0, sva_open(&q, d));
+	ASSERT_EQ(0, sva_hold(&q, SVADEV_OP_FILL, NULL, self->buf, SVA_PAGE, 2));
+	ASSERT_TRUE(driver_write("unbind", d->pci));
+	EXPECT_EQ(-1, ioctl(q.fd, UACCE_CMD_START_Q));
+	EXPECT_EQ(ENXIO, errno);
+	EXPECT_EQ(ENXIO, map_errno(q.fd, SVA_PAGE, MAP_SHARED, 0));
+	ASSERT_TRUE(driver_write("bind", d->pci));
+
+	sva_take(&rogue, d, 1);
+	EXPECT_TRUE(sva_is_refused(sva_fill(&rogue, self->buf, 3, SVA_PAGE)));
+	sva_give_back(&rogue);
+	EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
+	sva_close(&q);
+
+	/* it has a new name */
+	sva_teardown(&self->s);
+	ASSERT_EQ(NULL, sva_setup(&self->s, variant->mode));
+	ASSERT_EQ(0, sva_open(&q, &self->s.dev[0]));
+	EXPECT_TRUE(sva_sees(&q, self->buf, 1, SVA_PAGE));
+	sva_close(&q);
+}
+
+/* UACCE_DEV_SVA, which user space cannot use: uacce.h says BIT(0) */
+#define FLAG_SVA	0x1
+
+static bool has_sva(struct sva_dev *d)
+{
+	unsigned int flags = 0;
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/uacce/%s/flags", d->name);
+	f = fopen(path, "r");
+	if (f && fscanf(f, "%u", &flags) != 1)
+		flags = 0;
+	if (f)
+		fclose(f);
+	return flags & FLAG_SVA;
+}
+
+/* uacce would open a queue that is bound to nothing. The driver must not. */
+TEST(no_sva_no_open)
+{
+	unsigned int i, without = 0;
+	const char *why;
+	struct sva s;
+
+	why = sva_find(&s);
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < s.nr; i++) {
+		if (has_sva(&s.dev[i]))
+			continue;
+		without++;
+		EXPECT_EQ(-EOPNOTSUPP, sva_open(&s.q[i], &s.dev[i]));
+	}
+	if (!without)
+		SKIP(return, "every function has SVA");
+}
+
 TEST_HARNESS_MAIN

@@ -92,7 +92,8 @@ static int free_queues(struct sva_dev *d)
 	unsigned int q, n = 0;
 
 	for (q = 0; q < d->nr_queues; q++)
-		n += !sva_read(d->ctl, SVADEV_QCTL(q) + SVADEV_QCTL_ENABLE);
+		n += !sva_read(d->ctl, SVADEV_QCTL(q) + SVADEV_QCTL_ENABLE) &&
+		     !sva_read(d->ctl, SVADEV_QCTL(q) + SVADEV_QCTL_BUSY);
 	return n;
 }
 
@@ -101,6 +102,8 @@ FIXTURE_SETUP(sva_exit)
 	const char *why = sva_setup(&self->s, variant->mode);
 	unsigned int i;
 
+	if (!why && (sva_drop() & SVADEV_INJECT_KIND) == SVADEV_INJECT_CONFIG)
+		why = "the functions would walk a page table that is free";
 	if (why)
 		SKIP(return, "%s", why);
 	for (i = 0; i < self->s.nr; i++)
@@ -208,12 +211,17 @@ static void die(enum death how, int sync)
 	_exit(2);
 }
 
-/* All functions stop just before they write to the shared pages. */
+/*
+ * All functions stop just before they write to the shared pages, which fork has
+ * not put into the child's page table.
+ */
 static void hold_and_die(struct sva *s, char *shared, int sync, enum death how)
 {
 	struct sva_queue q[SVA_MAX_DEVS];
 	unsigned int i;
 
+	if (s->mode != SVA_PRI)
+		memset(shared, 1, LEN);
 	for (i = 0; i < s->nr; i++) {
 		if (sva_open(&q[i], &s->dev[i]) ||
 		    sva_fill(&q[i], shared, 2, LEN) ||
@@ -250,6 +258,15 @@ static bool map_queue(struct sva_queue *q, struct sva_dev *d, int fd)
 	return p != MAP_FAILED;
 }
 
+/* The held operation goes on now, and must get nowhere; nor must a new one. */
+static bool is_powerless(struct sva_queue *q, char *shared)
+{
+	return sva_reg(q, SVADEV_Q_STATE) == SVADEV_STATE_HELD &&
+	       sva_is_refused(sva_release(q)) && !sva_reg(q, SVADEV_Q_DONE) &&
+	       sva_is_refused(sva_fill(q, shared, 4, LEN)) &&
+	       !sva_reg(q, SVADEV_Q_DONE);
+}
+
 /*
  * The mm dies first. The survivor then lets the functions go on, with
  * translations that they got while the pages were there. The pages still are,
@@ -279,11 +296,7 @@ TEST_F(sva_exit, held_and_handed_on)
 	EXPECT_CLEAN(&self->s);
 	for (i = 0; i < self->s.nr; i++) {
 		ASSERT_TRUE(map_queue(&q[i], &self->s.dev[i], fd[i]));
-		ASSERT_EQ(SVADEV_STATE_HELD, sva_reg(&q[i], SVADEV_Q_STATE));
-		EXPECT_TRUE(sva_is_refused(sva_release(&q[i])));
-		EXPECT_EQ(0, sva_reg(&q[i], SVADEV_Q_DONE));
-		/* nor does a new operation get anywhere */
-		EXPECT_TRUE(sva_is_refused(sva_fill(&q[i], self->shared, 4, LEN)));
+		EXPECT_TRUE(is_powerless(&q[i], self->shared));
 	}
 	EXPECT_TRUE(sva_all(self->shared, 2, LEN));
 	EXPECT_CLEAN(&self->s);
@@ -320,7 +333,10 @@ static void run_and_die(struct sva *s, int sync, enum death how, bool requests)
 	die(how, sync);
 }
 
-/* Nobody has the files: they are closed, with DMA under way, by the exit. */
+/*
+ * Nobody has the files: they are closed, with DMA under way, by the exit. Not
+ * with an invalidation lost: the functions would write to memory that is free.
+ */
 TEST_F(sva_exit, running)
 {
 	pid_t pid = fork();
@@ -333,8 +349,7 @@ TEST_F(sva_exit, running)
 	ASSERT_LT(0, pid);
 	close(self->sync[1]);
 	ASSERT_EQ(1, read(self->sync[0], &c, 1));
-	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(pid, self->sync[0],
-						       variant->death)));
+	ASSERT_TRUE(kill_and_wait(pid, self->sync[0], variant->death));
 	EXPECT_CLEAN(&self->s);
 	close(self->sync[0]);
 	if (variant->death == EXEC)
@@ -358,8 +373,7 @@ TEST_F(sva_exit, requesting)
 	ASSERT_LT(0, pid);
 	close(self->sync[1]);
 	ASSERT_EQ(1, read(self->sync[0], &c, 1));
-	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(pid, self->sync[0],
-						       variant->death)));
+	ASSERT_TRUE(kill_and_wait(pid, self->sync[0], variant->death));
 	EXPECT_CLEAN(&self->s);
 	for (i = 0; i < self->s.nr; i++)
 		EXPECT_EQ(sva_counter(&self->s.dev[i], SVADEV_C_PAGE_REQ),

@@ -213,10 +213,13 @@ static int other_process(struct sva *s, char *buf, int sync, uint64_t pasid)
 	if (!done(sync) || !wait_for(sync))
 		return 3;
 	for (i = 0; i < s->nr; i++)
-		if (!sva_sees(&q[i], buf, 7, LEN) || sva_fill(&q[i], buf, 8, LEN))
+		if (!sva_sees(&q[i], buf, 7, LEN))
 			return 4;
-	if (!sva_all(buf, 8, LEN) || sva_stale(s))
-		return 5;
+	for (i = 0; i < s->nr; i++)
+		if (sva_fill(&q[i], buf, 8, LEN) || !sva_all(buf, 8, LEN))
+			return 5;
+	if (sva_stale(s))
+		return 6;
 	return !done(sync) || !wait_for(sync);
 }
 

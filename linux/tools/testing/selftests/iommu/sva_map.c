@@ -161,7 +161,7 @@ TEST_F(sva_map, mprotect_read_only)
 	}
 	EXPECT_TRUE(sva_all(self->buf, 1, NR_PAGES * SVA_PAGE));
 
-	/* Nobody is told that more is allowed now. The function has to ask. */
+	/* Nobody need be told that more is allowed now. A function can ask. */
 	ASSERT_EQ(0, mprotect(self->buf, NR_PAGES * SVA_PAGE,
 			      PROT_READ | PROT_WRITE));
 	memset(self->buf, 1, NR_PAGES * SVA_PAGE);

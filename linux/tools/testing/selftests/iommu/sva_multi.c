@@ -80,12 +80,14 @@ TEST_F(sva_multi, mprotect_costs)
 	ASSERT_CLEAN(&self->s);
 	expect_bound(_metadata, &self->s, "mprotect to read-only", &c);
 
-	/* nothing is taken away: nothing to say */
+	/* nothing is taken away, so nothing need be said, but x86 does */
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, mprotect(self->buf, SVA_PAGE,
 							PROT_READ | PROT_WRITE)));
 	ASSERT_CLEAN(&self->s);
 	print_counts(&self->s, "mprotect to writable", &c);
-	EXPECT_EQ(0, c.iotlb_range + c.iotlb_tag + c.atc_range + c.sync);
+	EXPECT_GE(sva_units(&self->s), c.iotlb_range);
+	EXPECT_GE(self->s.nr, c.atc_range);
+	EXPECT_EQ(0, c.iotlb_tag + c.iotlb_all + c.atc_all);
 }
 
 TEST_F(sva_multi, dontneed_costs)
@@ -251,12 +253,12 @@ static void *churn(void *arg)
 	return NULL;
 }
 
-static bool munmap_is_seen(struct sva *s, struct sva_queue *q)
+/* Not munmap: the others map their queues, perhaps at this very address. */
+static bool dontneed_is_seen(struct sva *s, struct sva_queue *q, char *p)
 {
-	char *p = sva_pages(1, 2);
-
-	return p && !sva_fill(q, p, 3, SVA_PAGE) && sva_all(p, 3, SVA_PAGE) &&
-	       !SVA_CHANGE(s, munmap(p, SVA_PAGE)) &&
+	memset(p, 2, SVA_PAGE);
+	return !sva_fill(q, p, 3, SVA_PAGE) && sva_all(p, 3, SVA_PAGE) &&
+	       !SVA_CHANGE(s, madvise(p, SVA_PAGE, MADV_DONTNEED)) &&
 	       sva_is_fault(s, sva_fill(q, p, 4, SVA_PAGE));
 }
 
@@ -275,7 +277,7 @@ TEST_F(sva_multi, bind_and_unbind_meanwhile)
 		ASSERT_EQ(0, pthread_create(&thread[i], NULL, churn, &ch[i]));
 	}
 	for (rounds = 0; rounds < 100; rounds++)
-		if (!munmap_is_seen(&self->s, &self->s.q[0]))
+		if (!dontneed_is_seen(&self->s, &self->s.q[0], self->buf))
 			break;
 	for (i = 1; i < n; i++) {
 		__atomic_store_n(&ch[i].stop, true, __ATOMIC_RELAXED);

@@ -15,9 +15,13 @@
  * each IOMMU loses the n-th command of that kind that a SVA_CHANGE() causes.
  * The kernel is innocent then, and the tests have to fail all the same:
  *
- *   iotlb:1	sva_map, sva_fork, sva_exit, sva_reclaim, sva_multi
- *   atc:1	the same
+ *   iotlb:1	sva_map, sva_fork, sva_exit, sva_multi, sva_bind
+ *   atc:1	sva_map, sva_fork, sva_exit, sva_multi, but for accesses that
+ *		are not translated in advance
  *   config:1	sva_bind (dma_after_last_close)
+ *
+ * What is lost is lost for good. Memory that a function could still write to
+ * must therefore not be freed before sva_teardown() has had the caches emptied.
  */
 #ifndef __SELFTEST_IOMMU_SVA_UTILS_H
 #define __SELFTEST_IOMMU_SVA_UTILS_H
@@ -36,6 +40,7 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
@@ -596,14 +601,21 @@ static inline void sva_count_since(const struct sva *s, struct sva_counts *c)
 /* For SVADEV_INJECT, or 0 */
 static inline uint64_t sva_drop(void)
 {
-	static const char * const kinds[] = { "iotlb", "atc", "config" };
+	static const struct {
+		const char *name;
+		uint64_t kind;
+	} kinds[] = {
+		{ "iotlb:", SVADEV_INJECT_IOTLB },
+		{ "atc:", SVADEV_INJECT_ATC },
+		{ "config:", SVADEV_INJECT_CONFIG },
+	};
 	const char *env = getenv("SVADEV_DROP");
-	uint64_t kind, len;
+	size_t i, len;
 
-	for (kind = 0; env && kind < 3; kind++) {
-		len = strlen(kinds[kind]);
-		if (!strncmp(env, kinds[kind], len) && env[len] == ':')
-			return (kind + 1) | strtoull(env + len + 1, NULL, 0) << 32;
+	for (i = 0; env && i < ARRAY_SIZE(kinds); i++) {
+		len = strlen(kinds[i].name);
+		if (!strncmp(env, kinds[i].name, len))
+			return kinds[i].kind | strtoull(env + len, NULL, 0) << 32;
 	}
 	return 0;
 }
@@ -721,12 +733,39 @@ static inline const char *sva_setup(struct sva *s, enum sva_mode mode)
 	return why;
 }
 
-/* Leaves the functions as a reset does. Queues may still be open. */
+/* Binds and unbinds, which flushes whatever is cached for the PASID. */
+static inline void sva_flush_pasid(struct sva *s)
+{
+	sva_open_all(s);
+	sva_close_all(s);
+}
+
+/*
+ * After something was lost on purpose: a PASID that is ours, and one of a
+ * process that is dead, which is the next to be given out.
+ */
+static inline void sva_heal(struct sva *s)
+{
+	pid_t pid;
+
+	sva_flush_pasid(s);
+	usleep(200000);
+	pid = fork();
+	if (!pid) {
+		sva_flush_pasid(s);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+/* Leaves the functions as a reset does. Our queues are closed. */
 static inline void sva_teardown(struct sva *s)
 {
 	unsigned int i;
 
 	sva_set_mode(s, SVA_PRI);
+	if (sva_drop())
+		sva_heal(s);
 	for (i = 0; i < s->nr; i++) {
 		munmap(s->dev[i].ctl, s->dev[i].size[0]);
 		munmap(s->dev[i].pages, s->dev[i].size[1]);
@@ -735,13 +774,23 @@ static inline void sva_teardown(struct sva *s)
 
 /* --- memory --- */
 
-/* @n pages, each touched so that it is there for a function without PRI */
+/*
+ * @n pages, each touched so that it is there for a function without PRI.
+ * Aligned, with nothing around: an IOMMU invalidates aligned powers of two, and
+ * what it forgets for a neighbour would hide what it was not told to forget.
+ */
 static inline char *sva_pages(unsigned int n, int byte)
 {
-	char *p = mmap(NULL, n * SVA_PAGE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t room = 64 * SVA_PAGE;
+	char *p;
 
+	while (room < n * SVA_PAGE)
+		room *= 2;
+	p = mmap(NULL, 2 * room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
+		return NULL;
+	p = (char *)(((uintptr_t)p + room - 1) & -room);
+	if (mprotect(p, n * SVA_PAGE, PROT_READ | PROT_WRITE))
 		return NULL;
 	madvise(p, n * SVA_PAGE, MADV_NOHUGEPAGE);
 	memset(p, byte, n * SVA_PAGE);
