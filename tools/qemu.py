@@ -81,8 +81,7 @@ def option_roms(into):
     (into / "config.mak").write_text(
         f"TOPSRC_DIR={QEMU.tree}\nCC=gcc\nEXTRA_CFLAGS=-m32\nOBJCOPY=objcopy\n"
         "PYTHON=/usr/bin/python3\nCPPFLAGS=\n")
-    output("make", "-C", into, "-f", source / "Makefile", f"SRC_DIR={source}",
-           *ROMS)
+    output("make", "-C", into, "-f", source / "Makefile", f"SRC_DIR={source}", *ROMS)
     for f in into.iterdir():
         if f.name not in ROMS:
             f.unlink()

@@ -43,7 +43,7 @@ class Machine:
     units: int = 2
     devices: int = 2
     cpus: int = 2
-    memory: int = 768                   # MiB
+    memory: int = 1024                  # MiB; with less there are no huge pages
     device_options: str = ""            # of svadev: "ats=off,pri=off"
     append: str = ""                    # more kernel parameters
 
@@ -137,6 +137,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
         initrd = initramfs(Path(tmp), add, command)
         size = shutil.get_terminal_size()
         append = ("console=ttyS0,115200 panic=-1 oops=panic printk.devkmsg=on "
+                  "no_timer_check "
                   f"{'quiet ' if quiet else ''}{machine.append} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
         argv = [home / "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", machine.cpus,
@@ -155,7 +156,8 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
     trouble = [l.strip() for l in console.splitlines() if TROUBLE.search(l)]
     if late:
         trouble.append(late)
-    trouble += read(LOGS / f"{name}.qemu.log").strip().splitlines()[:1] if command else []
+    if not match and command:
+        trouble += read(LOGS / f"{name}.qemu.log").strip().splitlines()[-1:]
     (LOGS / f"{name}.output.log").write_text(text)
     return Result(int(match.group(1)) if match else None, text, console, log, trouble,
                   time.monotonic() - start)
@@ -211,7 +213,7 @@ def cli():
     parser.add_argument("--units", type=int, default=2, help="IOMMU units (1 to 8)")
     parser.add_argument("--devices", type=int, default=2, help="svadev functions (0 to 16)")
     parser.add_argument("--cpus", type=int, default=2)
-    parser.add_argument("--memory", type=int, default=768, help="MiB")
+    parser.add_argument("--memory", type=int, default=1024, help="MiB")
     parser.add_argument("--svadev", default="", help="device properties: ats=off,pri=off,queues=4")
     parser.add_argument("--append", default="", help="more kernel parameters")
     parser.add_argument("--timeout", type=int, default=600, help="seconds for --run")
