@@ -234,8 +234,8 @@ def run_suite(suite):
     for case in verdict.cases:
         if case.state == "not ok":
             say(f"    not ok  {case.name}" + (f"\n            {case.why}" if case.why else ""))
-        elif case.state == "skip":
-            say(f"    skipped {case.name}" + (f": {case.why}" if case.why else ""))
+    for why, count in Counter(c.why for c in verdict.cases if c.state == "skip").items():
+        say(f"    skipped {count}: {why or 'no reason given'}")
     return p, f, s
 
 
