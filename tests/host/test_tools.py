@@ -8,6 +8,7 @@ from pathlib import Path
 import packages
 import vm
 from common import ROOT
+from patchqueue import QUEUES, subject_of
 
 
 def registers(path):
@@ -63,3 +64,11 @@ class Machines(unittest.TestCase):
         for bad in (dict(units=0), dict(units=9), dict(devices=17), dict(cpus=0)):
             with self.assertRaises(vm.Failed):
                 vm.Machine(**bad).arguments()
+
+
+class Readme(unittest.TestCase):
+    def test_status_table_names_every_patch(self):
+        readme = (ROOT / "README.md").read_text()
+        for queue in QUEUES:
+            for step in queue.steps():
+                self.assertIn(f"`{subject_of(queue.patches / step.patch)}`", readme)

@@ -1,265 +1,16 @@
 /*
- * Intel VT-d: what Shared Virtual Addressing needs besides translation
+ * Intel VT-d: the unit's side of hw/pci/pci_sva.h
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
 #include "qemu/lockable.h"
-#include "exec/address-spaces.h"
 #include "hw/pci/pci.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_sva.h"
-#include "system/dma.h"
 #include "intel_iommu_internal.h"
 #include "trace.h"
-
-/*
- * Range of a device-TLB invalidation: with the S bit, the number of ones from
- * bit 12 of the address up says how large it is.
- */
-static uint64_t vtd_atc_range(hwaddr *addr, bool s_bit)
-{
-    unsigned ones = cto64(*addr >> VTD_PAGE_SHIFT);
-    uint64_t size = VTD_PAGE_SIZE;
-
-    if (s_bit && ones >= 63 - VTD_PAGE_SHIFT) {
-        *addr = 0;
-        return PCI_ATS_ALL;
-    }
-    if (s_bit) {
-        size = (VTD_PAGE_SIZE * 2) << ones;
-    }
-    *addr &= ~(size - 1);
-    return size;
-}
-
-static PCISVAInvKind vtd_count_atc(PCISVACounters *c, hwaddr addr, bool s_bit)
-{
-    if (vtd_atc_range(&addr, s_bit) == PCI_ATS_ALL) {
-        c->atc_all++;
-    } else {
-        c->atc_range++;
-    }
-    return PCI_SVA_INV_ATC;
-}
-
-static PCISVAInvKind vtd_count_inv_desc(PCISVACounters *c,
-                                        const VTDInvDesc *desc)
-{
-    switch (VTD_INV_DESC_TYPE(desc->lo)) {
-    case VTD_INV_DESC_CC:
-    case VTD_INV_DESC_PC:
-        c->config++;
-        return PCI_SVA_INV_CONFIG;
-    case VTD_INV_DESC_IOTLB:
-        switch (desc->lo & VTD_INV_DESC_IOTLB_G) {
-        case VTD_INV_DESC_IOTLB_GLOBAL:
-            c->iotlb_all++;
-            break;
-        case VTD_INV_DESC_IOTLB_DOMAIN:
-            c->iotlb_tag++;
-            break;
-        default:
-            c->iotlb_range++;
-        }
-        return PCI_SVA_INV_IOTLB;
-    case VTD_INV_DESC_PIOTLB:
-        if ((desc->lo & VTD_INV_DESC_PIOTLB_G) ==
-            VTD_INV_DESC_PIOTLB_ALL_IN_PASID) {
-            c->iotlb_tag++;
-        } else {
-            c->iotlb_range++;
-        }
-        return PCI_SVA_INV_IOTLB;
-    case VTD_INV_DESC_DEVICE:
-        return vtd_count_atc(c, VTD_INV_DESC_DEVICE_IOTLB_ADDR(desc->hi),
-                             VTD_INV_DESC_DEVICE_IOTLB_SIZE(desc->hi));
-    case VTD_INV_DESC_DEV_PIOTLB:
-        return vtd_count_atc(c,
-                             VTD_INV_DESC_PASID_DEVICE_IOTLB_ADDR(desc->hi),
-                             VTD_INV_DESC_PASID_DEVICE_IOTLB_SIZE(desc->hi));
-    case VTD_INV_DESC_WAIT:
-        c->sync++;
-        break;
-    }
-    return PCI_SVA_INV_NONE;
-}
-
-/* Count a descriptor. Returns whether it is to be lost (PCISVAOps.drop). */
-bool vtd_sva_count(IntelIOMMUState *s, const VTDInvDesc *desc)
-{
-    PCISVAInvKind kind = vtd_count_inv_desc(&s->counters, desc);
-
-    if (!s->drop_nth || kind != s->drop_kind || --s->drop_nth) {
-        return false;
-    }
-    s->counters.dropped++;
-    trace_vtd_inv_desc_dropped(desc->hi, desc->lo);
-    return true;
-}
-
-/* The function that @sid names behind this unit, NULL if there is none */
-static PCIDevice *vtd_find_function(IntelIOMMUState *s, uint16_t sid)
-{
-    PCIDevice *dev = pci_find_device(s->root_bus, VTD_SID_TO_BUS(sid),
-                                     VTD_SID_TO_DEVFN(sid));
-    PCIBus *iommu_bus;
-
-    if (!dev) {
-        return NULL;
-    }
-    pci_device_get_iommu_bus_devfn(dev, &iommu_bus, NULL, NULL);
-    return iommu_bus && iommu_bus->iommu_opaque == s ? dev : NULL;
-}
-
-static void vtd_prq_event(IntelIOMMUState *s, uint32_t status)
-{
-    uint32_t prs = vtd_get_long_raw(s, DMAR_PRS_REG);
-
-    vtd_set_clear_mask_long(s, DMAR_PRS_REG, 0, status);
-    if (prs & (VTD_PRS_PPR | VTD_PRS_PRO)) {
-        return;                 /* Software has one event to look at already */
-    }
-    vtd_set_clear_mask_long(s, DMAR_PECTL_REG, 0, VTD_PECTL_IP);
-    vtd_prq_control_write(s);
-}
-
-/* PECTL_REG: send what was held back by the mask. */
-void vtd_prq_control_write(IntelIOMMUState *s)
-{
-    uint32_t pectl = vtd_get_long_raw(s, DMAR_PECTL_REG);
-
-    if ((pectl & VTD_PECTL_IP) && !(pectl & VTD_PECTL_IM)) {
-        vtd_generate_interrupt(s, DMAR_PEADDR_REG, DMAR_PEDATA_REG);
-        vtd_set_clear_mask_long(s, DMAR_PECTL_REG, VTD_PECTL_IP, 0);
-    }
-}
-
-/* PRS_REG: an event that has been dealt with by polling is not pending. */
-void vtd_prq_status_write(IntelIOMMUState *s)
-{
-    uint32_t prs = vtd_get_long_raw(s, DMAR_PRS_REG);
-
-    if (!(prs & (VTD_PRS_PPR | VTD_PRS_PRO))) {
-        vtd_set_clear_mask_long(s, DMAR_PECTL_REG, VTD_PECTL_IP, 0);
-    }
-}
-
-/* Answer a request in place of software, while the function is sending it. */
-static void vtd_prq_auto_respond(IntelIOMMUState *s, PCIBus *bus,
-                                 uint8_t devfn, const PCIPageRequest *req,
-                                 PCIPRIResponse code)
-{
-    if (!req->last) {
-        return;                 /* A group is answered once */
-    }
-    trace_vtd_page_response_auto(req->pasid, req->prgi, code);
-    s->counters.page_responses++;
-    pci_pri_respond(bus->devices[devfn], req->pasid, req->prgi, code);
-}
-
-/* Returns whether software will see the request. */
-bool vtd_prq_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
-                     const PCIPageRequest *req)
-{
-    bool has_pasid = req->pasid != PCI_NO_PASID;
-    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
-    uint64_t pqa, mask, tail, desc[4] = { };
-    VTDContextEntry ce;
-    bool fpd;
-    int ret;
-
-    trace_vtd_page_request(sid, req->pasid, req->addr, req->prgi, req->perm,
-                           req->last);
-    if (!s->dmar_enabled || !s->root_scalable || !(s->ecap & VTD_ECAP_PRS)) {
-        vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_INVALID);
-        return false;
-    }
-    WITH_QEMU_LOCK_GUARD(&s->iommu_lock) {
-        ret = vtd_fs_context(s, bus, devfn, req->pasid, 0, &ce, &fpd);
-        if (!ret && !(ce.lo & VTD_SM_CONTEXT_ENTRY_PRE)) {
-            ret = -VTD_FR_SM_PRE;
-        }
-        if (ret) {
-            vtd_report_fault(s, -ret, fpd, sid, req->addr,
-                             req->perm & IOMMU_WO, has_pasid,
-                             has_pasid ? req->pasid : 0);
-        }
-    }
-    if (ret) {
-        vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_INVALID);
-        return false;
-    }
-
-    pqa = vtd_get_quad_raw(s, DMAR_PQA_REG);
-    mask = VTD_PQ_OFFSET_MASK & (VTD_PQA_SIZE(pqa) - 1);
-    tail = vtd_get_quad_raw(s, DMAR_PQT_REG) & mask;
-    if ((vtd_get_long_raw(s, DMAR_PRS_REG) & VTD_PRS_PRO) ||
-        ((tail + VTD_PAGE_REQ_SIZE) & mask) ==
-        (vtd_get_quad_raw(s, DMAR_PQH_REG) & mask)) {
-        /*
-         * From the first one that finds the queue full until software has
-         * cleared PRO, requests are lost, and the functions are told that
-         * all is well: they will find out that it is not and ask again.
-         */
-        trace_vtd_page_request_overflow(sid, req->pasid, req->prgi);
-        vtd_prq_event(s, VTD_PRS_PRO);
-        vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_SUCCESS);
-        return false;
-    }
-
-    desc[0] = VTD_PAGE_REQ_TYPE | VTD_PAGE_REQ_RID(sid);
-    if (has_pasid) {
-        desc[0] |= VTD_PAGE_REQ_PASID_PRESENT | VTD_PAGE_REQ_PASID(req->pasid);
-    }
-    desc[1] = (req->addr & VTD_PAGE_REQ_ADDR_MASK) |
-              VTD_PAGE_REQ_PRGI(req->prgi & 0x1ff) |
-              (req->perm & IOMMU_RO ? VTD_PAGE_REQ_READ : 0) |
-              (req->perm & IOMMU_WO ? VTD_PAGE_REQ_WRITE : 0) |
-              (req->last ? VTD_PAGE_REQ_LPIG : 0);
-    desc[0] = cpu_to_le64(desc[0]);
-    desc[1] = cpu_to_le64(desc[1]);
-    if (dma_memory_write(&address_space_memory,
-                         (pqa & VTD_PQA_ADDR_MASK(s->aw_bits)) + tail,
-                         desc, sizeof(desc), MEMTXATTRS_UNSPECIFIED)) {
-        error_report_once("%s: no page request queue at 0x%" PRIx64,
-                          __func__, pqa);
-        vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_FAILURE);
-        return false;
-    }
-    vtd_set_quad_raw(s, DMAR_PQT_REG, (tail + VTD_PAGE_REQ_SIZE) & mask);
-    s->counters.page_requests++;
-    vtd_prq_event(s, VTD_PRS_PPR);
-    return true;
-}
-
-bool vtd_process_page_response_desc(IntelIOMMUState *s, VTDInvDesc *inv_desc)
-{
-    uint64_t mask[4] = { VTD_INV_DESC_PGRESP_RSVD_VAL0,
-                         VTD_INV_DESC_PGRESP_RSVD_VAL1, 0, 0 };
-    uint16_t sid = VTD_INV_DESC_PGRESP_RID(inv_desc->lo);
-    uint16_t prgi = VTD_INV_DESC_PGRESP_PRGI(inv_desc->hi);
-    unsigned code = VTD_INV_DESC_PGRESP_CODE(inv_desc->lo);
-    uint32_t pasid = PCI_NO_PASID;
-
-    if (!(s->ecap & VTD_ECAP_PRS)) {
-        error_report_once("%s: page responses not supported", __func__);
-        return false;
-    }
-    if (!vtd_inv_desc_reserved_check(s, inv_desc, mask, true, __func__,
-                                     "page group response")) {
-        return false;
-    }
-    if (VTD_INV_DESC_PGRESP_PP(inv_desc->lo)) {
-        pasid = VTD_INV_DESC_PGRESP_PASID(inv_desc->lo);
-    }
-    trace_vtd_page_response(sid, pasid, prgi, code);
-    s->counters.page_responses++;
-    pci_pri_respond(vtd_find_function(s, sid), pasid, prgi, code);
-    return true;
-}
 
 /*
  * Send an Invalidation Request; PCI_NO_PASID means all PASIDs, too.
@@ -447,7 +198,7 @@ static void vtd_audit_iotlb(IntelIOMMUState *s, const VTDIOTLBEntry *e,
 
 static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
                                   uint32_t pasid, const VTDPASIDEntry *pe,
-                                  void *opaque)
+                                  PCISVAAudit *audit)
 {
     VTDAddressSpace *as = vtd_get_as_by_sid(s, sid);
     VTDFSBinding b;
@@ -455,7 +206,7 @@ static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
 
     same = as && vtd_audit_bind(s, as->bus, as->devfn, pasid, &b) &&
            !memcmp(&b.pe, pe, sizeof(*pe));
-    vtd_audit_note(opaque, !same, 0, pasid);
+    vtd_audit_note(audit, !same, 0, pasid);
 }
 
 /* Some function behind this unit that is bound to the tag of @e */
@@ -491,6 +242,7 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     IntelIOMMUState *s = opaque;
     uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
     const VTDPASIDEntry *cached;
+    VTDPASIDCacheEntry *p;
     VTDIOTLBEntry *e;
     GHashTableIter iter;
     VTDFSBinding b;
@@ -502,9 +254,13 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     }
 
     QEMU_LOCK_GUARD(&s->iommu_lock);
-    g_hash_table_iter_init(&iter, s->iotlb);
     if (pasid == PCI_NO_PASID) {
-        vtd_pasid_cache_foreach(s, vtd_audit_pasid_entry, audit);
+        g_hash_table_iter_init(&iter, s->pasid_cache);
+        while (g_hash_table_iter_next(&iter, NULL, (void **)&p)) {
+            vtd_audit_pasid_entry(s, p->key >> VTD_PASID_ID_SHIFT,
+                                  p->key & VTD_PASID_ID_MASK, &p->pe, audit);
+        }
+        g_hash_table_iter_init(&iter, s->iotlb);
         while (g_hash_table_iter_next(&iter, NULL, (void **)&e)) {
             if (e->pgtt == VTD_SM_PASID_ENTRY_FLT) {
                 bound = vtd_audit_find_owner(s, e, &b);
@@ -522,6 +278,7 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
         return;                 /* No request gets as far as the IOTLB */
     }
     did = VTD_SM_PASID_ENTRY_DID((cached ? cached : &b.pe)->val[1]);
+    g_hash_table_iter_init(&iter, s->iotlb);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&e)) {
         if (e->pgtt == VTD_SM_PASID_ENTRY_FLT && e->pasid == pasid &&
             e->domain_id == did) {
@@ -565,22 +322,3 @@ const PCISVAOps vtd_sva_ops = {
     .drop = vtd_sva_drop,
     .drop_left = vtd_sva_drop_left,
 };
-
-void vtd_sva_reset(IntelIOMMUState *s)
-{
-    memset(&s->counters, 0, sizeof(s->counters));
-    s->drop_kind = PCI_SVA_INV_NONE;
-    s->drop_nth = 0;
-
-    if (s->ecap & VTD_ECAP_PRS) {
-        vtd_define_quad(s, DMAR_PQH_REG, 0, VTD_PQ_OFFSET_MASK, 0);
-        vtd_define_quad(s, DMAR_PQT_REG, 0, VTD_PQ_OFFSET_MASK, 0);
-        vtd_define_quad(s, DMAR_PQA_REG, 0, 0xfffffffffffff007ULL, 0);
-        vtd_define_long(s, DMAR_PRS_REG, 0, 0, VTD_PRS_PPR | VTD_PRS_PRO);
-        vtd_define_long(s, DMAR_PECTL_REG, VTD_PECTL_IM, VTD_PECTL_IM, 0);
-        vtd_define_long(s, DMAR_PEDATA_REG, 0, 0xffffffffUL, 0);
-        vtd_define_long(s, DMAR_PEADDR_REG, 0, 0xfffffffcUL, 0);
-        /* RsvdZ without extended interrupt mode, like the other events' */
-        vtd_define_long(s, DMAR_PEUADDR_REG, 0, 0, 0);
-    }
-}

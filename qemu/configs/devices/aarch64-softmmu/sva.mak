@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Few devices, and svadev: for tests of Shared Virtual Addressing
 CONFIG_ARM_VIRT=y
 CONFIG_PCIE_PORT=y
 CONFIG_XIO3130=y

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Few devices, and svadev: for tests of Shared Virtual Addressing
 CONFIG_Q35=y
 CONFIG_VTD=y
 CONFIG_HPET=y
@@ -7,7 +9,6 @@ CONFIG_PCIE_PORT=y
 CONFIG_XIO3130=y
 CONFIG_EDU=y
 CONFIG_SVADEV=y
-CONFIG_SVADEV_MOCK=y
 CONFIG_VIRTIO_PCI=y
 CONFIG_VIRTIO_BLK=y
 CONFIG_VIRTIO_NET=y

@@ -25,10 +25,12 @@
 
 /* How a Translation Request ends (PCIe 6.0, 10.2.3). */
 typedef enum PCIATSStatus {
-    PCI_ATS_OK,                 /* Success; R=W=0 says "not mapped so" */
-    PCI_ATS_UR,                 /* Unsupported Request: ATS or PASID is not
-                                 * enabled for this function at the IOMMU */
-    PCI_ATS_CA,                 /* Completer Abort: broken tables */
+    /* Success; R=W=0 says "not mapped so" */
+    PCI_ATS_OK,
+    /* Unsupported Request: ATS or PASID is not enabled at the IOMMU */
+    PCI_ATS_UR,
+    /* Completer Abort: broken tables */
+    PCI_ATS_CA,
 } PCIATSStatus;
 
 /**
@@ -120,7 +122,7 @@ typedef struct PCISVACounters {
 } PCISVACounters;
 
 /**
- * struct PCISVAAudit - what a comparison of cached entries with the tables found
+ * struct PCISVAAudit - how cached entries compare with the tables
  * @checked: entries compared
  * @stale: entries that say another page than the tables do now, or permit more
  * @addr: first byte of the page of one stale entry, where there is one
