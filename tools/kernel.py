@@ -98,10 +98,15 @@ def build(flavour, target="bzImage"):
         return image
     packages.ensure(packages.BUILD_TOOLS)
     with lock(BUILD / f".kernel-{flavour}.lock", f"the {flavour} kernel"):
-        return build_locked(flavour, tree, wanted, image, target)
+        made = build_locked(flavour, tree, wanted, target)
+    if source(kind)[1] != key:
+        raise Failed(f"{shown(tree)} changed while the {flavour} kernel was built; run it again")
+    write_atomically(image, made.read_bytes())
+    prune(KERNELS, 16)
+    return image
 
 
-def build_locked(flavour, tree, wanted, image, target):
+def build_locked(flavour, tree, wanted, target):
     env = compiler_env()
     obj = tree / f"obj-{flavour}"
     make = ["make", "-C", tree, f"O={obj.name}", "CC=ccache gcc", f"LOCALVERSION=-{flavour}"]
@@ -116,9 +121,7 @@ def build_locked(flavour, tree, wanted, image, target):
         remember(f"kernel-{flavour}", lines)
     if re.search(r"warning: ", read(log)):
         say(f"  note: compiler warnings, see {shown(log)}")
-    write_atomically(image, (obj / "arch/x86/boot" / target).read_bytes())
-    prune(KERNELS, 16)
-    return image
+    return obj / "arch/x86/boot" / target
 
 
 def cli():

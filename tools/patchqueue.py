@@ -214,15 +214,11 @@ class Queue:
             raise Failed(f"{shown(self.tree)} has merges; a queue is a line")
         ours = set(self.git("diff", "--name-only", "--no-renames", "--diff-filter=A",
                             "base", "HEAD").splitlines())
-        names = self.names(ids)
-        written, lines, seen = {}, [], set()
-        for commit, name in zip(ids, names):
-            enter = [f for f in self.git("diff-tree", "-r", "--no-commit-id", "--name-only",
-                                         "--no-renames", commit).splitlines() if f in ours]
-            new = [f for f in enter if f not in seen]
-            seen.update(new)
+        entering = self.entering(ids, ours)
+        written, lines = {}, []
+        for commit, name in zip(entering, self.names(entering)):
             written[name] = self.format(commit, ours)
-            lines.append(" ".join([name] + new))
+            lines.append(" ".join([name] + entering[commit]))
         self.write_back(written, ours, lines)
         head = self.commits()[-1]
         if self.git("rev-parse", f"{head}^{{tree}}") != self.git("rev-parse", "HEAD^{tree}"):
@@ -232,6 +228,21 @@ class Queue:
         self.git("update-ref", "refs/sva/assembled", head)
         write_atomically(BUILD / f".{self.name}.key", self.key())
         say(f"{self.name}: {len(lines)} patches, {len(ours)} files of ours")
+
+    def entering(self, ids, ours):
+        """The commits that become patches, and the files of ours that enter with each.
+        One that only edits such files later is folded into the steps they enter with."""
+        entering, seen = {}, set()
+        for commit in ids:
+            changed = self.git("diff-tree", "-r", "--no-commit-id", "--name-only", "--no-renames",
+                               commit).splitlines()
+            new = [f for f in changed if f in ours and f not in seen]
+            seen.update(new)
+            if new or not all(f in ours for f in changed):
+                entering[commit] = new
+            else:
+                say(f"  folded: {self.git('log', '-1', '--format=%s', commit)}")
+        return entering
 
     def names(self, ids):
         """A commit keeps its section through its subject; a new one takes the one before."""

@@ -97,6 +97,13 @@ class PatchQueue(unittest.TestCase):
         self.assertEqual(q.git("show", "HEAD~1:new/n.c"), "int n = 1;")
         self.assertEqual(len(q.steps()), 3)
 
+    def test_edit_of_new_files_alone_is_no_patch(self):
+        self.two_commits()
+        self.queue.edit("toy: only ours", new__n_DOT_c="int n = 2;\n")
+        self.queue.refresh()
+        self.assertEqual(len(self.queue.steps()), 2)
+        self.assertEqual(self.queue.git("show", "HEAD:new/n.c"), "int n = 2;")
+
     def test_new_commit_takes_the_section_before_it(self):
         self.two_commits()
         self.queue.edit("toy: third", dir__b_DOT_h="#define B 3\n")

@@ -56,8 +56,10 @@
 #define SVADEV_CLEAR		0x050	/* wo: device counters to 0 */
 #define SVADEV_UNIT		0x058	/* ro: number of the IOMMU in front, ~0 none */
 
-/* --- counters, 8 bytes each, ro, at these offsets in BAR 0 and, less
- * SVADEV_COUNTERS, from SVADEV_Q_COUNTERS on in every queue page --- */
+/*
+ * --- counters, 8 bytes each, ro, at these offsets in BAR 0 and, less
+ * SVADEV_COUNTERS, from SVADEV_Q_COUNTERS on in every queue page ---
+ */
 #define SVADEV_COUNTERS		0x100
 /* of this function */
 #define SVADEV_C_XLATE		0x100	/* Translation Requests sent */
