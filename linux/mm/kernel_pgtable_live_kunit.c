@@ -23,7 +23,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/vmalloc.h>
-#include <asm/cpufeature.h>
+#include <linux/cpufeature.h>
 
 #define KPL_PROT	pgprot_noncached(PAGE_KERNEL)
 
