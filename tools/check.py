@@ -257,7 +257,7 @@ def qemu_steps():
             name = Path(step.patch).name[:4]
             log = LOGS / f"check-qemu-{name}.log"
             run(f"QEMU: build {name}", ["ninja", f"-j{JOBS}", "qemu-system-x86_64"], log,
-                cwd=obj, env=env, count=r"^\[(\d+)/")
+                cwd=obj, env=env, count=r"^\[(\d+)/(\d+)\]")
         except Failed as e:
             bad.append(f"{step.patch}: {e}")
             continue

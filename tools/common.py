@@ -151,9 +151,9 @@ def run(title, command, log, cwd=None, env=None, total=0, count=None, status=Fal
         quiet=False):
     """Run a long command: output into a log, progress on the screen.
 
-    `count` is a pattern of the output lines that are progress (the first group,
-    if it has one, is the number reached); `total` how many there will be. A
-    failure shows the log's end and where it is. The command is the leader of
+    `count` is a pattern of the output lines that are progress (its groups, if it
+    has them, are the number reached and the total); `total` how many there will
+    be. A failure shows the log's end and where it is. The command is the leader of
     its own process group, so that Ctrl-C takes all of it down before we go.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -170,9 +170,12 @@ def run(title, command, log, cwd=None, env=None, total=0, count=None, status=Fal
             for line in p.stdout:
                 f.write(line)
                 match = pattern.search(line) if pattern else None
-                if match:
+                if match and match.groups():
+                    progress.total = int(match.group(2))
+                    progress.tick(int(match.group(1)))
+                elif match:
                     lines += 1
-                    progress.tick(int(match.group(1)) if match.groups() else lines)
+                    progress.tick(lines)
                 else:
                     progress.tick(progress.count)
             p.wait()

@@ -57,9 +57,8 @@ def build_locked(home):
         run("configure QEMU", command, LOGS / "qemu-configure.log", cwd=obj, env=env)
         configured.write_text(" ".join(command))
     wanted = [f"qemu-system-{t}" for t in TARGETS] + ["tests/qtest/svadev-test"]
-    steps = output("ninja", "-n", *wanted, cwd=obj, env=env).splitlines()
     run("build QEMU", ["ninja", f"-j{JOBS}", *wanted], LOGS / "qemu.log", cwd=obj, env=env,
-        total=len(steps), count=r"^\[(\d+)/")
+        count=r"^\[(\d+)/(\d+)\]")
     with tempfile.TemporaryDirectory(dir=obj) as tmp:
         new = Path(tmp) / "new"
         new.mkdir()
