@@ -444,6 +444,9 @@ static void nothing_is_allocated(struct kunit *test)
 	struct kpt_count count = {};
 	unsigned int i;
 
+	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
+		kunit_skip(test, "needs TRACEPOINTS");
+
 	kpt_hang(test, kmm, pages[0]);
 	kernel_pgtable_free(pages[1]);
 
