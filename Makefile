@@ -48,4 +48,6 @@ clean:
 distclean:
 	@$(PY) tools/clean.py --cache
 
+# The command as it was typed: make must not expand its dollars.
+override RUN := $(value RUN)
 export RUN

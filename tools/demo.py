@@ -40,7 +40,7 @@ def told(result, program):
 
 
 def row(label, text):
-    say(f"  {label:22}{text}")
+    say(f"  {label:26}{text}")
 
 
 def machine_story(facts):

@@ -141,7 +141,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                   f"{'quiet ' if quiet else ''}{machine.append} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
         argv = [home / "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", machine.cpus,
-                "-cpu", "qemu64", "-machine", "q35", "-m", machine.memory, "-nodefaults",
+                "-cpu", "qemu64,+pdpe1gb", "-machine", "q35", "-m", machine.memory, "-nodefaults",
                 "-display", "none", "-no-reboot", "-L", SEABIOS, "-L", home / "roms",
                 "-serial", f"file:{log}",
                 "-kernel", image, "-initrd", initrd, "-append", append, *machine.arguments()]
