@@ -11,16 +11,15 @@ what changed, and an interrupted one goes on where it was.
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import kernel
 import packages
 import qemu
 import vm
-from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest, main,
-                    output, prune, read, remember, run, say, shown, write_atomically)
-from patchqueue import LINUX, QEMU, QUEUES
+from common import (BUILD, CACHE, JOBS, LOGS, Failed, compiler_env, digest, main,
+                    output, read, remember, run, say, shown, write_atomically)
+from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
 
 VERDICTS = CACHE / "check"
 ARCHES = {
@@ -97,7 +96,7 @@ def header_problems(patch):
     problems = []
     if "\nSigned-off-by:" in text:
         problems.append("carries a Signed-off-by; the person who mails it adds one")
-    if not text.startswith("From: SVA series developers <sva-series@localhost>\n"):
+    if not text.startswith("From: {} <{}>\n".format(*AUTHOR)):
         problems.append("is not from the series' author line")
     return problems
 

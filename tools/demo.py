@@ -2,7 +2,6 @@
 """make demo: build everything, boot twice, and tell what happened."""
 
 import re
-import sys
 from collections import Counter
 
 import kernel

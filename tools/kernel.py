@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import packages
 from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest, lock,

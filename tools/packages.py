@@ -11,11 +11,8 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
-from common import (CACHE, Failed, Progress, lock, main, output, read, remove, run, say, shown,
-                    LOGS)
+from common import CACHE, LOGS, Failed, main, output, read, run, say
 
 BUILD_TOOLS = """ccache gcc make flex bison bc libelf-dev libssl-dev cpio kmod xz-utils rsync
                  git perl python3 dpkg-dev pkg-config""".split()
@@ -25,6 +22,7 @@ CHECK_TOOLS = "sparse gcc-aarch64-linux-gnu libc6-dev-arm64-cross python3-ply py
 
 DOWNLOADS = CACHE / "downloads"
 QEMU_SUITE = "trixie"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MESON_WANTED = (1, 5)
 
 
@@ -78,13 +76,12 @@ def private_apt(lists):
     for d in ("lists/partial", "cache/archives/partial"):
         (home / d).mkdir(parents=True, exist_ok=True)
     rows = output("apt-get", "indextargets", "--format",
-                  "$(CODENAME) $(COMPONENT) $(REPO_URI) $(SIGNED_BY)",
-                  "Created-By: Packages").splitlines()
+                  "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages").splitlines()
     mine = next((r.split() for r in rows if r.split()[:2] == [host_release(), "main"]), None)
     if not mine:
         raise Failed("no package source of this host serves its own suite's main component; "
                      "run apt-get update, or look at its list of sources")
-    signed = f"[signed-by={mine[3]}] " if len(mine) > 3 else ""
+    signed = f"[signed-by={KEYRING}] " if os.path.exists(KEYRING) else ""
     (home / "sources.list").write_text(
         "".join(f"{kind} {signed}{mine[2]} {suite} main\n" for kind, suite in lists))
     (home / "apt.conf").write_text(
@@ -97,7 +94,7 @@ def private_apt(lists):
 def download(title, steps, env, patterns):
     """Run package client commands in a directory whose half files they can resume,
     then move what came, whole, into the cache. Returns the files."""
-    part = CACHE / "downloads" / ".part"
+    part = DOWNLOADS / ".part"
     part.mkdir(parents=True, exist_ok=True)
     for i, command in enumerate(steps):
         run(f"{title}{': lists' if i < len(steps) - 1 else ''}",

@@ -20,7 +20,7 @@ import packages
 from common import (BUILD, ROOT, Failed, Progress, digest, lock, output, read, remove, say, shown,
                     write_atomically)
 
-AUTHOR = "SVA series developers <sva-series@localhost>"
+AUTHOR = ("SVA series developers", "sva-series@localhost")
 EPOCH = "1700000000 +0000"
 
 
@@ -113,6 +113,8 @@ class Queue:
         for args in (["init", "-q", "-b", "sva"], ["add", "-A", "-f", "."],
                      [*who, "commit", "-q", "-m", self.version_of(new)], ["tag", "base"]):
             output("git", "-c", "core.autocrlf=false", "-c", "gc.auto=0", *args, cwd=new, env=env)
+        for key, value in zip(("user.name", "user.email"), AUTHOR):
+            output("git", "config", key, value, cwd=new)
         write_atomically(new / ".git/info/exclude", "/obj-*\n/obj\n")
         remove(self.tree)
         new.rename(self.tree)
@@ -343,6 +345,11 @@ def unpack_linux(deb, into):
         output("dpkg-deb", "-x", deb, tmp)
         tar = next(Path(tmp).glob("usr/src/linux-source-*.tar.xz"))
         output("tar", "-C", into, "--strip-components=1", "-xf", tar)
+    # Debian's copy ignores everything that is new at the top level; a developer's tree
+    # must not.
+    ignore = into / ".gitignore"
+    ignore.write_text("".join(l for l in read(ignore).splitlines(True)
+                              if l.strip() not in ("/*", "!/debian/")))
 
 
 def unpack_qemu(dsc, into):

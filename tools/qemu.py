@@ -2,15 +2,12 @@
 """Our QEMU: built from the queue, kept in the cache with its option ROMs."""
 
 import os
-import re
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import packages
-from common import (BUILD, CACHE, JOBS, LOGS, Failed, compiler_env, digest, lock, main, output,
-                    prune, read, remember, remove, run, say, shown)
+from common import (BUILD, CACHE, JOBS, LOGS, compiler_env, digest, lock, main, output, prune,
+                    read, remove, run, say, shown)
 from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"

@@ -3,10 +3,9 @@
 
 import fnmatch
 import os
-from pathlib import Path
 
 import packages
-from common import BUILD, LOGS, ROOT, Failed, JOBS, output, run, shown
+from common import BUILD, JOBS, LOGS, ROOT, Failed, output, run
 from patchqueue import LINUX
 
 OUT = BUILD / "selftests"

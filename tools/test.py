@@ -11,14 +11,13 @@ import time
 import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import kernel
 import packages
 import qemu
 import selftests
 import vm
-from common import BUILD, LOGS, ROOT, Failed, bold, main, output, say, shown
+from common import LOGS, ROOT, Failed, bold, main, say, shown
 from patchqueue import LINUX, QEMU
 
 

@@ -11,9 +11,7 @@ import re
 import select
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
