@@ -23,7 +23,7 @@ from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
 
 VERDICTS = CACHE / "check"
 ARCHES = {
-    "x86_64": dict(fragments="guest x86_64 sva debug".split(), make=[]),
+    "x86_64": dict(fragments="guest x86_64 sva debug kva".split(), make=[]),
     "arm64": dict(fragments="guest arm64 sva debug".split(),
                   make=["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"]),
 }
@@ -155,12 +155,9 @@ class Builder:
                    (self.tree / "obj-check" / (f[:-2] + ".o")).exists()]
         if not objects:
             return set()
-        for o in objects:
-            (self.tree / "obj-check" / o).unlink()
         log = LOGS / f"check-{self.arch}-{name}-sparse.log"
-        run(f"{self.arch}: sparse {name}", self.make("C=2", "CF=-Wsparse-error=0",
-                                                     f"-j{JOBS}", *objects), log, env=self.env,
-            quiet=True)
+        run(f"{self.arch}: sparse {name}", self.make("W=1", "C=2", f"-j{JOBS}", *objects), log,
+            env=self.env, quiet=True)
         return warnings(read(log))
 
     def base_says(self):

@@ -14,16 +14,18 @@ from patchqueue import LINUX
 KERNELS = CACHE / "kernels"
 CONFIG = ROOT / "config"
 
-#          fragments, in this order               source
+#          fragments, in this order                 source
 FLAVOURS = {
-    "demo":  ("guest x86_64 sva".split(),         "series"),
-    "stock": ("guest x86_64 sva".split(),         "stock"),
-    "debug": ("guest x86_64 sva debug".split(),   "series"),
+    "demo":  ("guest x86_64 sva".split(),           "series"),
+    "stock": ("guest x86_64 sva".split(),           "stock"),
+    "debug": ("guest x86_64 sva debug kva".split(), "series"),
 }
 
 
 def fragments(names):
-    return "".join(read(CONFIG / f"{n}.config") for n in names)
+    """The options of these fragments, in an order that comments and moves do not change."""
+    lines = "\n".join(read(CONFIG / f"{n}.config") for n in names).splitlines()
+    return "".join(f"{l}\n" for l in sorted({l for l in lines if l.startswith("CONFIG_")}))
 
 
 def stock_commit():
