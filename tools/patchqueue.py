@@ -9,6 +9,7 @@ in an index of its own and then moves the work tree from the old end to the new
 one: only files that differ are touched, and an incremental build stays one.
 """
 
+import inspect
 import os
 import re
 import subprocess
@@ -96,10 +97,11 @@ class Queue:
         """The unpacked base as the first commit of build/<name>, tagged `base`."""
         archive = self.archive()
         stamp = BUILD / f".{self.name}.base"
-        if read(stamp) == archive.name and (self.tree / ".git").exists():
+        made_from = f"{archive.name} {digest(inspect.getsource(self.unpack))}"
+        if read(stamp) == made_from and (self.tree / ".git").exists():
             return
         if (self.tree / ".git").exists():
-            self.refuse_edits("a newer base is in the cache")
+            self.refuse_edits("the base is to be unpacked anew")
         new = BUILD / f".{self.name}.new"
         remove(new)
         new.mkdir(parents=True)
@@ -118,7 +120,7 @@ class Queue:
         write_atomically(new / ".git/info/exclude", "/obj-*\n/obj\n")
         remove(self.tree)
         new.rename(self.tree)
-        write_atomically(stamp, archive.name)
+        write_atomically(stamp, made_from)
         progress.done()
 
     def refuse_edits(self, why):
