@@ -39,7 +39,7 @@ def told(result, program):
 
 
 def row(label, text):
-    say(f"  {label:26}{text}")
+    say(f"  {label:28}{text}")
 
 
 def machine_story(facts):
