@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make help."""
 
-from common import CACHE, bold, say, shown
+from common import CACHE, bold, main, say, shown
 
 TARGETS = [
     ("demo", "from nothing to a device working on malloc'd memory", "15 min", "13 s"),
     ("test", "every suite, its figures, one closing line; SUITE=a,b for some", "~25 min", "4 min"),
     ("test-list", "the suites", "", ""),
-    ("vm", "a shell in a guest with SVA; ADD=\"files\" RUN=\"command\" UNITS= DEVICES= CPUS=\n"
-           "MEMORY= KERNEL=demo|debug|stock SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "11 min",
-     "8 s"),
-    ("tree", "build/linux-6.12 and build/qemu-10.0 as git trees, a commit a patch", "1 min", "1 s"),
-    ("refresh", "take the commits of these trees back into patches/, linux/ and qemu/", "", "3 s"),
-    ("check", "every patch: checkpatch, W=1 and sparse for x86_64 and arm64, boots", "?", "?"),
-    ("fetch", "look for newer bases (6.12.y, QEMU 10.0.y); without it the cache serves", "10 s", ""),
+    ("vm", "a shell in a guest with SVA, or ADD=\"files\" RUN=\"command\"\n"
+           "UNITS= DEVICES= CPUS= MEMORY= KERNEL=demo|debug|stock\n"
+           "SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "11 min", "8 s"),
+    ("tree", "build/linux-6.12 and build/qemu-10.0: git trees, a commit a patch", "1 min", "1 s"),
+    ("refresh", "take these trees' commits back into patches/, linux/ and qemu/", "", "3 s"),
+    ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots", "?", "?"),
+    ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
     ("kernel", "build one flavour: FLAVOUR=demo|debug|stock", "5 min", "1 s"),
     ("qemu", "build QEMU", "4 min", "1 s"),
     ("clean", "remove build/ (refuses to lose edits there)", "", "2 s"),
     ("distclean", "that, and the cache: downloads, compiled kernels, QEMU, ccache", "", "2 s"),
 ]
 
-say(f"{'':12}{'':72}{'first':>8} {'again':>7}")
-for name, about, first, again in TARGETS:
-    lines = about.split("\n")
-    say(f"{bold('make ' + name):{12 + len(bold('')) + 5}}{lines[0]:67}{first:>8} {again:>7}")
-    for line in lines[1:]:
-        say(f"{'':17}{line}")
-say(f"\nTimes on 2 cores without KVM. Downloads and builds are kept in {shown(CACHE)} (SVA_CACHE\n"
-    "or XDG_CACHE_HOME move it; deleting it is always safe). JOBS= sets the parallelism.")
+
+def cli():
+    say(f"{'':84}{'first':>7} {'again':>6}")
+    for name, about, first, again in TARGETS:
+        line, *more = about.split("\n")
+        say(f"{bold(f'make {name}'.ljust(17))}{line:67}{first:>7} {again:>6}")
+        for line in more:
+            say(f"{'':17}{line}")
+    say(f"\nTimes on 2 cores without KVM. Downloads and builds are kept in {shown(CACHE)} (SVA_CACHE\n"
+        "or XDG_CACHE_HOME move it; deleting it is always safe). JOBS= sets the parallelism.")
+
+
+main(cli)
