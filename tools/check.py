@@ -47,6 +47,14 @@ def passes(key):
     write_atomically(VERDICTS / key, "ok\n")
 
 
+def told(problems):
+    """The problems as a list, each said as soon as it is known."""
+    problems = list(problems)
+    for problem in problems:
+        say(f"not ok  {problem}")
+    return problems
+
+
 def warnings(text):
     """Compiler and sparse messages, without line numbers, as a set."""
     found = set()
@@ -80,7 +88,7 @@ def checkpatch(queue):
         problems = [l for l in r.stdout.splitlines() if l.strip() and not policy(l)]
         problems += header_problems(queue.patches / step.patch)
         if problems:
-            bad += [f"{shown(queue.patches / step.patch)}: {p}" for p in problems]
+            bad += told(f"{shown(queue.patches / step.patch)}: {p}" for p in problems)
         else:
             passes(key)
     return bad
@@ -216,7 +224,7 @@ def linux_steps():
         builder = Builder(arch, commits)
         for n, step in enumerate(steps, 1):
             last = n == len(steps) or steps[n].section != step.section
-            bad += builder.judge(step, n, last)
+            bad += told(builder.judge(step, n, last))
         say(f"  {arch}: {len(steps)} steps")
     return bad
 
@@ -255,11 +263,11 @@ def qemu_steps():
             run(f"QEMU: build {name}", ["ninja", f"-j{JOBS}", "qemu-system-x86_64"], log,
                 cwd=obj, env=env, count=r"^\[(\d+)/(\d+)\]")
         except Failed as e:
-            bad.append(f"{step.patch}: {e}")
+            bad += told([f"{step.patch}: {e}"])
             continue
         new = [w for w in warnings(read(log)) if "qapi" not in w]
         if new:
-            bad += [f"{step.patch}: {w}" for w in new]
+            bad += told(f"{step.patch}: {w}" for w in new)
         else:
             passes(key)
     say(f"  QEMU: {len(steps)} steps")
@@ -279,8 +287,6 @@ def cli():
     packages.meson()
     bad += qemu_steps()
     bad += linux_steps()
-    for line in bad:
-        say(f"not ok  {line}")
     say("check: " + ("every step holds" if not bad else f"{len(bad)} problems"))
     return 1 if bad else 0
 

@@ -67,14 +67,9 @@ def worktree(path, commit):
 def configure(tree, obj, wanted, env, make):
     """allnoconfig plus fragments; an option that did not come on is an error."""
     merged = obj / "wanted.config"
-    config = obj / ".config"
-    if read(merged) != wanted or not config.exists():
-        write_atomically(merged, wanted)
-        config.unlink(missing_ok=True)
-        output(*make, "-s", f"KCONFIG_ALLCONFIG={merged}", "allnoconfig", cwd=tree, env=env)
-    else:
-        output(*make, "-s", "olddefconfig", cwd=tree, env=env)
-    have = set(read(config).splitlines())
+    write_atomically(merged, wanted)
+    output(*make, "-s", f"KCONFIG_ALLCONFIG={merged}", "allnoconfig", cwd=tree, env=env)
+    have = set(read(obj / ".config").splitlines())
     lost = sorted({l for l in wanted.splitlines() if l.startswith("CONFIG_")} - have)
     known = {l.split("=")[0] for l in have} | {f"CONFIG_{n}" for n in symbols(tree)}
     return [l for l in lost if l.split("=")[0] in known]
