@@ -206,7 +206,7 @@ class Builder:
         """The end of a section boots, with lockdep and KUnit."""
         if self.arch != "x86_64":
             return []
-        run(f"x86_64: image at the end of {step.section}", self.make(f"-j{JOBS}", "bzImage"),
+        run(f"x86_64: image at the end of {step.section}", self.make("W=1", f"-j{JOBS}", "bzImage"),
             LOGS / "check-x86_64-image.log", env=self.env)
         image = self.tree / "obj-check/arch/x86/boot/bzImage"
         name = f"check-boot-{step.section}"
