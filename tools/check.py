@@ -17,8 +17,8 @@ import kernel
 import packages
 import qemu
 import vm
-from common import (BUILD, CACHE, JOBS, LOGS, Failed, compiler_env, digest, main,
-                    output, read, remember, run, say, shown, write_atomically)
+from common import (BUILD, CACHE, JOBS, LOGS, Failed, compiler_env, digest, lock,
+                    main, output, read, remember, run, say, shown, write_atomically)
 from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
 
 VERDICTS = CACHE / "check"
@@ -276,6 +276,11 @@ def qemu_steps():
 
 def cli():
     packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS, packages.CHECK_TOOLS)
+    with lock(BUILD / ".check.lock", "make check"):
+        return check()
+
+
+def check():
     bad = []
     for queue in QUEUES:
         queue.assemble()
