@@ -111,6 +111,13 @@ def header_problems(patch):
 
 # --- Linux builds ---
 
+def built_from(commit):
+    """What a kernel is built from: the tree without texts and tests in user space."""
+    entries = (LINUX.git("ls-tree", commit) + "\n" + LINUX.git("ls-tree", f"{commit}:tools"))
+    return "\n".join(e for e in entries.splitlines()
+                     if e.split("\t")[1] not in ("Documentation", "tools", "testing"))
+
+
 class Builder:
     """One architecture's work tree and object directory, moved along the series."""
 
@@ -120,18 +127,16 @@ class Builder:
         self.wanted = kernel.fragments(self.how["fragments"])
         self.tree = BUILD / f"check-{arch}"
         self.at = None
-        self.compiler = output(("aarch64-linux-gnu-" if arch == "arm64" else "") + "gcc",
-                               "--version").splitlines()[0]
+        self.gcc = ("aarch64-linux-gnu-" if arch == "arm64" else "") + "gcc"
+        self.compiler = output(self.gcc, "--version").splitlines()[0]
         self.touched = [f for f in LINUX.git("diff", "--name-only", commits[0], commits[-1])
                         .splitlines() if f.endswith(".c")]
 
     def key(self, what, commit):
-        tree = LINUX.git("rev-parse", f"{commit}^{{tree}}")
-        return f"{what}-{self.arch}-" + digest(tree, self.wanted, self.compiler)
+        return f"{what}-{self.arch}-" + digest(built_from(commit), self.wanted, self.compiler)
 
     def make(self, *args):
-        return ["make", "-C", self.tree, "O=obj-check", "CC=ccache "
-                + ("aarch64-linux-gnu-gcc" if self.arch == "arm64" else "gcc"),
+        return ["make", "-C", self.tree, "O=obj-check", f"CC=ccache {self.gcc}",
                 *self.how["make"], *args]
 
     def go(self, commit):
@@ -179,8 +184,42 @@ class Builder:
         os.utime(path)
         return set(read(path).splitlines())
 
+    def user_headers(self):
+        """The series' uapi headers, for programs."""
+        path = BUILD / f"check-headers-{self.arch}"
+        if self.commits[-1] != read(path / "of-commit"):
+            self.go(self.commits[-1])
+            output(*self.make("-s", "headers_install", f"INSTALL_HDR_PATH={path}"))
+            write_atomically(path / "of-commit", self.commits[-1])
+        return path / "include"
+
+    def programs(self, step, number):
+        """Programs of the selftests that a step touches; the problems found."""
+        commit, problems = self.commits[number], []
+        for name in LINUX.git("diff-tree", "-r", "--no-commit-id", "--name-only", "--diff-filter=d",
+                              commit, "--", "tools/testing/selftests/*.c").splitlines():
+            key = f"program-{self.arch}-" + digest(LINUX.git("show", f"{commit}:{name}"),
+                                                   self.compiler, self.commits[-1])
+            if passed(key):
+                continue
+            headers = self.user_headers()
+            self.go(commit)
+            source = self.tree / name
+            r = subprocess.run([self.gcc, "-Wall", "-O2", "-D_GNU_SOURCE", "-isystem", headers,
+                                "-I", source.parent, "-c", "-o", os.devnull, source], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            new = sorted(warnings(r.stdout)) or ([r.stdout.strip()] if r.returncode else [])
+            problems += [f"{self.arch}: {step.patch}: {w}" for w in new]
+            if not new:
+                passes(key)
+        return problems
+
     def judge(self, step, number, boots):
         """One step; the problems found."""
+        return self.builds(step, number, boots) + self.programs(step, number)
+
+    def builds(self, step, number, boots):
+        """The kernel at one step; the problems found."""
         commit = self.commits[number]
         key = self.key("step-boots" if boots else "step", commit)
         if passed(key):
@@ -189,7 +228,8 @@ class Builder:
             f"{step.section}-{Path(step.patch).name[:4]}"
         said = self.base_says()
         touched = [f for f in LINUX.git("diff-tree", "-r", "--no-commit-id", "--name-only",
-                                        commit).splitlines() if f.endswith(".c")]
+                                        commit).splitlines() if f.endswith(".c")
+                   and not f.startswith("tools/testing/")]
         try:
             now = self.compile(commit, name) | self.sparse(commit, touched, name)
         except Failed as e:
