@@ -205,7 +205,7 @@ class Builder:
             headers = self.user_headers()
             self.go(commit)
             source = self.tree / name
-            r = subprocess.run([self.gcc, "-Wall", "-O2", "-D_GNU_SOURCE", "-isystem", headers,
+            r = subprocess.run([self.gcc, "-Wall", "-O2", "-D_GNU_SOURCE=", "-isystem", headers,
                                 "-I", source.parent, "-c", "-o", os.devnull, source], text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             new = sorted(warnings(r.stdout)) or ([r.stdout.strip()] if r.returncode else [])
