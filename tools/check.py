@@ -14,37 +14,21 @@ import subprocess
 from pathlib import Path
 
 import kernel
+import models
 import packages
 import qemu
 import vm
-from common import (BUILD, CACHE, JOBS, LOGS, Failed, compiler_env, digest, lock,
-                    main, output, read, remember, run, say, shown, write_atomically)
+from common import (BUILD, JOBS, LOGS, VERDICTS, Failed, compiler_env, digest, lock, main, output,
+                    passed, passes, read, remember, run, say, shown, write_atomically)
 from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
 
-VERDICTS = CACHE / "check"
-ARCHES = {
-    "x86_64": dict(fragments="guest x86_64 sva debug kva".split(), make=[]),
-    "arm64": dict(fragments="guest arm64 sva debug".split(),
-                  make=["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"]),
-}
+FLAVOURS = ("debug", "arm64")           # whose configs are compiled, one for each architecture
 # A person who mails a patch signs it off; new files are covered by MAINTAINERS' globs or by
 # the maintainer who takes them.
 CHECKPATCH = ["--strict", "--no-tree", "--no-summary", "--terse", "--show-types",
-              "--max-line-length=100",
+              "--max-line-length=100", "--showfile",
               "--ignore", "MISSING_SIGN_OFF,NO_AUTHOR_SIGN_OFF,FILE_PATH_CHANGES"]
 QEMU_CHECKPATCH = ["--no-tree", "--no-summary", "--terse"]
-
-
-def passed(key):
-    path = VERDICTS / key
-    if path.exists():
-        os.utime(path)
-        return True
-    return False
-
-
-def passes(key):
-    write_atomically(VERDICTS / key, "ok\n")
 
 
 def told(problems):
@@ -96,7 +80,9 @@ def checkpatch(queue):
 
 def policy(line):
     """Messages about what this project does on purpose."""
-    return re.search(r"Missing Signed-off-by|MAINTAINERS need updating|total: ", line)
+    return re.search(r"Missing Signed-off-by|MAINTAINERS need updating|total: "
+                     # the layout of all trace events
+                     r"|include/trace/events/.*(PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE)", line)
 
 
 def header_problems(patch):
@@ -121,14 +107,14 @@ def built_from(commit):
 class Builder:
     """One architecture's work tree and object directory, moved along the series."""
 
-    def __init__(self, arch, commits):
-        self.arch, self.how, self.commits = arch, ARCHES[arch], commits
+    def __init__(self, flavour, commits):
+        names, _, self.how = kernel.FLAVOURS[flavour]
+        self.arch, self.commits = self.how.name, commits
         self.env = compiler_env()
-        self.wanted = kernel.fragments(self.how["fragments"])
-        self.tree = BUILD / f"check-{arch}"
+        self.wanted = kernel.fragments(names)
+        self.tree = BUILD / f"check-{self.arch}"
         self.at = None
-        self.gcc = ("aarch64-linux-gnu-" if arch == "arm64" else "") + "gcc"
-        self.compiler = output(self.gcc, "--version").splitlines()[0]
+        self.compiler = output(self.how.gcc, "--version").splitlines()[0]
         self.touched = [f for f in LINUX.git("diff", "--name-only", commits[0], commits[-1])
                         .splitlines() if f.endswith(".c")]
 
@@ -136,8 +122,8 @@ class Builder:
         return f"{what}-{self.arch}-" + digest(built_from(commit), self.wanted, self.compiler)
 
     def make(self, *args):
-        return ["make", "-C", self.tree, "O=obj-check", f"CC=ccache {self.gcc}",
-                *self.how["make"], *args]
+        return ["make", "-C", self.tree, "O=obj-check", f"CC=ccache {self.how.gcc}",
+                *self.how.make, *args]
 
     def go(self, commit):
         if self.at == commit:
@@ -205,7 +191,7 @@ class Builder:
             headers = self.user_headers()
             self.go(commit)
             source = self.tree / name
-            r = subprocess.run([self.gcc, "-Wall", "-O2", "-D_GNU_SOURCE=", "-isystem", headers,
+            r = subprocess.run([self.how.gcc, "-Wall", "-O2", "-D_GNU_SOURCE=", "-isystem", headers,
                                 "-I", source.parent, "-c", "-o", os.devnull, source], text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             new = sorted(warnings(r.stdout)) or ([r.stdout.strip()] if r.returncode else [])
@@ -248,7 +234,7 @@ class Builder:
             return []
         run(f"x86_64: image at the end of {step.section}", self.make("W=1", f"-j{JOBS}", "bzImage"),
             LOGS / "check-x86_64-image.log", env=self.env)
-        image = self.tree / "obj-check/arch/x86/boot/bzImage"
+        image = self.tree / "obj-check" / self.how.image
         name = f"check-boot-{step.section}"
         result = vm.run_guest(image, vm.Machine(2, 2, memory=1024), "true", (), name, 240)
         if result.problem():
@@ -260,12 +246,12 @@ class Builder:
 def linux_steps():
     steps, commits = LINUX.steps(), LINUX.commits()
     bad = []
-    for arch in ARCHES:
-        builder = Builder(arch, commits)
+    for flavour in FLAVOURS:
+        builder = Builder(flavour, commits)
         for n, step in enumerate(steps, 1):
             last = n == len(steps) or steps[n].section != step.section
             bad += told(builder.judge(step, n, last))
-        say(f"  {arch}: {len(steps)} steps")
+        say(f"  {builder.arch}: {len(steps)} steps")
     return bad
 
 
@@ -329,6 +315,7 @@ def check():
         say(f"  {queue.name}: checkpatch on {len(queue.steps())} patches: "
             f"{'ok' if not found else f'{len(found)} problems'}")
         bad += found
+    bad += told(models.check_models())
     packages.meson()
     bad += qemu_steps()
     bad += linux_steps()

@@ -66,6 +66,10 @@ def devices_story(facts, count):
             f" PASID {facts[d + 'pasid']}")
     if "domains" in facts:
         row("SVA domains", f"{facts['domains']} (allocated by the kernel, counted by a kprobe)")
+    label = "debugfs iommu/sva"
+    for line in facts.get("debugfs", "").split("|")[:-1]:
+        row(label, line)
+        label = ""
 
 
 def copy_story(facts, count):

@@ -12,7 +12,8 @@ TARGETS = [
            "SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "11 min", "8 s"),
     ("tree", "build/linux-6.12 and build/qemu-10.0: git trees, a commit a patch", "1 min", "1 s"),
     ("refresh", "take these trees' commits back into patches/, linux/ and qemu/", "", "3 s"),
-    ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots", "40 min", "12 s"),
+    ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots;\n"
+              "and the Spin models", "40 min", "12 s"),
     ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
     ("kernel", "build one flavour: FLAVOUR=demo|debug|stock", "5 min", "1 s"),
     ("qemu", "build QEMU", "4 min", "1 s"),

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import packages
 from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest, lock,
@@ -14,12 +16,37 @@ from patchqueue import LINUX
 KERNELS = CACHE / "kernels"
 CONFIG = ROOT / "config"
 
-#          fragments, in this order                 source
+
+@dataclass(frozen=True)
+class Arch:
+    """How the kernel's Makefile is asked for an architecture."""
+    name: str
+    prefix: str = ""                    # of its compiler
+    make: tuple = ()
+    image: str = ""                     # what boots, in the object directory
+
+    @property
+    def gcc(self):
+        return f"{self.prefix}gcc"
+
+    def packages(self):
+        return packages.ARM_TOOLS if self.prefix else []
+
+
+X86 = Arch("x86_64", image="arch/x86/boot/bzImage")
+ARM = Arch("arm64", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"),
+           "arch/arm64/boot/Image.gz")
+
+#          fragments, in this order                       source    architecture
 FLAVOURS = {
-    "demo":  ("guest x86_64 sva".split(),           "series"),
-    "stock": ("guest x86_64 sva".split(),           "stock"),
-    "debug": ("guest x86_64 sva debug kva".split(), "series"),
+    "demo":  ("guest x86_64 sva".split(),                 "series", X86),
+    "stock": ("guest x86_64 sva".split(),                 "stock",  X86),
+    "debug": ("guest x86_64 sva debug kunit kva".split(), "series", X86),
+    "arm64": ("guest arm64 sva debug kunit".split(),      "series", ARM),
 }
+
+# Those that our QEMU boots with programs in them.
+GUESTS = [name for name, (_, _, arch) in FLAVOURS.items() if arch is X86]
 
 
 def fragments(names):
@@ -82,19 +109,19 @@ def symbols(tree):
     return {l.split()[1] for l in r.stdout.splitlines()}
 
 
-def build(flavour, target="bzImage"):
+def build(flavour):
     """The image of a flavour; from the cache if nothing that it is made from changed."""
-    names, kind = FLAVOURS[flavour]
+    names, kind, arch = FLAVOURS[flavour]
+    packages.ensure(packages.BUILD_TOOLS, arch.packages())
     tree, key = source(kind)
     wanted = fragments(names)
-    compiler = output("gcc", "--version").splitlines()[0]
+    compiler = output(arch.gcc, "--version").splitlines()[0]
     image = KERNELS / f"{flavour}-{digest(key, wanted, compiler)}"
     if image.exists():
         os.utime(image)
         return image
-    packages.ensure(packages.BUILD_TOOLS)
     with lock(BUILD / f".kernel-{flavour}.lock", f"the {flavour} kernel"):
-        made = build_locked(flavour, tree, wanted, target)
+        made = build_locked(flavour, arch, tree, wanted)
     if source(kind)[1] != key:
         raise Failed(f"{shown(tree)} changed while the {flavour} kernel was built; run it again")
     write_atomically(image, made.read_bytes())
@@ -102,26 +129,27 @@ def build(flavour, target="bzImage"):
     return image
 
 
-def build_locked(flavour, tree, wanted, target):
+def build_locked(flavour, arch, tree, wanted):
     env = compiler_env()
     obj = tree / f"obj-{flavour}"
-    make = ["make", "-C", tree, f"O={obj.name}", "CC=ccache gcc", f"LOCALVERSION=-{flavour}"]
+    make = ["make", "-C", tree, f"O={obj.name}", f"CC=ccache {arch.gcc}",
+            f"LOCALVERSION=-{flavour}", *arch.make]
     lost = configure(tree, obj, wanted, env, make)
     if lost:
         raise Failed(f"the {flavour} kernel's config lacks {', '.join(lost)} (dependencies?); "
                      f"see config/ and {shown(obj / '.config')}")
     log = LOGS / f"kernel-{flavour}.log"
-    lines = run(f"build the {flavour} kernel", [*make, f"-j{JOBS}", target], log, env=env,
+    lines = run(f"build the {flavour} kernel", [*make, f"-j{JOBS}", Path(arch.image).name], log, env=env,
                 total=remember(f"kernel-{flavour}") or 2300, count=r"^  [A-Z]+ +\S")
     if lines > 500:
         remember(f"kernel-{flavour}", lines)
     if re.search(r"warning: ", read(log)):
         say(f"  note: compiler warnings, see {shown(log)}")
-    return obj / "arch/x86/boot" / target
+    return obj / arch.image
 
 
 def cli():
-    for flavour in sys.argv[1:] or FLAVOURS:
+    for flavour in sys.argv[1:] or GUESTS:
         if flavour not in FLAVOURS:
             raise Failed(f"no kernel flavour '{flavour}'; there are {', '.join(FLAVOURS)}")
         say(f"{flavour}: {shown(build(flavour))}")

@@ -121,7 +121,7 @@ def run_kunit(suite):
     m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
     image = kernel.build(suite["kernel"])
     result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False)
-    report = LOGS / "kunit.json"
+    report = LOGS / f"{suite['name']}.json"
     report.unlink(missing_ok=True)
     subprocess.run([sys.executable, "-B", LINUX.tree / "tools/testing/kunit/kunit.py", "parse",
                     f"--json={report}", result.log], stdout=subprocess.PIPE,

@@ -207,7 +207,7 @@ def cli():
                '  make vm UNITS=3 DEVICES=3 CPUS=4 KERNEL=debug\n')
     parser.add_argument("--add", default="", help="files to put into the guest's /root")
     parser.add_argument("--run", default="", help="shell command; none: a shell")
-    parser.add_argument("--kernel", default="demo", choices=sorted(kernel.FLAVOURS))
+    parser.add_argument("--kernel", default="demo", choices=sorted(kernel.GUESTS))
     parser.add_argument("--units", type=int, default=2, help="IOMMU units (1 to 8)")
     parser.add_argument("--devices", type=int, default=2, help="svadev functions (0 to 16)")
     parser.add_argument("--cpus", type=int, default=2)

@@ -64,6 +64,21 @@ static int open_all(struct sva *s)
 	return err;
 }
 
+/* What the kernel says about it to an administrator, its lines ended by '|' */
+static void show_debugfs(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/iommu/sva", "r");
+	int c;
+
+	if (!f)
+		return;
+	printf("debugfs=");
+	while ((c = getc(f)) != EOF)
+		putchar(c == '\n' ? '|' : c);
+	putchar('\n');
+	fclose(f);
+}
+
 static void check_one_pasid(struct sva *s)
 {
 	struct sva_queue *q;
@@ -206,6 +221,7 @@ int main(void)
 	}
 	say("bind", "ok");
 	check_one_pasid(&s);
+	show_debugfs();
 	copy_all(&s);
 	unmap(&s);
 	sva_close_all(&s);

@@ -1,0 +1,1682 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of where domains are attached and how they are invalidated there
+ *
+ * The hardware and its drivers are those of iommu-mock.c. Two things are asserted:
+ * which commands are sent, exactly; and that no cache holds anything older than the
+ * page table after a flush, whatever happens around it.
+ *
+ * Streams of commands are written as strings: T and A invalidate a tag and an ATC,
+ * S is a sync, W the beginning of waiting for one. The digit is the instance.
+ *
+ * A walk that is to be overtaken is parked: a thread spins in one of the walk's
+ * callbacks until it is let go. The suite of races does without: there threads
+ * attach, change page tables and access memory for a while.
+ */
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/hash.h>
+#include <linux/kprobes.h>
+#include <linux/kthread.h>
+#include <linux/moduleparam.h>
+#include <linux/prandom.h>
+
+#include "iommu-mock.h"
+
+#define ATK_TIMEOUT	(20 * HZ)
+
+static unsigned int race_ms = 1000;
+module_param(race_ms, uint, 0644);
+MODULE_PARM_DESC(race_ms, "How long each race goes on");
+
+static unsigned int race_seed;
+module_param(race_seed, uint, 0644);
+MODULE_PARM_DESC(race_seed, "Seed of the races, 0 for a random one");
+
+/* --- machines --- */
+
+static struct imock *atk_machine(struct kunit *test,
+				 const struct imock_driver *driver,
+				 unsigned int nr_inst, unsigned int nr_fns)
+{
+	struct imock *mock = imock_create(driver, nr_inst, nr_fns);
+
+	KUNIT_ASSERT_NOT_NULL(test, mock);
+	test->priv = mock;
+	return mock;
+}
+
+static void atk_detach_all(struct imock *mock)
+{
+	unsigned int n, pasid;
+
+	for (n = 0; n < mock->nr_fns; n++)
+		for (pasid = 1; pasid < IMOCK_PASIDS; pasid++)
+			if (mock->fn[n].attached[pasid])
+				imock_detach(&mock->fn[n], pasid);
+}
+
+/* Everything goes, and nothing is left. */
+static void atk_exit(struct kunit *test)
+{
+	struct imock *mock = test->priv;
+
+	if (!mock)
+		return;
+	test->priv = NULL;
+	atk_detach_all(mock);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+	KUNIT_EXPECT_EQ_MSG(test, 0, mock->nr_complaints, "%s",
+			    mock->complaint);
+	imock_destroy(mock);
+}
+
+static void atk_attach(struct kunit *test, struct imock *mock, unsigned int fn,
+		       u32 pasid, unsigned int domain)
+{
+	KUNIT_ASSERT_EQ(test, 0, imock_attach(&mock->fn[fn], pasid,
+					      &mock->domain[domain]));
+}
+
+static void atk_attach_all(struct kunit *test, struct imock *mock)
+{
+	unsigned int n;
+
+	for (n = 0; n < mock->nr_fns; n++)
+		atk_attach(test, mock, n, 1, 0);
+}
+
+static void atk_detach(struct kunit *test, struct imock *mock, unsigned int fn,
+		       u32 pasid)
+{
+	KUNIT_EXPECT_EQ(test, 0, imock_detach(&mock->fn[fn], pasid));
+}
+
+static void atk_replace(struct kunit *test, struct imock *mock, unsigned int fn,
+			u32 pasid, unsigned int domain)
+{
+	KUNIT_EXPECT_EQ(test, 0, imock_replace(&mock->fn[fn], pasid,
+					       &mock->domain[domain]));
+}
+
+/* Change what every page translates to, and begin to count. */
+static void atk_change(struct imock_domain *domain)
+{
+	unsigned int page;
+
+	for (page = 0; page < IMOCK_PAGES; page++)
+		imock_write(domain, page, domain->version[page] + 1);
+	imock_clear(domain->mock);
+}
+
+static void atk_walk_init(struct imock_walk *mw, struct imock *mock)
+{
+	imock_walk_init(mw, mock, IOMMU_ATTACH_ALL_KINDS, 0, IMOCK_PAGES - 1);
+}
+
+static int atk_flush_kinds(struct imock_domain *domain, unsigned int kinds)
+{
+	return imock_flush(domain, kinds, 0, IMOCK_PAGES - 1);
+}
+
+static int atk_flush(struct imock_domain *domain)
+{
+	return atk_flush_kinds(domain, IOMMU_ATTACH_ALL_KINDS);
+}
+
+static unsigned int atk_stale(struct imock_domain *domain)
+{
+	unsigned int page, stale = 0;
+
+	for (page = 0; page < IMOCK_PAGES; page++)
+		stale += imock_stale(domain, page, domain->version[page]);
+	return stale;
+}
+
+/* Fill all caches, change everything and flush: no cache has anything old. */
+static void atk_expect_flushed(struct kunit *test, struct imock_domain *domain)
+{
+	imock_access_all(domain->mock);
+	atk_change(domain);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+#define ATK_EVERYWHERE	UINT_MAX
+
+/* What happened since imock_clear(), at one instance or everywhere */
+static const char *atk_stream(struct kunit *test, struct imock *mock,
+			      unsigned int inst)
+{
+	static const char letter[IMOCK_NR_WHAT] = "TASW";
+	char *stream = kunit_kzalloc(test, 2 * IMOCK_LOG + 1, GFP_KERNEL);
+	unsigned int n;
+	char *p = stream;
+
+	KUNIT_ASSERT_NOT_NULL(test, stream);
+	KUNIT_EXPECT_LT(test, mock->nr_logged, IMOCK_LOG);
+	for (n = 0; n < mock->nr_logged; n++) {
+		if (inst != ATK_EVERYWHERE && inst != mock->log[n].inst)
+			continue;
+		*p++ = letter[mock->log[n].what];
+		*p++ = '0' + mock->log[n].inst;
+	}
+	return stream;
+}
+
+static void atk_expect_stream(struct kunit *test, struct imock *mock,
+			      unsigned int inst, const char *stream)
+{
+	KUNIT_EXPECT_STREQ(test, stream, atk_stream(test, mock, inst));
+}
+
+static void atk_expect_count(struct kunit *test, struct imock *mock,
+			     unsigned int iotlb, unsigned int atc,
+			     unsigned int sync)
+{
+	KUNIT_EXPECT_EQ(test, iotlb, imock_count(mock, IMOCK_IOTLB));
+	KUNIT_EXPECT_EQ(test, atc, imock_count(mock, IMOCK_ATC));
+	KUNIT_EXPECT_EQ(test, sync, imock_count(mock, IMOCK_SYNC));
+	KUNIT_EXPECT_EQ(test, sync, imock_count(mock, IMOCK_WAIT));
+}
+
+/* --- lists --- */
+
+static u64 atk_key(const struct iommu_attach_elm *elm)
+{
+	struct imock_instance *inst = container_of(elm->iommu,
+						   struct imock_instance, iommu);
+
+	return (u64)inst->index << 48 | (u64)elm->kind << 40 |
+		(u64)elm->id << 8 | elm->pasid;
+}
+
+/* Sorted, no two alike, and as many as expected */
+static void atk_expect_list(struct kunit *test, struct imock_domain *domain,
+			    unsigned int nr)
+{
+	const struct iommu_attach_elm *elm;
+	unsigned int found = 0;
+	u64 last = 0;
+
+	mutex_lock(&domain->list.lock);
+	iommu_attach_for_each(elm, &domain->list) {
+		KUNIT_EXPECT_LT(test, last, atk_key(elm));
+		last = atk_key(elm);
+		found++;
+	}
+	mutex_unlock(&domain->list.lock);
+	KUNIT_EXPECT_EQ(test, nr, found);
+}
+
+static bool atk_has_tags(struct imock *mock, unsigned int inst)
+{
+	return !ida_is_empty(&mock->inst[inst].tags);
+}
+
+KUNIT_ARRAY_PARAM_DESC(driver, imock_drivers, name);
+
+static void flush_of_empty_list(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(&mock->domain[0]));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+}
+
+static void published_by_commit_only(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+	struct iommu_attach_where where = imock_where(mock->fn, 1, domain);
+	struct iommu_attach attach;
+	struct imock_walk mw;
+
+	atk_walk_init(&mw, mock);
+	mutex_lock(&domain->list.lock);
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_prepare(&domain->list, &attach,
+						      &where));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->list.elms));
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_commit(&domain->list, &attach,
+						     &mw.walk));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+	mutex_unlock(&domain->list.lock);
+	atk_expect_list(test, domain, 2);
+	mutex_lock(&domain->list.lock);
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_remove(&domain->list, &attach,
+						     &mw.walk));
+	KUNIT_EXPECT_TRUE(test, list_empty(&domain->list.elms));
+	mutex_unlock(&domain->list.lock);
+}
+
+static void atk_prepare_and_cancel(struct kunit *test, struct imock *mock,
+				   unsigned int fn, u32 pasid)
+{
+	struct imock_domain *domain = &mock->domain[0];
+	struct iommu_attach_where where = imock_where(&mock->fn[fn], pasid,
+						      domain);
+	struct iommu_attach attach;
+
+	mutex_lock(&domain->list.lock);
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_prepare(&domain->list, &attach,
+						      &where));
+	iommu_attach_cancel(&domain->list, &attach);
+	mutex_unlock(&domain->list.lock);
+}
+
+/* Function 2 would share the tag of function 0; function 1 is somewhere else. */
+static void cancel_leaves_nothing(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 3);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_prepare_and_cancel(test, mock, 0, 1);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+	atk_attach(test, mock, 0, 1, 0);
+	atk_prepare_and_cancel(test, mock, 2, 1);
+	atk_prepare_and_cancel(test, mock, 0, 2);
+	atk_prepare_and_cancel(test, mock, 1, 1);
+	KUNIT_EXPECT_FALSE(test, atk_has_tags(mock, 1));
+	KUNIT_EXPECT_EQ(test, 1, mock->fn[0].attach[1].tag->users);
+	atk_expect_list(test, domain, 2);
+	atk_expect_flushed(test, domain);
+	atk_expect_count(test, mock, 1, 1, mock->driver->ops.flags &
+			 IOMMU_ATTACH_SYNC_BEFORE_ATC ? 2 : 1);
+	atk_detach(test, mock, 0, 1);
+	atk_expect_list(test, domain, 0);
+}
+
+/* Behind one instance: the last one to go takes the tag with it. */
+static void functions_share_a_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 3);
+	struct imock_domain *domain = &mock->domain[0];
+	bool alloc = mock->driver->ops.tag_alloc;
+	bool own = mock->driver->tag_per_fn;
+	unsigned int n;
+
+	atk_attach_all(test, mock);
+	for (n = 0; n < 3; n++) {
+		atk_expect_list(test, domain, (own ? 3 - n : 1) + 3 - n);
+		atk_expect_flushed(test, domain);
+		KUNIT_EXPECT_EQ(test, own ? 3 - n : 1,
+				imock_count(mock, IMOCK_IOTLB));
+		KUNIT_EXPECT_EQ(test, 3 - n, imock_count(mock, IMOCK_ATC));
+		KUNIT_EXPECT_EQ(test, alloc, imock_has_tags(mock));
+		atk_detach(test, mock, n, 1);
+	}
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+	atk_expect_list(test, domain, 0);
+}
+
+/* Elements of their own, but one tag, until the last of them is gone */
+static void pasids_share_a_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 1);
+	static const u32 order[] = { 2, 1, 3 };
+	struct imock_fn *fn = mock->fn;
+	unsigned int n;
+
+	for (n = 0; n < 3; n++)
+		atk_attach(test, mock, 0, order[n], 0);
+	KUNIT_EXPECT_EQ(test, fn->attach[1].tag->id, fn->attach[2].tag->id);
+	KUNIT_EXPECT_EQ(test, fn->attach[1].tag->id, fn->attach[3].tag->id);
+	for (n = 0; n < 3; n++) {
+		atk_expect_list(test, &mock->domain[0], 2 * (3 - n));
+		atk_expect_flushed(test, &mock->domain[0]);
+		atk_expect_count(test, mock, 3 - n, 3 - n, 1);
+		KUNIT_EXPECT_TRUE(test, imock_has_tags(mock));
+		atk_detach(test, mock, 0, order[n]);
+	}
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+}
+
+/* A domain has another tag at each instance: what is free there. */
+static void instances_have_their_own_tags(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU], 2, 2);
+	struct imock_fn *fn = mock->fn;
+
+	atk_attach(test, mock, 1, 2, 1);
+	atk_attach(test, mock, 0, 1, 0);
+	atk_attach(test, mock, 1, 1, 0);
+	KUNIT_EXPECT_EQ(test, 1, fn[0].attach[1].tag->id);
+	KUNIT_EXPECT_EQ(test, 2, fn[1].attach[1].tag->id);
+	atk_expect_flushed(test, &mock->domain[0]);
+	atk_expect_flushed(test, &mock->domain[1]);
+}
+
+#define ATK_KEYS	5
+#define ATK_ORDERS	120	/* ATK_KEYS! */
+
+/* The @nr-th order of a few things */
+static void atk_permute(unsigned int *order, unsigned int nr)
+{
+	unsigned int n, pick;
+
+	for (n = 0; n < ATK_KEYS; n++)
+		order[n] = n;
+	for (n = ATK_KEYS; n > 1; n--) {
+		pick = nr % n;
+		nr /= n;
+		swap(order[pick], order[n - 1]);
+	}
+}
+
+/* Of two instances; a driver with tags per function has most elements. */
+static void sorted_after_every_order(struct kunit *test)
+{
+	static const struct {
+		unsigned int fn;
+		u32 pasid;
+	} key[ATK_KEYS] = { { 0, 1 }, { 0, 2 }, { 1, 1 }, { 2, 1 }, { 3, 2 } };
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_AMD], 2, 4);
+	unsigned int order[ATK_KEYS];
+	unsigned int nr, n;
+
+	for (nr = 0; nr < ATK_ORDERS; nr++) {
+		atk_permute(order, nr);
+		for (n = 0; n < ATK_KEYS; n++) {
+			atk_attach(test, mock, key[order[n]].fn,
+				   key[order[n]].pasid, 0);
+			atk_expect_list(test, &mock->domain[0], 2 * (n + 1));
+		}
+		for (n = 0; n < ATK_KEYS; n++) {
+			atk_detach(test, mock, key[n].fn, key[n].pasid);
+			atk_expect_list(test, &mock->domain[0],
+					2 * (ATK_KEYS - n - 1));
+		}
+	}
+}
+
+static bool atk_is_own(struct imock_fn *fn, u32 pasid)
+{
+	struct iommu_attach_list *list = &fn->attached[pasid]->list;
+	struct iommu_attach *attach = &fn->attach[pasid];
+
+	return attach->tag == &list->own[IOMMU_ATTACH_TAG] &&
+		attach->atc == &list->own[IOMMU_ATTACH_ATC];
+}
+
+static void first_attachment_allocates_nothing(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 2);
+
+	atk_prepare_and_cancel(test, mock, 0, 1);
+	atk_attach(test, mock, 0, 1, 0);
+	KUNIT_EXPECT_TRUE(test, atk_is_own(&mock->fn[0], 1));
+	atk_attach(test, mock, 1, 1, 0);
+	KUNIT_EXPECT_FALSE(test, atk_is_own(&mock->fn[1], 1));
+}
+
+/* What polling wants to see can take longer than one grace period. */
+static void atk_wait_for_own(struct imock_domain *domain)
+{
+	unsigned int n;
+
+	for (n = 0; n < ARRAY_SIZE(domain->list.own); n++)
+		while (!poll_state_synchronize_rcu(domain->list.own[n].retired))
+			synchronize_rcu();
+}
+
+static void own_elements_return(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+	unsigned int n;
+
+	for (n = 0; n < 3; n++) {
+		atk_attach(test, mock, 0, 1, 0);
+		KUNIT_EXPECT_TRUE(test, atk_is_own(&mock->fn[0], 1));
+		atk_expect_flushed(test, &mock->domain[0]);
+		atk_detach(test, mock, 0, 1);
+		atk_wait_for_own(&mock->domain[0]);
+	}
+}
+
+/* --- commands --- */
+
+/* Of six functions behind three instances; number 4 has no ATC. */
+struct atk_streams {
+	const char *name;
+	enum imock_driver_id driver;
+	const char *all;
+	const char *tags;
+	const char *atcs;
+	const char *detach;	/* of function 2 */
+};
+
+static const struct atk_streams atk_streams[] = {
+	{
+		"vtd", IMOCK_VTD,
+		"T0A0A0S0T1A1S1T2A2A2S2W0W1W2",
+		"T0S0T1S1T2S2W0W1W2",
+		"A0A0S0A1S1A2A2S2W0W1W2",
+		"T2A2S2W2",
+	}, {
+		"vtd_sl", IMOCK_VTD_SL,
+		"T0A0A0S0T1A1S1T2A2A2S2W0W1W2",
+		"T0S0T1S1T2S2W0W1W2",
+		"A0A0S0A1S1A2A2S2W0W1W2",
+		"T2A2S2W2",
+	}, {
+		"smmu", IMOCK_SMMU,
+		"T0S0T1S1T2S2W0W1W2A0A0S0A1S1A2A2S2W0W1W2",
+		"T0S0T1S1T2S2W0W1W2",
+		"A0A0S0A1S1A2A2S2W0W1W2",
+		"T2S2W2A2S2W2",
+	}, {
+		"amd", IMOCK_AMD,
+		"T0T0A0A0S0T1T1A1S1T2T2A2A2S2W0W1W2",
+		"T0T0S0T1T1S1T2T2S2W0W1W2",
+		"A0A0S0A1S1A2A2S2W0W1W2",
+		"T2A2S2W2",
+	},
+};
+
+KUNIT_ARRAY_PARAM_DESC(stream, atk_streams, name);
+
+static struct imock *atk_stream_machine(struct kunit *test)
+{
+	const struct atk_streams *streams = test->param_value;
+	struct imock *mock = atk_machine(test, &imock_drivers[streams->driver],
+					 3, 6);
+
+	imock_set_ats(&mock->fn[4], false);
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	return mock;
+}
+
+/* Tags before ATCs, instances in order, all issued before any is waited for */
+static void order_of_commands(struct kunit *test)
+{
+	const struct atk_streams *streams = test->param_value;
+	struct imock *mock = atk_stream_machine(test);
+
+	atk_expect_flushed(test, &mock->domain[0]);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->all);
+}
+
+static void kinds_are_separate(struct kunit *test)
+{
+	const struct atk_streams *streams = test->param_value;
+	struct imock *mock = atk_stream_machine(test);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_change(domain);
+	atk_flush_kinds(domain, BIT(IOMMU_ATTACH_TAG));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->tags);
+	KUNIT_EXPECT_NE(test, 0, atk_stale(domain));
+	imock_clear(mock);
+	atk_flush_kinds(domain, BIT(IOMMU_ATTACH_ATC));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->atcs);
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+static void detach_commands_its_own_only(struct kunit *test)
+{
+	const struct atk_streams *streams = test->param_value;
+	struct imock *mock = atk_stream_machine(test);
+
+	imock_clear(mock);
+	atk_detach(test, mock, 2, 1);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->detach);
+}
+
+/* The driver has no command for the ATCs at one of two instances. */
+static void nothing_to_send_no_sync(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 2);
+
+	mock->fn[1].quiet = true;
+	atk_attach_all(test, mock);
+	imock_clear(mock);
+	atk_flush_kinds(&mock->domain[0], BIT(IOMMU_ATTACH_ATC));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "A0S0W0");
+}
+
+struct atk_join {
+	const char *name;
+	enum imock_driver_id driver;
+	bool first_ats;
+	unsigned int fn;	/* 2 is behind the instance of 0, 1 is not */
+	bool ats;
+	u32 pasid;
+	const char *stream;
+};
+
+/* Function 0 is attached with PASID 1, then comes another. */
+static const struct atk_join atk_joins[] = {
+	{ "vtd: ATC",		IMOCK_VTD,    true,  2, true,  1, "T0S0W0" },
+	{ "vtd: first ATC",	IMOCK_VTD,    false, 2, true,  1, "T0S0W0" },
+	{ "vtd: no ATC",	IMOCK_VTD,    true,  2, false, 1, "" },
+	{ "vtd: no ATC at all",	IMOCK_VTD,    false, 2, false, 1, "" },
+	{ "vtd: new PASID",	IMOCK_VTD,    true,  2, true,  2, "" },
+	{ "vtd: new instance",	IMOCK_VTD,    true,  1, true,  1, "" },
+	{ "vtd_sl: ATC",	IMOCK_VTD_SL, true,  2, true,  1, "T0S0W0" },
+	{ "vtd_sl: no ATC",	IMOCK_VTD_SL, true,  2, false, 1, "" },
+	{ "vtd_sl: new PASID",	IMOCK_VTD_SL, true,  2, true,  2, "" },
+	{ "vtd_sl: new instance", IMOCK_VTD_SL, true, 1, true, 1, "" },
+	{ "smmu: ATC",		IMOCK_SMMU,   true,  2, true,  1, "T0S0W0" },
+	{ "smmu: new PASID",	IMOCK_SMMU,   true,  2, true,  2, "T0S0W0" },
+	{ "smmu: no ATC",	IMOCK_SMMU,   true,  2, false, 1, "" },
+	{ "smmu: new instance",	IMOCK_SMMU,   true,  1, true,  1, "" },
+	{ "amd: own tag",	IMOCK_AMD,    true,  2, true,  1, "" },
+	{ "amd: new instance",	IMOCK_AMD,    true,  1, true,  1, "" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(join, atk_joins, name);
+
+static void join_flushes_the_tag(struct kunit *test)
+{
+	const struct atk_join *join = test->param_value;
+	struct imock *mock = atk_machine(test, &imock_drivers[join->driver],
+					 2, 3);
+
+	imock_set_ats(&mock->fn[0], join->first_ats);
+	imock_set_ats(&mock->fn[join->fn], join->ats);
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	imock_clear(mock);
+	atk_attach(test, mock, join->fn, join->pasid, 0);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, join->stream);
+	atk_expect_flushed(test, &mock->domain[0]);
+}
+
+/* One tag and 17 ATCs, in batches of 16: the second waits for the first. */
+static void batch_overflows(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 17);
+
+	atk_attach_all(test, mock);
+	atk_expect_flushed(test, &mock->domain[0]);
+	atk_expect_stream(test, mock, 0,
+			  "T0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0S0W0A0A0S0W0");
+}
+
+/* Two instances, both of them more than once */
+static void batches_overflow_in_turn(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 20);
+	unsigned int n, pasid;
+
+	for (n = 0; n < 20; n++)
+		for (pasid = 1; pasid < IMOCK_PASIDS; pasid++)
+			atk_attach(test, mock, n, pasid, 0);
+	atk_expect_flushed(test, &mock->domain[0]);
+	KUNIT_EXPECT_EQ(test, 140, imock_count(mock, IMOCK_ATC));
+	KUNIT_EXPECT_GE(test, imock_count(mock, IMOCK_SYNC), 4);
+	KUNIT_EXPECT_EQ(test, imock_count(mock, IMOCK_SYNC),
+			imock_count(mock, IMOCK_WAIT));
+}
+
+static void more_instances_than_pending_syncs(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value,
+					 IOMMU_ATTACH_MAX_PENDING + 4,
+					 IOMMU_ATTACH_MAX_PENDING + 4);
+	bool two = mock->driver->ops.flags & IOMMU_ATTACH_SYNC_BEFORE_ATC;
+	unsigned int n;
+
+	atk_attach_all(test, mock);
+	atk_expect_flushed(test, &mock->domain[0]);
+	for (n = 0; n < mock->nr_inst; n++) {
+		KUNIT_EXPECT_EQ(test, two ? 2 : 1,
+				mock->inst[n].count[IMOCK_SYNC]);
+		KUNIT_EXPECT_EQ(test, two ? 2 : 1,
+				mock->inst[n].count[IMOCK_WAIT]);
+	}
+}
+
+enum atk_ats {
+	ATK_NO_ATS,
+	ATK_ALL_ATS,
+	ATK_SOME_ATS,
+};
+
+struct atk_shape {
+	const char *name;
+	unsigned int fns;
+	unsigned int insts;
+	unsigned int pasids;
+	enum atk_ats ats;
+};
+
+static const struct atk_shape atk_shapes[] = {
+	{ "D=1 I=1 P=1 no ATS",    1,  1, 1, ATK_NO_ATS },
+	{ "D=1 I=1 P=1 ATS",       1,  1, 1, ATK_ALL_ATS },
+	{ "D=8 I=1 P=1 no ATS",    8,  1, 1, ATK_NO_ATS },
+	{ "D=8 I=1 P=1 ATS",       8,  1, 1, ATK_ALL_ATS },
+	{ "D=8 I=4 P=1 ATS",       8,  4, 1, ATK_ALL_ATS },
+	{ "D=8 I=8 P=1 no ATS",    8,  8, 1, ATK_NO_ATS },
+	{ "D=8 I=8 P=1 ATS",       8,  8, 1, ATK_ALL_ATS },
+	{ "D=8 I=8 P=1 mixed",     8,  8, 1, ATK_SOME_ATS },
+	{ "D=15 I=1 P=1 ATS",      15, 1, 1, ATK_ALL_ATS },
+	{ "D=16 I=1 P=1 ATS",      16, 1, 1, ATK_ALL_ATS },
+	{ "D=7 I=3 P=3 mixed",     7,  3, 3, ATK_SOME_ATS },
+	{ "D=8 I=4 P=4 ATS",       8,  4, 4, ATK_ALL_ATS },
+	{ "D=16 I=4 P=7 no ATS",   16, 4, 7, ATK_NO_ATS },
+	{ "D=16 I=16 P=2 mixed",   16, 16, 2, ATK_SOME_ATS },
+};
+
+KUNIT_ARRAY_PARAM_DESC(shape, atk_shapes, name);
+
+static bool atk_shape_ats(const struct atk_shape *shape, unsigned int fn)
+{
+	if (shape->ats == ATK_SOME_ATS)
+		return fn % 3;
+	return shape->ats == ATK_ALL_ATS;
+}
+
+static unsigned int atk_shape_tags(const struct atk_shape *shape,
+				   enum imock_driver_id id, unsigned int fns)
+{
+	switch (id) {
+	case IMOCK_SMMU:
+		return 1;
+	case IMOCK_AMD:
+		return fns * shape->pasids;
+	default:
+		return shape->pasids;
+	}
+}
+
+/* With as many commands, how often the instance has to be waited for */
+static unsigned int atk_shape_syncs(enum imock_driver_id id, unsigned int tags,
+				    unsigned int atcs)
+{
+	switch (id) {
+	case IMOCK_SMMU:
+		return 1 + !!atcs;
+	case IMOCK_AMD:
+		return 1;
+	default:
+		return DIV_ROUND_UP(tags + atcs, 16);
+	}
+}
+
+/* The least that will do for one page: a command per tag, and one per ATC */
+static void atk_expect_bound(struct kunit *test, const struct atk_shape *shape,
+			     enum imock_driver_id id, struct imock *mock)
+{
+	unsigned int inst, n, fns, tags, atcs;
+	unsigned int iotlb = 0, atc = 0, sync = 0;
+
+	for (inst = 0; inst < shape->insts; inst++) {
+		fns = 0;
+		atcs = 0;
+		for (n = inst; n < shape->fns; n += shape->insts) {
+			fns++;
+			atcs += atk_shape_ats(shape, n) * shape->pasids;
+		}
+		tags = atk_shape_tags(shape, id, fns);
+		iotlb += tags;
+		atc += atcs;
+		sync += atk_shape_syncs(id, tags, atcs);
+	}
+	atk_expect_count(test, mock, iotlb, atc, sync);
+}
+
+static struct imock *atk_shape_machine(struct kunit *test,
+				       const struct atk_shape *shape,
+				       enum imock_driver_id id)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[id],
+					 shape->insts, shape->fns);
+	unsigned int n, pasid;
+
+	for (n = 0; n < shape->fns; n++) {
+		imock_set_ats(&mock->fn[n], atk_shape_ats(shape, n));
+		for (pasid = 1; pasid <= shape->pasids; pasid++)
+			atk_attach(test, mock, n, pasid, 0);
+	}
+	return mock;
+}
+
+static void no_more_commands_than_necessary(struct kunit *test)
+{
+	const struct atk_shape *shape = test->param_value;
+	enum imock_driver_id id;
+	struct imock *mock;
+
+	for (id = 0; id < IMOCK_NR_DRIVERS; id++) {
+		mock = atk_shape_machine(test, shape, id);
+		imock_access_all(mock);
+		atk_change(&mock->domain[0]);
+		imock_flush(&mock->domain[0], IOMMU_ATTACH_ALL_KINDS, 3, 3);
+		atk_expect_bound(test, shape, id, mock);
+		KUNIT_EXPECT_EQ(test, 0, imock_stale(&mock->domain[0], 3, 2));
+		KUNIT_EXPECT_NE(test, 0, imock_stale(&mock->domain[0], 4, 2));
+		atk_exit(test);
+	}
+}
+
+/* --- replace --- */
+
+static void replace_forgets_the_old(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 2);
+	unsigned int n;
+
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	for (n = 1; n < 5; n++) {
+		atk_replace(test, mock, 0, 1, n % 2);
+		imock_access_all(mock);
+		KUNIT_EXPECT_PTR_EQ(test, &mock->domain[n % 2],
+				    mock->fn[0].attached[1]);
+		atk_expect_flushed(test, &mock->domain[0]);
+		atk_expect_flushed(test, &mock->domain[1]);
+	}
+	atk_replace(test, mock, 1, 1, 1);
+	atk_expect_list(test, &mock->domain[0],
+			mock->fn[0].attached[1] == &mock->domain[0] ? 2 : 0);
+}
+
+/* In the middle of what an attach or a detach flushes: everybody flushes. */
+static void atk_flush_in_between(struct imock_walk *mw, enum imock_what what,
+				 unsigned int inst)
+{
+	struct imock *mock = mw->mock;
+	unsigned int n;
+
+	mock->hook = NULL;
+	for (n = 0; n < IMOCK_DOMAINS; n++) {
+		struct imock_domain *domain = &mock->domain[n];
+
+		atk_change(domain);
+		if (atk_flush(domain) || atk_stale(domain))
+			imock_complain(mock, "stale when %u at %u", what, inst);
+	}
+	imock_access_all(mock);
+	mock->hook = atk_flush_in_between;
+}
+
+/*
+ * What was cached through an entry that is gone is still flushed by others until it
+ * is flushed here: they may be about to free the memory.
+ */
+static void removed_after_its_flush(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 4);
+
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	mock->hook = atk_flush_in_between;
+	atk_replace(test, mock, 0, 1, 1);
+	atk_detach(test, mock, 2, 1);
+	atk_detach(test, mock, 0, 1);
+	atk_detach(test, mock, 1, 1);
+	mock->hook = NULL;
+}
+
+/* --- walks that are overtaken --- */
+
+/* A flush in a thread of its own, which is to stop at one of its callbacks */
+struct atk_parked {
+	struct imock_walk mw;
+	struct imock_domain *domain;
+	enum imock_what what;
+	unsigned int inst;
+	int error;
+	struct completion reached;
+	struct completion go_on;
+	struct completion done;
+};
+
+static void atk_park(struct imock_walk *mw, enum imock_what what,
+		     unsigned int inst)
+{
+	struct atk_parked *parked = container_of(mw, struct atk_parked, mw);
+
+	if (parked->what != what || parked->inst != inst ||
+	    completion_done(&parked->reached))
+		return;
+	complete_all(&parked->reached);
+	while (!completion_done(&parked->go_on))
+		cpu_relax();
+}
+
+static int atk_parked_fn(void *data)
+{
+	struct atk_parked *parked = data;
+
+	parked->error = iommu_attach_flush(&parked->domain->list,
+					   &parked->mw.walk);
+	complete(&parked->done);
+	return 0;
+}
+
+static void atk_unpark(void *data)
+{
+	struct atk_parked *parked = data;
+
+	complete_all(&parked->go_on);
+	wait_for_completion(&parked->done);
+}
+
+static void atk_go_on(struct kunit *test, struct atk_parked *parked)
+{
+	kunit_release_action(test, atk_unpark, parked);
+	imock_walk_end(&parked->mw);
+	KUNIT_EXPECT_EQ(test, 0, parked->error);
+}
+
+static struct atk_parked *atk_parked(struct kunit *test,
+				     struct imock_domain *domain,
+				     enum imock_what what, unsigned int inst)
+{
+	struct atk_parked *parked = kunit_kzalloc(test, sizeof(*parked),
+						  GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, parked);
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	atk_walk_init(&parked->mw, domain->mock);
+	parked->mw.hook = atk_park;
+	parked->domain = domain;
+	parked->what = what;
+	parked->inst = inst;
+	init_completion(&parked->reached);
+	init_completion(&parked->go_on);
+	init_completion(&parked->done);
+	return parked;
+}
+
+/* Start a flush, and return when it is where it is to stop. */
+static struct atk_parked *atk_flush_and_park(struct kunit *test,
+					     struct imock_domain *domain,
+					     enum imock_what what,
+					     unsigned int inst)
+{
+	struct atk_parked *parked = atk_parked(test, domain, what, inst);
+	struct task_struct *task;
+
+	task = kthread_run(atk_parked_fn, parked, "atk_parked");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, atk_unpark,
+							   parked));
+	KUNIT_ASSERT_NE(test, 0, wait_for_completion_timeout(&parked->reached,
+							     ATK_TIMEOUT));
+	return parked;
+}
+
+/*
+ * A walk has read the list to its end, and its flush of the IOTLB is in the queue.
+ * A function joins, and accesses the page: it must not get what is old.
+ */
+static void join_behind_a_walk(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 2);
+	struct imock_domain *domain = &mock->domain[0];
+	struct atk_parked *parked;
+
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	atk_change(domain);
+	parked = atk_flush_and_park(test, domain, IMOCK_WAIT, 0);
+	KUNIT_EXPECT_EQ(test, 1, imock_access(&mock->fn[0], 1, 0));
+
+	atk_attach(test, mock, 1, 1, 0);
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[1], 1, 0));
+	atk_go_on(test, parked);
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+/* Where a sync stands in between, whoever joins cannot be behind the tags only. */
+static void join_between_the_phases(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU], 2, 4);
+	struct imock_domain *domain = &mock->domain[0];
+	struct atk_parked *parked;
+
+	atk_attach(test, mock, 0, 1, 0);
+	atk_attach(test, mock, 1, 1, 0);
+	imock_access_all(mock);
+	atk_change(domain);
+	parked = atk_flush_and_park(test, domain, IMOCK_WAIT, 1);
+	atk_attach(test, mock, 2, 1, 0);
+	atk_attach(test, mock, 3, 1, 0);
+	imock_access_all(mock);
+	atk_go_on(test, parked);
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+/* The list's own elements must not become others under a walk that sees them. */
+static void own_elements_wait_for_walks(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 2, 2);
+	struct imock_domain *domain = &mock->domain[0];
+	struct atk_parked *parked;
+
+	atk_attach(test, mock, 1, 1, 0);
+	KUNIT_EXPECT_TRUE(test, atk_is_own(&mock->fn[1], 1));
+	atk_attach(test, mock, 0, 1, 0);
+
+	parked = atk_flush_and_park(test, domain, IMOCK_SYNC, 0);
+	atk_detach(test, mock, 1, 1);
+	atk_attach(test, mock, 1, 1, 0);
+	KUNIT_EXPECT_FALSE(test, atk_is_own(&mock->fn[1], 1));
+	atk_go_on(test, parked);
+
+	atk_detach(test, mock, 1, 1);
+	atk_wait_for_own(domain);
+	atk_attach(test, mock, 1, 1, 0);
+	KUNIT_EXPECT_TRUE(test, atk_is_own(&mock->fn[1], 1));
+}
+
+/*
+ * The walk submits what it has for instance 0, and stands on the first element of
+ * instance 2. Something comes ahead of it, where it stands goes, and something comes
+ * behind it.
+ */
+static void list_changes_under_a_walk(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 4, 4);
+	struct imock_domain *domain = &mock->domain[0];
+	struct atk_parked *parked;
+
+	atk_attach(test, mock, 0, 1, 0);
+	atk_attach(test, mock, 2, 1, 0);
+	imock_access_all(mock);
+	atk_change(domain);
+	parked = atk_flush_and_park(test, domain, IMOCK_SYNC, 0);
+
+	atk_attach(test, mock, 3, 1, 0);
+	atk_detach(test, mock, 2, 1);
+	atk_attach(test, mock, 1, 1, 0);
+	imock_access_all(mock);
+	imock_clear(mock);
+	atk_go_on(test, parked);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE,
+			  "T0A0S0T2S2T3A3S3W0W2W3");
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+/* What a driver does when a function goes away */
+struct atk_release {
+	struct imock_fn *fn;
+	struct completion done;
+};
+
+static int atk_release_fn(void *data)
+{
+	struct atk_release *release = data;
+
+	imock_detach(release->fn, 1);
+	iommu_attach_fence();
+	imock_set_ats(release->fn, false);
+	complete_all(&release->done);
+	return 0;
+}
+
+/* A walk has a command for a function that is about to switch off its ATC. */
+static void fence_waits_for_walks(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 2);
+	struct atk_release release = { .fn = &mock->fn[1] };
+	struct atk_parked *parked;
+	struct task_struct *task;
+
+	init_completion(&release.done);
+	atk_attach_all(test, mock);
+	parked = atk_flush_and_park(test, &mock->domain[0], IMOCK_SYNC, 0);
+	task = kthread_run(atk_release_fn, &release, "atk_release");
+	if (!IS_ERR(task))
+		KUNIT_EXPECT_EQ(test, 0,
+				wait_for_completion_timeout(&release.done,
+							    HZ / 5));
+	atk_go_on(test, parked);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	wait_for_completion(&release.done);
+}
+
+/* --- failures --- */
+
+static void no_tag_left(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 2);
+	struct imock_domain *domain = mock->domain;
+
+	if (!mock->driver->ops.tag_alloc)
+		kunit_skip(test, "tags are not allocated");
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	mock->tag_error = -ENOSPC;
+	KUNIT_EXPECT_EQ(test, -ENOSPC, imock_attach(&mock->fn[1], 1, &domain[0]));
+	KUNIT_EXPECT_EQ(test, -ENOSPC,
+			imock_replace(&mock->fn[0], 1, &domain[1]));
+	mock->tag_error = 0;
+	atk_expect_list(test, &domain[0], 2);
+	atk_expect_list(test, &domain[1], 0);
+	KUNIT_EXPECT_PTR_EQ(test, &domain[0], mock->fn[0].attached[1]);
+	atk_expect_flushed(test, &domain[0]);
+	atk_attach(test, mock, 1, 1, 0);
+	atk_expect_flushed(test, &domain[0]);
+}
+
+#if IS_ENABLED(CONFIG_FAILSLAB) &&					\
+	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&			\
+	IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
+
+/* Makes one allocation of one thread fail: the one that comes as number @nth. */
+struct atk_fail {
+	struct kprobe kp;
+	struct task_struct *task;
+	unsigned int nth;
+};
+
+static int atk_fail_pre(struct kprobe *kp, struct pt_regs *regs)
+{
+	struct atk_fail *fail = container_of(kp, struct atk_fail, kp);
+	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
+
+	if (current != fail->task || !(gfp & __GFP_DIRECT_RECLAIM))
+		return 0;
+	if (!fail->nth || --fail->nth)
+		return 0;
+	regs_set_return_value(regs, -ENOMEM);
+	override_function_with_return(regs);
+	return 1;
+}
+
+NOKPROBE_SYMBOL(atk_fail_pre);
+
+/* An optimised probe could not override the function. */
+static void atk_fail_post(struct kprobe *kp, struct pt_regs *regs,
+			  unsigned long flags)
+{
+}
+
+static struct atk_fail atk_fail = {
+	.kp = {
+		.symbol_name = "should_failslab",
+		.pre_handler = atk_fail_pre,
+		.post_handler = atk_fail_post,
+	},
+};
+
+static int atk_fail_start(void)
+{
+	atk_fail.kp.addr = NULL;
+	atk_fail.kp.flags = 0;
+	atk_fail.task = current;
+	return register_kprobe(&atk_fail.kp);
+}
+
+static void atk_fail_stop(void)
+{
+	unregister_kprobe(&atk_fail.kp);
+}
+
+/* True: the allocation that was to fail has happened. */
+static bool atk_fail_nth(unsigned int nth)
+{
+	swap(atk_fail.nth, nth);
+	return !nth;
+}
+
+#else
+
+static int atk_fail_start(void)
+{
+	return -EOPNOTSUPP;
+}
+
+static void atk_fail_stop(void) { }
+
+static bool atk_fail_nth(unsigned int nth)
+{
+	return false;
+}
+
+#endif
+
+/* One more attachment, of which the first @n - 1 allocations succeed */
+static bool atk_attach_failing(struct kunit *test, struct imock *mock,
+			       unsigned int n)
+{
+	int ret;
+
+	atk_fail_nth(n);
+	ret = imock_attach(&mock->fn[1], 1, &mock->domain[0]);
+	if (!atk_fail_nth(0)) {
+		KUNIT_EXPECT_EQ(test, 0, ret);
+		return false;
+	}
+	KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+	return ret;
+}
+
+/* Each allocation fails once; what is there stays as it is. */
+static void no_memory_left(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 2, 2);
+	struct imock_domain *domain = &mock->domain[0];
+	unsigned int n = 1;
+
+	atk_attach(test, mock, 0, 1, 0);
+	if (atk_fail_start())
+		kunit_skip(test, "needs FAILSLAB and FUNCTION_ERROR_INJECTION");
+	while (atk_attach_failing(test, mock, n)) {
+		KUNIT_EXPECT_FALSE(test, atk_has_tags(mock, 1));
+		atk_expect_list(test, domain, 2);
+		atk_expect_flushed(test, domain);
+		n++;
+	}
+	atk_fail_stop();
+	KUNIT_EXPECT_GT(test, n, 2);
+	atk_expect_list(test, domain, 4);
+	atk_expect_flushed(test, domain);
+}
+
+/* Two functions behind each of three instances, all caches filled */
+static struct imock *atk_fault_machine(struct kunit *test,
+				       const struct imock_driver *driver)
+{
+	struct imock *mock = atk_machine(test, driver, 3, 6);
+
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	atk_change(&mock->domain[0]);
+	return mock;
+}
+
+/* What one instance has dropped is repeated there, one by one. */
+static void aborted_commands_are_repeated(struct kunit *test)
+{
+	struct imock *mock = atk_fault_machine(test,
+					       &imock_drivers[IMOCK_VTD_SL]);
+
+	imock_abort(&mock->inst[1], 1);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(&mock->domain[0]));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(&mock->domain[0]));
+	atk_expect_stream(test, mock, 0, "T0A0A0S0W0");
+	atk_expect_stream(test, mock, 1, "T1A1A1S1W1T1S1W1A1S1W1A1S1W1");
+	atk_expect_stream(test, mock, 2, "T2A2A2S2W2");
+}
+
+static void aborted_phase_is_repeated(struct kunit *test)
+{
+	struct imock *mock = atk_fault_machine(test, &imock_drivers[IMOCK_SMMU]);
+	struct imock_domain *domain = &mock->domain[0];
+
+	imock_abort(&mock->inst[1], 1);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+	atk_expect_stream(test, mock, 1, "T1S1W1T1S1W1A1A1S1W1");
+	atk_expect_stream(test, mock, 2, "T2S2W2A2A2S2W2");
+
+	imock_access_all(mock);
+	atk_change(domain);
+	imock_abort(&mock->inst[1], 2);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+	atk_expect_stream(test, mock, 1, "T1S1W1A1A1S1W1A1S1W1A1S1W1");
+}
+
+static void every_instance_aborts(struct kunit *test)
+{
+	struct imock *mock = atk_fault_machine(test, test->param_value);
+	unsigned int n;
+
+	for (n = 0; n < 3; n++)
+		imock_abort(&mock->inst[n], 1 + n % 2);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(&mock->domain[0]));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(&mock->domain[0]));
+}
+
+/* An abort, and room in the batch for half of what is repeated */
+static void overflow_aborts(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 2, 40);
+	unsigned int n;
+
+	atk_attach_all(test, mock);
+	for (n = 1; n < 4; n++) {
+		imock_access_all(mock);
+		atk_change(&mock->domain[0]);
+		imock_abort(&mock->inst[0], n);
+		KUNIT_EXPECT_EQ(test, 0, atk_flush(&mock->domain[0]));
+		KUNIT_EXPECT_EQ(test, 0, atk_stale(&mock->domain[0]));
+	}
+}
+
+/* Nobody is told that it is clean, but everything else is. */
+static void dead_function(struct kunit *test)
+{
+	struct imock *mock = atk_fault_machine(test, test->param_value);
+	struct imock_domain *domain = &mock->domain[0];
+
+	imock_set_dead(&mock->fn[1], true);
+	KUNIT_EXPECT_EQ(test, -EIO, atk_flush(domain));
+	KUNIT_EXPECT_EQ(test, IMOCK_PAGES, atk_stale(domain));
+	KUNIT_EXPECT_EQ(test, 1, imock_access(&mock->fn[1], 1, 0));
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[4], 1, 0));
+
+	imock_set_dead(&mock->fn[1], false);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+/* Its ATC was not told, but its tag is clean. */
+static void failed_removal_of_a_dead_function(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	imock_set_dead(&mock->fn[0], true);
+	KUNIT_EXPECT_EQ(test, -EIO, imock_detach(&mock->fn[0], 1));
+	atk_expect_list(test, &mock->domain[0], 0);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+}
+
+/* The tag may still be in use: it stays until its next user has flushed it. */
+static void failed_removal_keeps_the_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+	unsigned int syncs;
+
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	imock_break(&mock->inst[0], -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, imock_detach(&mock->fn[0], 1));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
+			imock_attach(&mock->fn[0], 1, domain));
+	imock_break(&mock->inst[0], 0);
+	atk_expect_list(test, domain, 1);
+	KUNIT_EXPECT_EQ(test, 0,
+			list_first_entry(&domain->list.elms,
+					 struct iommu_attach_elm, node)->users);
+
+	atk_change(domain);
+	imock_set_ats(&mock->fn[0], false);
+	syncs = mock->inst[0].count[IMOCK_SYNC];
+	atk_attach(test, mock, 0, 1, 0);
+	KUNIT_EXPECT_EQ(test, syncs + 1, mock->inst[0].count[IMOCK_SYNC]);
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[0], 1, 0));
+	atk_detach(test, mock, 0, 1);
+	atk_expect_list(test, domain, 0);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+}
+
+/* The PASID that went before left something behind under the same tag. */
+static void failed_removal_keeps_the_shared_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 1);
+
+	atk_attach(test, mock, 0, 1, 0);
+	atk_attach(test, mock, 0, 2, 0);
+	imock_access_all(mock);
+	imock_break(&mock->inst[0], -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, imock_detach(&mock->fn[0], 1));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, imock_detach(&mock->fn[0], 2));
+	imock_break(&mock->inst[0], 0);
+	KUNIT_EXPECT_TRUE(test, imock_has_tags(mock));
+	ida_destroy(&mock->inst[0].tags);
+}
+
+/* An abort, and a function that does not answer; but not the one that goes. */
+static void removal_beside_a_dead_function(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 2);
+
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	imock_set_dead(&mock->fn[1], true);
+	imock_abort(&mock->inst[0], 1);
+	KUNIT_EXPECT_EQ(test, 0, imock_detach(&mock->fn[0], 1));
+	imock_set_dead(&mock->fn[1], false);
+}
+
+/* Commands are given up in the end, and each one has been tried. */
+static void every_command_aborts(struct kunit *test)
+{
+	struct imock *mock = atk_fault_machine(test,
+					       &imock_drivers[IMOCK_VTD_SL]);
+
+	imock_break(&mock->inst[1], -EAGAIN);
+	KUNIT_EXPECT_EQ(test, -EIO, atk_flush(&mock->domain[0]));
+	imock_break(&mock->inst[1], 0);
+	KUNIT_EXPECT_EQ(test, 1 + 3 * 3, mock->inst[1].count[IMOCK_SYNC]);
+	KUNIT_EXPECT_EQ(test, 1, mock->inst[2].count[IMOCK_SYNC]);
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[0], 1, 0));
+	KUNIT_EXPECT_EQ(test, 1, imock_access(&mock->fn[1], 1, 0));
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[2], 1, 0));
+}
+
+/* A queue that does not answer at all is not asked again, nor are others. */
+static void instance_times_out(struct kunit *test)
+{
+	struct imock *mock = atk_fault_machine(test,
+					       &imock_drivers[IMOCK_VTD_SL]);
+
+	imock_break(&mock->inst[1], -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, atk_flush(&mock->domain[0]));
+	imock_break(&mock->inst[1], 0);
+	atk_expect_count(test, mock, 3, 6, 3);
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[0], 1, 0));
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[2], 1, 0));
+}
+
+static struct kunit_case atk_cases[] = {
+	KUNIT_CASE_PARAM(flush_of_empty_list, driver_gen_params),
+	KUNIT_CASE_PARAM(published_by_commit_only, driver_gen_params),
+	KUNIT_CASE_PARAM(cancel_leaves_nothing, driver_gen_params),
+	KUNIT_CASE_PARAM(functions_share_a_tag, driver_gen_params),
+	KUNIT_CASE(pasids_share_a_tag),
+	KUNIT_CASE(instances_have_their_own_tags),
+	KUNIT_CASE(sorted_after_every_order),
+	KUNIT_CASE_PARAM(first_attachment_allocates_nothing, driver_gen_params),
+	KUNIT_CASE_PARAM(own_elements_return, driver_gen_params),
+	KUNIT_CASE_PARAM(order_of_commands, stream_gen_params),
+	KUNIT_CASE_PARAM(kinds_are_separate, stream_gen_params),
+	KUNIT_CASE_PARAM(detach_commands_its_own_only, stream_gen_params),
+	KUNIT_CASE_PARAM(nothing_to_send_no_sync, driver_gen_params),
+	KUNIT_CASE_PARAM(join_flushes_the_tag, join_gen_params),
+	KUNIT_CASE(batch_overflows),
+	KUNIT_CASE_PARAM(batches_overflow_in_turn, driver_gen_params),
+	KUNIT_CASE_PARAM(more_instances_than_pending_syncs, driver_gen_params),
+	KUNIT_CASE_PARAM(no_more_commands_than_necessary, shape_gen_params),
+	KUNIT_CASE_PARAM(replace_forgets_the_old, driver_gen_params),
+	KUNIT_CASE_PARAM(removed_after_its_flush, driver_gen_params),
+	KUNIT_CASE(join_behind_a_walk),
+	KUNIT_CASE(join_between_the_phases),
+	KUNIT_CASE(own_elements_wait_for_walks),
+	KUNIT_CASE(list_changes_under_a_walk),
+	KUNIT_CASE(fence_waits_for_walks),
+	KUNIT_CASE_PARAM(no_tag_left, driver_gen_params),
+	KUNIT_CASE_PARAM(no_memory_left, driver_gen_params),
+	KUNIT_CASE(aborted_commands_are_repeated),
+	KUNIT_CASE(aborted_phase_is_repeated),
+	KUNIT_CASE_PARAM(every_instance_aborts, driver_gen_params),
+	KUNIT_CASE(overflow_aborts),
+	KUNIT_CASE_PARAM(dead_function, driver_gen_params),
+	KUNIT_CASE_PARAM(failed_removal_of_a_dead_function, driver_gen_params),
+	KUNIT_CASE_PARAM(failed_removal_keeps_the_tag, driver_gen_params),
+	KUNIT_CASE(failed_removal_keeps_the_shared_tag),
+	KUNIT_CASE_PARAM(removal_beside_a_dead_function, driver_gen_params),
+	KUNIT_CASE(every_command_aborts),
+	KUNIT_CASE(instance_times_out),
+	{}
+};
+
+static struct kunit_suite atk_suite = {
+	.name = "iommu_attach",
+	.exit = atk_exit,
+	.test_cases = atk_cases,
+};
+
+/* --- races --- */
+
+#define RACE_INSTS	3
+#define RACE_FNS	6
+#define RACE_PASIDS	2
+#define RACE_CHANGERS	2
+#define RACE_ATTACHERS	2
+#define RACE_THREADS	5
+#define RACE_LATENCY_US	20
+
+struct atk_race;
+
+/*
+ * A thread. Changers own pages, of which they alone change the version, and
+ * attachers own functions, so that each knows what it has to find. Everything else
+ * that threads share is the mock's, or the code under test's.
+ */
+struct atk_racer {
+	struct atk_race *race;
+	struct task_struct *task;
+	void (*step)(struct atk_racer *racer);
+	unsigned int id;
+	u64 steps;
+	struct rnd_state rnd;
+};
+
+struct atk_race {
+	struct imock *mock;
+	bool aborts;
+	atomic_t hooked;
+	struct atk_racer racer[RACE_THREADS];
+};
+
+static u32 atk_random(struct atk_racer *racer, u32 below)
+{
+	return prandom_u32_state(&racer->rnd) % below;
+}
+
+static struct imock_fn *atk_random_fn(struct atk_racer *racer)
+{
+	return &racer->race->mock->fn[atk_random(racer, RACE_FNS)];
+}
+
+/* In the middle of somebody's walk: a few functions are quick. */
+static void atk_race_hook(struct imock_walk *mw, enum imock_what what,
+			  unsigned int inst)
+{
+	struct atk_race *race = mw->mock->priv;
+	u32 n = hash_32(atomic_inc_return(&race->hooked), 16);
+	unsigned int fn;
+
+	for (fn = n % 2; fn < RACE_FNS; fn += 2)
+		imock_access(&mw->mock->fn[fn], 1 + (n >> 1) % RACE_PASIDS,
+			     (n >> 4) % IMOCK_PAGES);
+}
+
+static void atk_race_change(struct atk_racer *racer)
+{
+	struct imock *mock = racer->race->mock;
+	struct imock_domain *domain =
+		&mock->domain[atk_random(racer, IMOCK_DOMAINS)];
+	unsigned int page = racer->id + RACE_CHANGERS *
+		atk_random(racer, IMOCK_PAGES / RACE_CHANGERS);
+	u32 version = domain->version[page] + 1;
+	struct imock_walk mw;
+
+	imock_write(domain, page, version);
+	imock_walk_init(&mw, mock, IOMMU_ATTACH_ALL_KINDS, page, page);
+	mw.hook = atk_race_hook;
+	if (iommu_attach_flush(&domain->list, &mw.walk))
+		imock_complain(mock, "flush failed");
+	imock_walk_end(&mw);
+	if (imock_stale(domain, page, version))
+		imock_complain(mock, "stale: domain %u, page %u, version %u",
+			       domain->id, page, version);
+}
+
+/* What a function does that has just been attached, or is about to be detached */
+static void atk_race_touch(struct atk_racer *racer, struct imock_fn *fn,
+			   u32 pasid)
+{
+	unsigned int page;
+
+	for (page = atk_random(racer, 4); page < IMOCK_PAGES; page++)
+		imock_access(fn, pasid, page);
+}
+
+static bool atk_is_attached(struct imock_fn *fn)
+{
+	unsigned int pasid;
+
+	for (pasid = 1; pasid <= RACE_PASIDS; pasid++)
+		if (fn->attached[pasid])
+			return true;
+	return false;
+}
+
+static void atk_race_switch_ats(struct atk_racer *racer, struct imock_fn *fn)
+{
+	if (atk_random(racer, 16) || atk_is_attached(fn))
+		return;
+	iommu_attach_fence();
+	/* Written by this thread only; hardware reads it under a lock. */
+	imock_set_ats(fn, !fn->ats);
+}
+
+static void atk_race_attach(struct atk_racer *racer)
+{
+	struct imock *mock = racer->race->mock;
+	struct imock_fn *fn = &mock->fn[racer->id + RACE_ATTACHERS *
+		atk_random(racer, RACE_FNS / RACE_ATTACHERS)];
+	struct imock_domain *domain =
+		&mock->domain[atk_random(racer, IMOCK_DOMAINS)];
+	u32 pasid = 1 + atk_random(racer, RACE_PASIDS);
+	int error;
+
+	if (!fn->attached[pasid]) {
+		atk_race_switch_ats(racer, fn);
+		error = imock_attach(fn, pasid, domain);
+	} else if (fn->attached[pasid] != domain) {
+		error = imock_replace(fn, pasid, domain);
+	} else {
+		error = imock_detach(fn, pasid);
+	}
+	if (error)
+		imock_complain(mock, "attach or detach failed: %d", error);
+	atk_race_touch(racer, fn, pasid);
+}
+
+static void atk_race_access(struct atk_racer *racer)
+{
+	struct imock *mock = racer->race->mock;
+	unsigned int n;
+
+	for (n = 0; n < 16; n++)
+		atk_race_touch(racer, atk_random_fn(racer),
+			       1 + atk_random(racer, RACE_PASIDS));
+	/* Not so often that a command is aborted each time it is repeated */
+	if (racer->race->aborts && !(racer->steps % 64))
+		imock_abort(&mock->inst[atk_random(racer, RACE_INSTS)],
+			    1 + atk_random(racer, 4));
+}
+
+static int atk_racer_fn(void *data)
+{
+	struct atk_racer *racer = data;
+
+	while (!kthread_should_stop()) {
+		if (imock_is_good(racer->race->mock)) {
+			racer->step(racer);
+			racer->steps++;
+			cond_resched();
+		} else {
+			msleep(20);
+		}
+	}
+	return 0;
+}
+
+static void atk_racer_init(struct atk_race *race, unsigned int n, u64 seed)
+{
+	struct atk_racer *racer = &race->racer[n];
+
+	racer->race = race;
+	prandom_seed_state(&racer->rnd, seed + n);
+	if (n < RACE_CHANGERS) {
+		racer->id = n;
+		racer->step = atk_race_change;
+	} else if (n < RACE_CHANGERS + RACE_ATTACHERS) {
+		racer->id = n - RACE_CHANGERS;
+		racer->step = atk_race_attach;
+	} else {
+		racer->step = atk_race_access;
+	}
+}
+
+static void atk_race_stop(void *data)
+{
+	struct atk_race *race = data;
+	unsigned int n;
+
+	for (n = 0; n < RACE_THREADS; n++) {
+		if (race->racer[n].task)
+			kthread_stop(race->racer[n].task);
+		race->racer[n].task = NULL;
+	}
+}
+
+static void atk_race_start(struct kunit *test, struct atk_race *race)
+{
+	u32 seed = race_seed ?: get_random_u32();
+	struct task_struct *task;
+	unsigned int n;
+
+	kunit_info(test, "race_seed=%u\n", seed);
+	for (n = 0; n < RACE_THREADS; n++)
+		atk_racer_init(race, n, seed);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, atk_race_stop, race));
+	for (n = 0; n < RACE_THREADS; n++) {
+		task = kthread_run(atk_racer_fn, &race->racer[n], "atk_race/%u",
+				   n);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+		race->racer[n].task = task;
+	}
+}
+
+static void atk_race(struct kunit *test, bool aborts)
+{
+	struct imock *mock = atk_machine(test, test->param_value, RACE_INSTS,
+					 RACE_FNS);
+	struct atk_race *race = kunit_kzalloc(test, sizeof(*race), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, race);
+	race->mock = mock;
+	race->aborts = aborts;
+	mock->latency = ns_to_ktime(RACE_LATENCY_US * NSEC_PER_USEC);
+	mock->slots = aborts ? 1 : IMOCK_SLOTS;
+	mock->hook = atk_race_hook;
+	mock->priv = race;
+	atk_race_start(test, race);
+	msleep(race_ms);
+	kunit_release_action(test, atk_race_stop, race);
+	mock->hook = NULL;
+	kunit_info(test, "%llu and %llu flushes, %llu and %llu attachments, %llu accesses\n",
+		   race->racer[0].steps, race->racer[1].steps,
+		   race->racer[2].steps, race->racer[3].steps,
+		   race->racer[4].steps);
+}
+
+static void everybody_at_once(struct kunit *test)
+{
+	atk_race(test, false);
+}
+
+static void everybody_and_aborts(struct kunit *test)
+{
+	atk_race(test, true);
+}
+
+static struct kunit_case atk_race_cases[] = {
+	KUNIT_CASE_PARAM_ATTR(everybody_at_once, driver_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE_PARAM_ATTR(everybody_and_aborts, driver_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
+	{}
+};
+
+static struct kunit_suite atk_race_suite = {
+	.name = "iommu_attach_race",
+	.exit = atk_exit,
+	.test_cases = atk_race_cases,
+};
+
+kunit_test_suites(&atk_suite, &atk_race_suite);
+
+MODULE_DESCRIPTION("Tests of where domains are attached and how they are invalidated");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,800 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Where a domain is attached, and how it is invalidated there
+ *
+ * A domain's translations are cached in the IOTLB of each IOMMU instance that a
+ * device of the domain stands behind, under a tag, and in the ATC of each device
+ * that uses ATS. A change of the page table has to reach them all, from any
+ * context, while devices come and go. This file keeps the list of them and walks
+ * it; drivers turn its elements into commands.
+ *
+ * The order that makes it right
+ * =============================
+ *
+ * Attach:     publish the elements
+ *             smp_mb()				iommu_attach_commit()
+ *             flush the tag, if it was in use
+ *             make the hardware's entry present	the driver
+ *
+ * Invalidate: change the page table			the caller
+ *             smp_mb()				iommu_attach_flush()
+ *             walk the elements
+ *
+ * Detach:     clear the hardware's entry, flush the	the driver
+ *             cache that the entry may be in, and wait
+ *             flush tag and ATC, and wait		iommu_attach_remove()
+ *             unpublish the elements
+ *             free the tag
+ *             iommu_attach_fence(), and only then	the driver
+ *             ATS off, device or instance gone
+ *
+ * Replace:    attach of the new domain, where "make present" overwrites the entry
+ *             of the old one and flushes the cache that it may be in; then
+ *             iommu_attach_remove() from the old domain.
+ *
+ * The two barriers pair with each other:
+ *
+ *	attach				invalidate
+ *	------				----------
+ *	publish the element		change the page table
+ *	smp_mb()			smp_mb()
+ *	make the entry present		read the list
+ *	(hardware reads the table)
+ *
+ * Either the walk sees the element and flushes what the hardware has cached, or the
+ * hardware, which had no way to look before the entry was present, sees the new
+ * page table. An element that is published behind a walk's back is harmless, with
+ * one exception: an ATC whose tag is in use already can be filled from an entry of
+ * the IOTLB, which is older than the page table for as long as a walk that has
+ * passed waits for its flush:
+ *
+ *	attach of a function with ATS	invalidate
+ *	-----------------------------	----------
+ *					change the page table
+ *					issue the IOTLB flush
+ *					read the list to its end
+ *	publish the element
+ *	make the entry present
+ *	(ATC asks, IOTLB hits, ATC
+ *	keeps the old translation)
+ *					(IOTLB flushed)
+ *
+ * Attaching is rare, so it pays: a function with ATS that joins a tag flushes the
+ * tag once between publication and entry. Who asks after that flush cannot hit what
+ * is older than the publication.
+ *
+ * The rest follows from three more rules:
+ *
+ * - An ATC element is published before the function can obtain translations, and
+ *   for as long as it can; and only while the function answers invalidations. A
+ *   command for one that does not answer aborts everybody's. So ATS goes on
+ *   before the attach, and off after the fence.
+ * - A tag that is on no list is in no IOTLB: the last detach flushes it first. Who
+ *   allocates one finds it clean. Get and put of a tag are both under
+ *   &iommu_attach_list.lock, so that one in mid-flush cannot be found. A tag
+ *   whose flush has failed stays on the list, and its next user flushes it.
+ * - Elements are freed after a grace period, and a walk issues and waits inside one
+ *   rcu_read_lock(). A walk that still sees a removed element over-invalidates.
+ *
+ * Following the list
+ * ==================
+ *
+ * At all times the next of an element, removed ones included, has a greater key.
+ * A walk meets keys in strictly rising order, therefore, whatever happens around it:
+ * it enters an instance's queue once, tags before ATCs, and queues in one order. That
+ * is what keeps walks that hold slots of one queue while they wait for room in the
+ * next from waiting for each other. For the same reason a walk never has two syncs
+ * under way at one instance, and repeats what one has dropped when it has nothing
+ * under way at the ones behind it.
+ *
+ * A walk issues to all instances before it waits for any, and waits for exactly what
+ * it issued: it notes each sync that it has under way. A second walk could not tell,
+ * because the list may have changed.
+ */
+#include <linux/iommu.h>
+#include <linux/iommu-attach.h>
+#include <linux/slab.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/iommu_attach.h>
+
+#define pr_attach_err(iommu, fmt, ...)					\
+	pr_err_ratelimited("iommu: %s: " fmt,				\
+			   iommu_attach_instance(iommu), ##__VA_ARGS__)
+
+/*
+ * An aborted command is repeated by itself that often, then given up. Others' dead
+ * functions abort it, too: a driver that knows the command that an instance
+ * stumbled over does better to return another error than -EAGAIN for that one.
+ */
+#define IOMMU_ATTACH_TRIES	3
+
+/* --- elements --- */
+
+static int iommu_attach_cmp(const struct iommu_attach_elm *elm,
+			    const struct iommu_attach_elm *key)
+{
+	if (elm->iommu != key->iommu)
+		return elm->iommu < key->iommu ? -1 : 1;
+	if (elm->kind != key->kind)
+		return elm->kind < key->kind ? -1 : 1;
+	if (elm->id != key->id)
+		return elm->id < key->id ? -1 : 1;
+	if (elm->pasid != key->pasid)
+		return elm->pasid < key->pasid ? -1 : 1;
+	return 0;
+}
+
+static struct iommu_attach_elm *
+iommu_attach_next(struct iommu_attach_list *list, struct list_head *node)
+{
+	return list_is_last(node, &list->elms) ? NULL :
+		list_entry(node->next, struct iommu_attach_elm, node);
+}
+
+/*
+ * Move @after on to the last element before @key. Returns the element with
+ * that key, if there is one.
+ */
+static struct iommu_attach_elm *
+iommu_attach_find(struct iommu_attach_list *list, struct list_head **after,
+		  const struct iommu_attach_elm *key)
+{
+	struct iommu_attach_elm *elm;
+	int cmp;
+
+	lockdep_assert_held(&list->lock);
+
+	while ((elm = iommu_attach_next(list, *after))) {
+		cmp = iommu_attach_cmp(elm, key);
+		if (cmp >= 0)
+			return cmp ? NULL : elm;
+		*after = &elm->node;
+	}
+	return NULL;
+}
+
+/* An unpublished element like @key, from the list itself if one is there. */
+static struct iommu_attach_elm *
+iommu_attach_elm_get(struct iommu_attach_list *list,
+		     const struct iommu_attach_elm *key)
+{
+	struct iommu_attach_elm *elm = &list->own[key->kind];
+
+	/* The last walk that may see its former self has to be over. */
+	if (elm->users || elm->listed ||
+	    !poll_state_synchronize_rcu(elm->retired)) {
+		elm = kmalloc(sizeof(*elm), GFP_KERNEL);
+		if (!elm)
+			return NULL;
+	}
+	*elm = *key;
+	elm->own = elm == &list->own[key->kind];
+	elm->users = 1;
+	return elm;
+}
+
+/* Give back an element that no walk has ever seen. */
+static void iommu_attach_elm_put(struct iommu_attach_elm *elm)
+{
+	if (!elm->own) {
+		kfree(elm);
+		return;
+	}
+	elm->users = 0;
+	elm->retired = get_completed_synchronize_rcu();
+}
+
+static void iommu_attach_publish(struct iommu_attach_list *list,
+				 struct iommu_attach_elm *elm,
+				 struct list_head *after)
+{
+	elm->listed = true;
+	list_add_rcu(&elm->node, after);
+	trace_iommu_attach_publish(list, elm);
+}
+
+static void iommu_attach_unpublish(struct iommu_attach_list *list,
+				   struct iommu_attach_elm *elm)
+{
+	trace_iommu_attach_unpublish(list, elm);
+	list_del_rcu(&elm->node);
+	elm->listed = false;
+	if (elm->own)
+		elm->retired = get_state_synchronize_rcu();
+	else
+		kfree_rcu(elm, rcu);
+}
+
+/* --- tags --- */
+
+/*
+ * The element of the tag that was chosen for an instance. Moves @after on to the
+ * one before it or, if there is none, to the last before the instance's tags.
+ */
+static struct iommu_attach_elm *
+iommu_attach_find_chosen(struct iommu_attach_list *list,
+			 struct list_head **after, struct iommu_device *iommu)
+{
+	struct iommu_attach_elm lowest = {
+		.iommu = iommu,
+		.kind = IOMMU_ATTACH_TAG,
+	};
+	struct iommu_attach_elm *elm;
+	struct list_head *node;
+
+	iommu_attach_find(list, after, &lowest);
+	for (node = *after; (elm = iommu_attach_next(list, node));
+	     node = &elm->node) {
+		if (elm->iommu != iommu || elm->kind != IOMMU_ATTACH_TAG)
+			break;
+		if (elm->chosen) {
+			*after = node;
+			return elm;
+		}
+	}
+	return NULL;
+}
+
+/* The tag that the domain has on an instance, or a new one. */
+static int iommu_attach_choose_tag(struct iommu_attach_list *list,
+				   struct iommu_attach *attach,
+				   struct iommu_attach_elm *key)
+{
+	struct iommu_attach_elm *elm;
+	int ret;
+
+	key->chosen = true;
+	elm = iommu_attach_find_chosen(list, &attach->tag_after, key->iommu);
+	if (elm) {
+		key->id = elm->id;
+		return 0;
+	}
+	ret = list->ops->tag_alloc(list, key->iommu, &key->id);
+	attach->tag_allocated = !ret;
+	return ret;
+}
+
+/* A tag without users that is clean; give it back if it was the instance's last. */
+static void iommu_attach_put_tag(struct iommu_attach_list *list,
+				 struct iommu_attach_elm *elm)
+{
+	struct iommu_device *iommu = elm->iommu;
+	struct list_head *head = &list->elms;
+	bool chosen = elm->chosen;
+	u32 tag = elm->id;
+
+	iommu_attach_unpublish(list, elm);
+	if (chosen && !iommu_attach_find_chosen(list, &head, iommu))
+		list->ops->tag_free(list, iommu, tag);
+}
+
+/* --- walks --- */
+
+static const char *iommu_attach_instance(struct iommu_device *iommu)
+{
+	return iommu->dev ? dev_name(iommu->dev) : "unnamed instance";
+}
+
+static void iommu_attach_failed(struct iommu_attach_walk *walk,
+				const struct iommu_attach_elm *elm, int error)
+{
+	walk->error = walk->error ?: error;
+	walk->failed |= BIT(elm->kind);
+	if (elm->kind == IOMMU_ATTACH_ATC)
+		pr_attach_err(elm->iommu,
+			      "invalidation of the ATC of requester %#06x, PASID %u failed: %d\n",
+			      elm->id, elm->pasid, error);
+	else
+		pr_attach_err(elm->iommu,
+			      "invalidation of tag %u, PASID %u failed: %d\n",
+			      elm->id, elm->pasid, error);
+}
+
+/* In this phase, and of one attachment's walk its own. */
+static bool iommu_attach_wanted(const struct iommu_attach_walk *walk,
+				const struct iommu_attach_elm *elm)
+{
+	return walk->phase & BIT(elm->kind) &&
+		(!walk->only || elm == walk->only->tag ||
+		 elm == walk->only->atc);
+}
+
+/* Invalidate one element by itself. The batch is empty. */
+static void iommu_attach_repeat(struct iommu_attach_walk *walk,
+				const struct iommu_attach_elm *elm)
+{
+	const struct iommu_attach_ops *ops = walk->list->ops;
+	int error = 0;
+	int try;
+
+	for (try = 0; try < IOMMU_ATTACH_TRIES; try++) {
+		if (ops->add(walk, elm) <= 0)
+			return;
+		walk->syncs++;
+		error = ops->wait(walk, elm->iommu,
+				  ops->submit(walk, elm->iommu));
+		if (error != -EAGAIN)
+			break;
+	}
+	if (error)
+		iommu_attach_failed(walk, elm, error == -EAGAIN ? -EIO : error);
+}
+
+/*
+ * An instance dropped commands, nobody knows whose. One at a time again, so that
+ * a failure has a name. The walk has nothing under way at this instance or at a
+ * later one.
+ */
+static void iommu_attach_reissue(struct iommu_attach_walk *walk,
+				 struct iommu_device *iommu)
+{
+	const struct iommu_attach_elm *elm;
+
+	list_for_each_entry_rcu(elm, &walk->list->elms, node)
+		if (elm->iommu == iommu && iommu_attach_wanted(walk, elm))
+			iommu_attach_repeat(walk, elm);
+}
+
+/* Wait for one sync. True if what came before it has to be repeated. */
+static bool iommu_attach_wait(struct iommu_attach_walk *walk, unsigned int n)
+{
+	struct iommu_device *iommu = walk->pending[n].iommu;
+	int error = walk->list->ops->wait(walk, iommu, walk->pending[n].sync);
+
+	if (error && error != -EAGAIN) {
+		walk->error = walk->error ?: error;
+		walk->failed |= walk->phase;
+		pr_attach_err(iommu, "waiting for invalidations failed: %d\n",
+			      error);
+	}
+	return error == -EAGAIN;
+}
+
+static void iommu_attach_wait_all(struct iommu_attach_walk *walk)
+{
+	unsigned int n, aborted = 0;
+
+	for (n = 0; n < walk->nr_pending; n++)
+		if (iommu_attach_wait(walk, n))
+			walk->pending[aborted++] = walk->pending[n];
+	walk->nr_pending = 0;
+	for (n = 0; n < aborted; n++)
+		iommu_attach_reissue(walk, walk->pending[n].iommu);
+}
+
+/* A batch was full: the instance gets another one, but not before this is done. */
+static void iommu_attach_wait_last(struct iommu_attach_walk *walk)
+{
+	unsigned int n = --walk->nr_pending;
+
+	if (iommu_attach_wait(walk, n))
+		iommu_attach_reissue(walk, walk->pending[n].iommu);
+}
+
+/* Hand over the batch, and note the sync behind it. */
+static void iommu_attach_submit(struct iommu_attach_walk *walk)
+{
+	struct iommu_device *iommu = walk->open;
+	unsigned int n;
+
+	if (!iommu)
+		return;
+
+	if (walk->nr_pending == IOMMU_ATTACH_MAX_PENDING)
+		iommu_attach_wait_all(walk);
+	n = walk->nr_pending++;
+	walk->pending[n].iommu = iommu;
+	walk->pending[n].sync = walk->list->ops->submit(walk, iommu);
+	walk->open = NULL;
+	walk->syncs++;
+}
+
+static void iommu_attach_issue(struct iommu_attach_walk *walk,
+			       const struct iommu_attach_elm *elm)
+{
+	int ret;
+
+	if (walk->open != elm->iommu)
+		iommu_attach_submit(walk);
+
+	ret = walk->list->ops->add(walk, elm);
+	if (ret == -ENOSPC && !WARN_ON_ONCE(!walk->open)) {
+		/* No second sync at an instance: see "Following the list". */
+		iommu_attach_submit(walk);
+		iommu_attach_wait_last(walk);
+		ret = walk->list->ops->add(walk, elm);
+		WARN_ON_ONCE(ret < 0);
+	}
+	if (ret > 0)
+		walk->open = elm->iommu;
+}
+
+static void iommu_attach_drain(struct iommu_attach_walk *walk)
+{
+	iommu_attach_submit(walk);
+	iommu_attach_wait_all(walk);
+}
+
+static void iommu_attach_begin(struct iommu_attach_list *list,
+			       struct iommu_attach_walk *walk,
+			       const struct iommu_attach *only,
+			       unsigned long *flags)
+	__acquires(RCU)
+{
+	walk->list = list;
+	walk->only = only;
+	rcu_read_lock();
+	if (list->ops->flags & IOMMU_ATTACH_IRQS_OFF)
+		local_irq_save(*flags);
+}
+
+static void iommu_attach_end(struct iommu_attach_walk *walk, unsigned long flags)
+	__releases(RCU)
+{
+	if (walk->list->ops->flags & IOMMU_ATTACH_IRQS_OFF)
+		local_irq_restore(flags);
+	rcu_read_unlock();
+	trace_iommu_attach_walk(walk->list, walk);
+}
+
+static void iommu_attach_pass(struct iommu_attach_walk *walk, unsigned int kinds)
+{
+	const struct iommu_attach_elm *elm;
+
+	walk->phase = walk->kinds & kinds;
+	list_for_each_entry_rcu(elm, &walk->list->elms, node)
+		if (iommu_attach_wanted(walk, elm))
+			iommu_attach_issue(walk, elm);
+	iommu_attach_drain(walk);
+}
+
+/**
+ * iommu_attach_flush() - invalidate a domain everywhere
+ * @list: where the domain is attached
+ * @walk: says what to invalidate, see iommu_attach_walk_init()
+ *
+ * The page table has to have been changed before. On return, what it said then is
+ * in no IOTLB and no ATC of an element that was published when the call was made,
+ * nor can it get into one that is published during the call.
+ *
+ * Context: any, also with interrupts off and under page-table locks. Takes no lock
+ * but those of @list's driver for its queues, allocates nothing. Busy-waits for
+ * the slowest instance; with %IOMMU_ATTACH_IRQS_OFF, with interrupts off.
+ * Return: 0, or the first error: then the memory behind the old translations must
+ * not be trusted to be out of the devices' reach.
+ */
+int iommu_attach_flush(struct iommu_attach_list *list,
+		       struct iommu_attach_walk *walk)
+{
+	unsigned long flags = 0;
+
+	/*
+	 * Pairs with the smp_mb() in iommu_attach_commit(): the change of the page
+	 * table is visible to whom the walk misses.
+	 */
+	smp_mb();
+
+	iommu_attach_begin(list, walk, NULL, &flags);
+	if (list->ops->flags & IOMMU_ATTACH_SYNC_BEFORE_ATC) {
+		iommu_attach_pass(walk, BIT(IOMMU_ATTACH_TAG));
+		iommu_attach_pass(walk, BIT(IOMMU_ATTACH_ATC));
+	} else {
+		iommu_attach_pass(walk, IOMMU_ATTACH_ALL_KINDS);
+	}
+	iommu_attach_end(walk, flags);
+	return walk->error;
+}
+EXPORT_SYMBOL_GPL(iommu_attach_flush);
+
+/* One phase of it: the tag, the ATC, or both. */
+static void iommu_attach_pass_only(struct iommu_attach_walk *walk,
+				   unsigned int kinds)
+{
+	walk->phase = walk->kinds & kinds;
+	if (walk->phase & BIT(IOMMU_ATTACH_TAG))
+		iommu_attach_issue(walk, walk->only->tag);
+	if (walk->phase & BIT(IOMMU_ATTACH_ATC) && walk->only->atc)
+		iommu_attach_issue(walk, walk->only->atc);
+	iommu_attach_drain(walk);
+}
+
+/* Invalidate one attachment, or only its tag. */
+static int iommu_attach_flush_only(struct iommu_attach_list *list,
+				   struct iommu_attach_walk *walk,
+				   const struct iommu_attach *only)
+{
+	unsigned long flags = 0;
+
+	iommu_attach_begin(list, walk, only, &flags);
+	if (list->ops->flags & IOMMU_ATTACH_SYNC_BEFORE_ATC) {
+		iommu_attach_pass_only(walk, BIT(IOMMU_ATTACH_TAG));
+		iommu_attach_pass_only(walk, BIT(IOMMU_ATTACH_ATC));
+	} else {
+		iommu_attach_pass_only(walk, IOMMU_ATTACH_ALL_KINDS);
+	}
+	iommu_attach_end(walk, flags);
+	return walk->error;
+}
+
+/* --- attach and detach --- */
+
+/* Find or make the element for @key; @after is NULL if it was found. */
+static struct iommu_attach_elm *
+iommu_attach_share(struct iommu_attach_list *list, struct list_head **after,
+		   const struct iommu_attach_elm *key)
+{
+	struct iommu_attach_elm *elm = iommu_attach_find(list, after, key);
+
+	if (!elm)
+		return iommu_attach_elm_get(list, key);
+	elm->users++;
+	*after = NULL;
+	return elm;
+}
+
+/* Undo iommu_attach_share(). */
+static void iommu_attach_unshare(struct iommu_attach_elm *elm,
+				 struct list_head *after)
+{
+	if (after)
+		iommu_attach_elm_put(elm);
+	else
+		elm->users--;
+}
+
+static int iommu_attach_prepare_tag(struct iommu_attach_list *list,
+				    struct iommu_attach *attach,
+				    const struct iommu_attach_where *where)
+{
+	struct iommu_attach_elm key = {
+		.iommu = where->iommu,
+		.kind = IOMMU_ATTACH_TAG,
+		.id = where->tag,
+		.pasid = where->tag_pasid,
+		.info = where->tag_info,
+	};
+	int ret;
+
+	attach->tag_after = &list->elms;
+	attach->tag_allocated = false;
+	if (where->choose_tag) {
+		ret = iommu_attach_choose_tag(list, attach, &key);
+		if (ret)
+			return ret;
+	}
+	attach->tag = iommu_attach_share(list, &attach->tag_after, &key);
+	if (attach->tag) {
+		attach->tag_dirty = !attach->tag_after && attach->tag->users == 1;
+		return 0;
+	}
+	if (attach->tag_allocated)
+		list->ops->tag_free(list, key.iommu, key.id);
+	return -ENOMEM;
+}
+
+static int iommu_attach_prepare_atc(struct iommu_attach_list *list,
+				    struct iommu_attach *attach,
+				    const struct iommu_attach_where *where)
+{
+	struct iommu_attach_elm key = {
+		.iommu = where->iommu,
+		.kind = IOMMU_ATTACH_ATC,
+		.id = where->requester,
+		.pasid = where->pasid,
+		.info = where->atc_info,
+	};
+
+	attach->atc = NULL;
+	if (!where->ats)
+		return 0;
+	/* Behind the tag, so that both together are one pass over the list. */
+	attach->atc_after = attach->tag_after ?: &attach->tag->node;
+	attach->atc = iommu_attach_share(list, &attach->atc_after, &key);
+	return attach->atc ? 0 : -ENOMEM;
+}
+
+/**
+ * iommu_attach_prepare() - everything of an attach that can fail
+ * @list: where the domain is attached
+ * @attach: what to fill in
+ * @where: what is to be attached
+ *
+ * Finds the attachment's tag or allocates one, and what the list needs to keep
+ * it. No walk sees anything of it. Followed by iommu_attach_commit() or
+ * iommu_attach_cancel(), without giving up the lock in between.
+ *
+ * Context: may sleep; &iommu_attach_list.lock held.
+ * Return: 0, -ENOMEM, or what &iommu_attach_ops.tag_alloc said.
+ */
+int iommu_attach_prepare(struct iommu_attach_list *list,
+			 struct iommu_attach *attach,
+			 const struct iommu_attach_where *where)
+{
+	int ret;
+
+	lockdep_assert_held(&list->lock);
+
+	ret = iommu_attach_prepare_tag(list, attach, where);
+	if (ret)
+		return ret;
+	ret = iommu_attach_prepare_atc(list, attach, where);
+	if (ret)
+		iommu_attach_cancel(list, attach);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_attach_prepare);
+
+/**
+ * iommu_attach_cancel() - undo iommu_attach_prepare()
+ * @list: where the domain is attached
+ * @attach: what was prepared, and not committed
+ *
+ * Context: &iommu_attach_list.lock held.
+ */
+void iommu_attach_cancel(struct iommu_attach_list *list,
+			 struct iommu_attach *attach)
+{
+	lockdep_assert_held(&list->lock);
+
+	if (attach->atc)
+		iommu_attach_unshare(attach->atc, attach->atc_after);
+	if (attach->tag_allocated)
+		list->ops->tag_free(list, attach->tag->iommu, attach->tag->id);
+	iommu_attach_unshare(attach->tag, attach->tag_after);
+}
+EXPORT_SYMBOL_GPL(iommu_attach_cancel);
+
+/**
+ * iommu_attach_commit() - publish an attachment
+ * @list: where the domain is attached
+ * @attach: what iommu_attach_prepare() filled in
+ * @walk: an unused walk over everything that the domain can translate
+ *
+ * From here on invalidations reach the attachment; the caller makes the
+ * hardware's entry present now, not before. A function that was said to have an ATC
+ * has to answer invalidations already.
+ *
+ * Context: &iommu_attach_list.lock held. Waits for one flush if the tag was in
+ * use and the function has an ATC, or if the tag was not clean.
+ * Return: 0. Only an instance that fails to flush makes it an error: then the
+ * attachment is published, but the entry must not be made present; undo it with
+ * iommu_attach_remove().
+ */
+int iommu_attach_commit(struct iommu_attach_list *list,
+			struct iommu_attach *attach,
+			struct iommu_attach_walk *walk)
+{
+	struct iommu_attach tag_only = { .tag = attach->tag };
+	bool joins = !attach->tag_after;
+
+	lockdep_assert_held(&list->lock);
+
+	if (!joins)
+		iommu_attach_publish(list, attach->tag, attach->tag_after);
+	if (attach->atc && attach->atc_after)
+		iommu_attach_publish(list, attach->atc,
+				     attach->atc_after == attach->tag_after ?
+				     &attach->tag->node : attach->atc_after);
+	/*
+	 * Pairs with the smp_mb() in iommu_attach_flush(): a walk that misses the
+	 * elements has changed the page table before the hardware reads it.
+	 */
+	smp_mb();
+
+	/* Not from an entry of the IOTLB that a walk is about to flush, either. */
+	if ((joins && attach->atc) || attach->tag_dirty)
+		return iommu_attach_flush_only(list, walk, &tag_only);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(iommu_attach_commit);
+
+/**
+ * iommu_attach_remove() - flush an attachment and forget it
+ * @list: where the domain is attached
+ * @attach: a committed attachment
+ * @walk: an unused walk over everything that the domain can translate
+ *
+ * The caller has cleared or replaced the hardware's entry, and flushed and waited
+ * for the cache that it may have been in. Walks that are under way may send
+ * commands for the attachment until iommu_attach_fence().
+ *
+ * The attachment is gone whatever is returned. After an error the function may
+ * use old translations, and no walk will tell it any more: it has to be kept from
+ * memory by other means, as by switching its ATS off, or by a reset. A tag that could
+ * not be flushed stays with the domain.
+ *
+ * Context: &iommu_attach_list.lock held.
+ * Return: 0, or the error of the flush.
+ */
+int iommu_attach_remove(struct iommu_attach_list *list,
+			struct iommu_attach *attach,
+			struct iommu_attach_walk *walk)
+{
+	int error;
+
+	lockdep_assert_held(&list->lock);
+
+	error = iommu_attach_flush_only(list, walk, attach);
+	if (attach->atc && !--attach->atc->users)
+		iommu_attach_unpublish(list, attach->atc);
+	if (!--attach->tag->users && !(walk->failed & BIT(IOMMU_ATTACH_TAG)))
+		iommu_attach_put_tag(list, attach->tag);
+	return error;
+}
+EXPORT_SYMBOL_GPL(iommu_attach_remove);
+
+/**
+ * iommu_attach_fence() - wait for walks that may see removed elements
+ *
+ * To be called between iommu_attach_remove() and whatever makes a command for the
+ * removed elements harmful: the function's ATS goes off, the function or the instance
+ * goes away. Nothing else has to wait.
+ *
+ * Context: may sleep, for a grace period.
+ */
+void iommu_attach_fence(void)
+{
+	synchronize_rcu();
+}
+EXPORT_SYMBOL_GPL(iommu_attach_fence);
+
+/**
+ * iommu_attach_lock_both() - lock two lists, to replace one domain by another
+ * @a: one list
+ * @b: another
+ *
+ * In the order that all callers keep. Both locks are released by mutex_unlock().
+ */
+void iommu_attach_lock_both(struct iommu_attach_list *a,
+			    struct iommu_attach_list *b)
+{
+	if (a > b)
+		swap(a, b);
+	mutex_lock(&a->lock);
+	mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+}
+EXPORT_SYMBOL_GPL(iommu_attach_lock_both);
+
+/**
+ * iommu_attach_list_init() - a list of a domain that is attached nowhere
+ * @list: the list
+ * @ops: of the domain's driver
+ */
+void iommu_attach_list_init(struct iommu_attach_list *list,
+			    const struct iommu_attach_ops *ops)
+{
+	unsigned int n;
+
+	INIT_LIST_HEAD(&list->elms);
+	mutex_init(&list->lock);
+	list->ops = ops;
+	for (n = 0; n < ARRAY_SIZE(list->own); n++) {
+		list->own[n].users = 0;
+		list->own[n].listed = false;
+		list->own[n].retired = get_completed_synchronize_rcu();
+	}
+}
+EXPORT_SYMBOL_GPL(iommu_attach_list_init);
+
+/**
+ * iommu_attach_list_destroy() - the end of a domain's list
+ * @list: the list
+ *
+ * Everything has been removed, and no walk is under way: of a paging domain,
+ * because nobody maps or unmaps any more; of an SVA domain, because this is
+ * called from the notifier's free_notifier(). Tags that could not be flushed are
+ * never freed.
+ */
+void iommu_attach_list_destroy(struct iommu_attach_list *list)
+{
+	struct iommu_attach_elm *elm, *next;
+
+	list_for_each_entry_safe(elm, next, &list->elms, node) {
+		WARN_ON(elm->users);
+		if (!elm->own)
+			kfree(elm);
+	}
+	mutex_destroy(&list->lock);
+}
+EXPORT_SYMBOL_GPL(iommu_attach_list_destroy);

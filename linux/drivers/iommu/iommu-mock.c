@@ -1,0 +1,1034 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IOMMUs made of memory, for tests of who invalidates them
+ *
+ * A machine has instances, functions behind them, and domains to attach functions
+ * to. A page table is an array of version numbers, so that a translation that is
+ * too old shows. What caches translations are arrays with room for everything:
+ * nothing is ever evicted, so that what was not invalidated stays.
+ *
+ * An instance's queue takes batches of commands, each with a sync behind it, and
+ * executes them in order, one command at a time. Commands take effect as late as
+ * they may: not before the batch's latency is over, and then only when somebody
+ * polls for a sync of that instance. That leaves others as much time as possible to
+ * do things in between, without a thread that would need a CPU of its own.
+ *
+ * The slot of a batch is given back by whoever waits for its sync, and slots are
+ * used in turn, as in the queue of VT-d: walks that enter queues in different
+ * orders will sooner or later wait for each other.
+ *
+ * An unordered queue executes the ATC commands of a batch before its IOTLB ones, as
+ * SMMUv3 is free to do.
+ *
+ * Translation requests are atomic: a function that looks up its ATC, asks the
+ * instance, which looks up its IOTLB, walks the page table and fills both, holds
+ * the instance's lock all the time, and so does the execution of a command. Hardware
+ * guarantees the same in effect, by letting an invalidation wait for requests that
+ * came before it. Instances do not cache PASID entries: that is between a driver
+ * and its hardware.
+ *
+ * The drivers follow the contract at the top of iommu-attach.c. They, and the
+ * hardware, complain about what must not happen; a test expects no complaints.
+ */
+#include <linux/iommu.h>
+#include <linux/iommu-attach.h>
+#include <linux/ktime.h>
+#include <linux/minmax.h>
+#include <linux/slab.h>
+
+#include "iommu-mock.h"
+
+/*
+ * Nobody is so slow; somebody waits for whom he should not. After that there is no
+ * point in waiting as long again.
+ */
+#define IMOCK_DEADLOCK_MS	10000
+#define IMOCK_DEADLOCK_AGAIN_MS	10
+
+#define IMOCK_NO_SYNC		U64_MAX
+
+static struct imock_instance *to_imock_instance(struct iommu_device *iommu)
+{
+	return container_of(iommu, struct imock_instance, iommu);
+}
+
+static struct imock_walk *to_imock_walk(struct iommu_attach_walk *walk)
+{
+	return container_of(walk, struct imock_walk, walk);
+}
+
+/**
+ * imock_complain() - note that something happened that must not happen
+ * @mock: the machine
+ * @fmt: what
+ *
+ * Context: any.
+ */
+void imock_complain(struct imock *mock, const char *fmt, ...)
+{
+	unsigned long flags;
+	va_list args;
+
+	raw_spin_lock_irqsave(&mock->lock, flags);
+	if (!mock->nr_complaints) {
+		va_start(args, fmt);
+		vscnprintf(mock->complaint, sizeof(mock->complaint), fmt, args);
+		va_end(args);
+	}
+	WRITE_ONCE(mock->nr_complaints, mock->nr_complaints + 1);
+	raw_spin_unlock_irqrestore(&mock->lock, flags);
+}
+
+/**
+ * imock_is_good() - whether nothing has happened that must not happen
+ * @mock: the machine
+ *
+ * Context: any. Something may be about to happen.
+ * Return: true if there were no complaints.
+ */
+bool imock_is_good(struct imock *mock)
+{
+	return !READ_ONCE(mock->nr_complaints);
+}
+
+/* Count and log. Once the log is full, instances have nothing in common here. */
+static void imock_note(struct imock_instance *inst, enum imock_what what)
+{
+	struct imock *mock = inst->mock;
+	unsigned int n;
+
+	lockdep_assert_held(&inst->lock);
+
+	inst->count[what]++;
+	if (READ_ONCE(mock->nr_logged) >= IMOCK_LOG)
+		return;
+	raw_spin_lock(&mock->lock);
+	n = mock->nr_logged;
+	if (n < IMOCK_LOG) {
+		mock->log[n].what = what;
+		mock->log[n].inst = inst->index;
+		WRITE_ONCE(mock->nr_logged, n + 1);
+	}
+	raw_spin_unlock(&mock->lock);
+}
+
+/* --- the hardware: invalidations --- */
+
+static void imock_execute_iotlb(struct imock_instance *inst,
+				const struct imock_cmd *cmd)
+{
+	struct imock_xlate *page = inst->iotlb[cmd->id][cmd->pasid];
+
+	memset(&page[cmd->first], 0,
+	       (cmd->last - cmd->first + 1) * sizeof(*page));
+}
+
+static void imock_execute_atc(struct imock_instance *inst,
+			      const struct imock_cmd *cmd)
+{
+	struct imock_fn *fn = &inst->mock->fn[cmd->id];
+	struct imock_xlate *page = fn->atc[cmd->pasid];
+
+	if (!fn->ats)
+		imock_complain(inst->mock, "command for function %u without ATS",
+			       cmd->id);
+	memset(&page[cmd->first], 0,
+	       (cmd->last - cmd->first + 1) * sizeof(*page));
+}
+
+static struct imock_batch *imock_slot(struct imock_instance *inst, u32 sync)
+{
+	return &inst->queue[sync % inst->mock->slots];
+}
+
+/* Somebody polls: execute one command, or complete one sync, if it is time. */
+static void imock_step(struct imock_instance *inst)
+{
+	struct imock_batch *batch = imock_slot(inst, inst->head);
+	const struct imock_cmd *cmd;
+
+	lockdep_assert_held(&inst->lock);
+
+	if (inst->head == inst->tail ||
+	    ktime_before(ktime_get(), batch->ready))
+		return;
+	if (batch->result || batch->next == batch->nr) {
+		batch->state = IMOCK_DONE;
+		inst->head++;
+		return;
+	}
+	cmd = &batch->cmd[batch->next++];
+	if (cmd->what == IMOCK_IOTLB)
+		imock_execute_iotlb(inst, cmd);
+	else
+		imock_execute_atc(inst, cmd);
+}
+
+/* --- the hardware: translations --- */
+
+static struct imock_xlate *imock_iotlb(struct imock_instance *inst,
+				       const struct imock_entry *entry,
+				       unsigned int page)
+{
+	return &inst->iotlb[entry->tag][entry->tag_pasid][page];
+}
+
+static void imock_translate(struct imock_fn *fn, u32 pasid, unsigned int page,
+			    struct imock_xlate *xlate)
+{
+	struct imock_entry *entry = &fn->entry[pasid];
+	struct imock_xlate *hit = imock_iotlb(fn->inst, entry, page);
+
+	lockdep_assert_held(&fn->inst->lock);
+
+	if (!hit->domain) {
+		hit->domain = entry->domain;
+		/* Not ordered against anything: that is what flushes are for. */
+		hit->version = READ_ONCE(entry->domain->version[page]);
+	}
+	if (fn->ats)
+		fn->atc[pasid][page] = *hit;
+	*xlate = *hit;
+}
+
+/**
+ * imock_access() - a function accesses memory
+ * @fn: the function
+ * @pasid: PASID
+ * @page: page
+ *
+ * Context: any.
+ * Return: the version of the page, -EFAULT if there is no translation.
+ */
+int imock_access(struct imock_fn *fn, u32 pasid, unsigned int page)
+{
+	const struct imock_domain *domain;
+	struct imock_entry *entry;
+	struct imock_xlate xlate;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	entry = &fn->entry[pasid];
+	domain = entry->domain;
+	xlate = fn->atc[pasid][page];
+	if (!xlate.domain && domain)
+		imock_translate(fn, pasid, page, &xlate);
+	if (domain && xlate.domain != domain && xlate.domain != entry->old)
+		imock_complain(fn->inst->mock,
+			       "function %u, PASID %u sees another's page",
+			       fn->requester, pasid);
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+	return xlate.domain ? xlate.version : -EFAULT;
+}
+
+/**
+ * imock_access_all() - all functions access all pages through all PASIDs
+ * @mock: the machine
+ */
+void imock_access_all(struct imock *mock)
+{
+	unsigned int fn, pasid, page;
+
+	for (fn = 0; fn < mock->nr_fns; fn++)
+		for (pasid = 1; pasid < IMOCK_PASIDS; pasid++)
+			for (page = 0; page < IMOCK_PAGES; page++)
+				imock_access(&mock->fn[fn], pasid, page);
+}
+
+static bool imock_is_stale(const struct imock_xlate *xlate,
+			   const struct imock_domain *domain, u32 version)
+{
+	return xlate->domain == domain && xlate->version < version;
+}
+
+static unsigned int imock_stale_iotlb(struct imock_instance *inst,
+				      struct imock_domain *domain,
+				      unsigned int page, u32 version)
+{
+	unsigned int tag, pasid, stale = 0;
+
+	for (tag = 0; tag < IMOCK_TAGS; tag++)
+		for (pasid = 0; pasid < IMOCK_PASIDS; pasid++)
+			stale += imock_is_stale(&inst->iotlb[tag][pasid][page],
+						domain, version);
+	return stale;
+}
+
+static unsigned int imock_stale_atc(struct imock_instance *inst,
+				    struct imock_domain *domain,
+				    unsigned int page, u32 version)
+{
+	struct imock *mock = inst->mock;
+	unsigned int n, pasid, stale = 0;
+
+	for (n = inst->index; n < mock->nr_fns; n += mock->nr_inst)
+		for (pasid = 0; pasid < IMOCK_PASIDS; pasid++)
+			stale += imock_is_stale(&mock->fn[n].atc[pasid][page],
+						domain, version);
+	return stale;
+}
+
+/**
+ * imock_stale() - count cached translations that are too old
+ * @domain: whose translations
+ * @page: page
+ * @version: what was in the page table before the last flush
+ *
+ * After a flush there are none, anywhere: also what is about to be detached, and
+ * cannot be used for new requests, is either clean or still invalidated.
+ *
+ * Context: any.
+ * Return: their number.
+ */
+unsigned int imock_stale(struct imock_domain *domain, unsigned int page,
+			 u32 version)
+{
+	struct imock *mock = domain->mock;
+	struct imock_instance *inst;
+	unsigned int stale = 0;
+	unsigned long flags;
+
+	for (inst = mock->inst; inst < mock->inst + mock->nr_inst; inst++) {
+		raw_spin_lock_irqsave(&inst->lock, flags);
+		stale += imock_stale_iotlb(inst, domain, page, version) +
+			 imock_stale_atc(inst, domain, page, version);
+		raw_spin_unlock_irqrestore(&inst->lock, flags);
+	}
+	return stale;
+}
+
+/**
+ * imock_write() - change a page table
+ * @domain: whose
+ * @page: page
+ * @version: greater than the last
+ *
+ * Has to be followed by a flush.
+ */
+void imock_write(struct imock_domain *domain, unsigned int page, u32 version)
+{
+	WRITE_ONCE(domain->version[page], version);
+}
+
+/* --- the hardware: switches --- */
+
+/**
+ * imock_set_ats() - switch ATS of a function on or off
+ * @fn: attached to nothing, and no walk sends commands to it
+ * @on: on or off
+ */
+void imock_set_ats(struct imock_fn *fn, bool on)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	fn->ats = on;
+	memset(fn->atc, 0, sizeof(fn->atc));
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+}
+
+/**
+ * imock_set_dead() - make a function ignore invalidations
+ * @fn: the function
+ * @dead: or answer them again
+ */
+void imock_set_dead(struct imock_fn *fn, bool dead)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	fn->dead = dead;
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+}
+
+/**
+ * imock_abort() - abort one of the next syncs
+ * @inst: the instance
+ * @nth: which, the next one is 1
+ */
+void imock_abort(struct imock_instance *inst, unsigned int nth)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&inst->lock, flags);
+	inst->abort = nth;
+	raw_spin_unlock_irqrestore(&inst->lock, flags);
+}
+
+/**
+ * imock_break() - make an instance ignore commands
+ * @inst: the instance
+ * @error: what waiting for them returns, or 0 to repair it
+ */
+void imock_break(struct imock_instance *inst, int error)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&inst->lock, flags);
+	inst->broken = error;
+	raw_spin_unlock_irqrestore(&inst->lock, flags);
+}
+
+/* --- walks --- */
+
+/**
+ * imock_walk_init() - prepare a walk
+ * @mw: the walk
+ * @mock: the machine
+ * @kinds: see iommu_attach_walk_init()
+ * @first: page
+ * @last: page
+ *
+ * Set @mw->hook afterwards to have a function called at each %IMOCK_SYNC and
+ * %IMOCK_WAIT, with the instance's index. It must not sleep.
+ */
+void imock_walk_init(struct imock_walk *mw, struct imock *mock,
+		     unsigned int kinds, unsigned int first, unsigned int last)
+{
+	iommu_attach_walk_init(&mw->walk, kinds);
+	mw->mock = mock;
+	mw->hook = NULL;
+	mw->first = first;
+	mw->last = last;
+	mw->pending = 0;
+	mw->syncs = 0;
+	mw->nr = 0;
+}
+
+/* A walk of a driver that attaches or detaches: over all pages */
+static void imock_walk_init_all(struct imock_walk *mw, struct imock *mock)
+{
+	imock_walk_init(mw, mock, IOMMU_ATTACH_ALL_KINDS, 0, IMOCK_PAGES - 1);
+	mw->hook = mock->hook;
+}
+
+/**
+ * imock_walk_end() - a walk is over
+ * @mw: the walk
+ */
+void imock_walk_end(struct imock_walk *mw)
+{
+	if (mw->nr)
+		imock_complain(mw->mock, "commands were not submitted");
+	if (mw->pending)
+		imock_complain(mw->mock, "syncs were not waited for");
+	if (mw->syncs != mw->walk.syncs)
+		imock_complain(mw->mock, "%u syncs were counted as %u",
+			       mw->syncs, mw->walk.syncs);
+}
+
+static void imock_hook(struct imock_walk *mw, enum imock_what what,
+		       struct imock_instance *inst)
+{
+	if (mw->hook)
+		mw->hook(mw, what, inst->index);
+}
+
+static void imock_check_context(struct imock *mock)
+{
+	if (!rcu_read_lock_held())
+		imock_complain(mock, "walk outside of rcu_read_lock()");
+	if (mock->driver->ops.flags & IOMMU_ATTACH_IRQS_OFF && !irqs_disabled())
+		imock_complain(mock, "walk with interrupts on");
+}
+
+static int imock_add(struct iommu_attach_walk *walk,
+		     const struct iommu_attach_elm *elm)
+{
+	struct imock_walk *mw = to_imock_walk(walk);
+	struct imock_instance *inst = to_imock_instance(elm->iommu);
+
+	imock_check_context(mw->mock);
+	if (mw->nr && mw->inst != inst)
+		imock_complain(mw->mock, "batch for two instances");
+	if (elm->kind == IOMMU_ATTACH_ATC && elm->info == IMOCK_QUIET)
+		return 0;
+	if (mw->nr == mw->mock->driver->batch)
+		return -ENOSPC;
+
+	mw->inst = inst;
+	mw->cmd[mw->nr++] = (struct imock_cmd) {
+		.what = elm->kind == IOMMU_ATTACH_TAG ? IMOCK_IOTLB : IMOCK_ATC,
+		.first = mw->first,
+		.last = mw->last,
+		.id = elm->id,
+		.pasid = elm->pasid,
+	};
+	return 1;
+}
+
+/*
+ * Two syncs at one instance, or entering a queue while there is something under way
+ * in one behind it: walks may come to wait for each other's slots.
+ */
+static void imock_check_order(struct imock_walk *mw, struct imock_instance *inst)
+{
+	if (!mw->nr || mw->inst != inst)
+		imock_complain(mw->mock, "sync without commands");
+	if (mw->pending >> inst->index)
+		imock_complain(mw->mock,
+			       "sync at instance %u with %#llx under way",
+			       inst->index, mw->pending);
+}
+
+/* What the sync behind the batch is going to say */
+static int imock_result(struct imock_walk *mw, struct imock_instance *inst)
+{
+	bool abort = inst->abort && !--inst->abort;
+	unsigned int n;
+
+	for (n = 0; n < mw->nr; n++)
+		if (mw->cmd[n].what == IMOCK_ATC)
+			abort |= inst->mock->fn[mw->cmd[n].id].dead;
+	return abort ? -EAGAIN : inst->broken;
+}
+
+/* Copy commands of a kind, or all if it is %IMOCK_SYNC. */
+static void imock_copy(struct imock_batch *batch, const struct imock_walk *mw,
+		       enum imock_what what)
+{
+	unsigned int n;
+
+	for (n = 0; n < mw->nr; n++)
+		if (what == IMOCK_SYNC || mw->cmd[n].what == what)
+			batch->cmd[batch->nr++] = mw->cmd[n];
+}
+
+static void imock_fill(struct imock_batch *batch, struct imock_walk *mw)
+{
+	batch->state = IMOCK_QUEUED;
+	batch->result = imock_result(mw, mw->inst);
+	batch->ready = ktime_add(ktime_get(), mw->mock->latency);
+	batch->nr = 0;
+	batch->next = 0;
+	if (mw->mock->driver->unordered) {
+		imock_copy(batch, mw, IMOCK_ATC);
+		imock_copy(batch, mw, IMOCK_IOTLB);
+	} else {
+		imock_copy(batch, mw, IMOCK_SYNC);
+	}
+}
+
+/* Put the batch into the queue. False: it has no room. */
+static bool imock_enqueue(struct imock_walk *mw, struct imock_instance *inst,
+			  u64 *sync)
+{
+	struct imock_batch *batch;
+	unsigned long flags;
+	unsigned int n;
+	bool room;
+
+	raw_spin_lock_irqsave(&inst->lock, flags);
+	batch = imock_slot(inst, inst->tail);
+	room = batch->state == IMOCK_FREE;
+	if (room) {
+		imock_fill(batch, mw);
+		for (n = 0; n < mw->nr; n++)
+			imock_note(inst, mw->cmd[n].what);
+		imock_note(inst, IMOCK_SYNC);
+		*sync = inst->tail++;
+	} else {
+		imock_step(inst);
+	}
+	raw_spin_unlock_irqrestore(&inst->lock, flags);
+	return room;
+}
+
+static u64 imock_submit(struct iommu_attach_walk *walk,
+			struct iommu_device *iommu)
+{
+	struct imock_walk *mw = to_imock_walk(walk);
+	struct imock_instance *inst = to_imock_instance(iommu);
+	u64 sync = IMOCK_NO_SYNC;
+	ktime_t end;
+
+	imock_check_context(mw->mock);
+	imock_check_order(mw, inst);
+	imock_hook(mw, IMOCK_SYNC, inst);
+	end = ktime_add_ms(ktime_get(), imock_is_good(mw->mock) ?
+			   IMOCK_DEADLOCK_MS : IMOCK_DEADLOCK_AGAIN_MS);
+	while (!imock_enqueue(mw, inst, &sync)) {
+		if (ktime_after(ktime_get(), end)) {
+			imock_complain(mw->mock, "deadlock at instance %u",
+				       inst->index);
+			break;
+		}
+		cpu_relax();
+	}
+	mw->pending |= BIT_ULL(inst->index);
+	mw->syncs++;
+	mw->nr = 0;
+	return sync;
+}
+
+/* Poll once. True: the batch is done, and its slot is given back. */
+static bool imock_poll(struct imock_instance *inst, u64 sync, int *result)
+{
+	struct imock_batch *batch = imock_slot(inst, sync);
+	unsigned long flags;
+	bool done;
+
+	raw_spin_lock_irqsave(&inst->lock, flags);
+	done = batch->state == IMOCK_DONE;
+	if (done) {
+		*result = batch->result;
+		batch->state = IMOCK_FREE;
+	} else {
+		imock_step(inst);
+	}
+	raw_spin_unlock_irqrestore(&inst->lock, flags);
+	return done;
+}
+
+static void imock_note_wait(struct imock_walk *mw, struct imock_instance *inst)
+{
+	unsigned long flags;
+
+	if (!(mw->pending & BIT_ULL(inst->index)))
+		imock_complain(mw->mock, "wait for nothing");
+	mw->pending &= ~BIT_ULL(inst->index);
+
+	raw_spin_lock_irqsave(&inst->lock, flags);
+	imock_note(inst, IMOCK_WAIT);
+	raw_spin_unlock_irqrestore(&inst->lock, flags);
+}
+
+static int imock_wait(struct iommu_attach_walk *walk, struct iommu_device *iommu,
+		      u64 sync)
+{
+	struct imock_walk *mw = to_imock_walk(walk);
+	struct imock_instance *inst = to_imock_instance(iommu);
+	int result = 0;
+
+	imock_check_context(mw->mock);
+	imock_note_wait(mw, inst);
+	imock_hook(mw, IMOCK_WAIT, inst);
+	if (sync == IMOCK_NO_SYNC)
+		return 0;
+	while (!imock_poll(inst, sync, &result))
+		cpu_relax();
+	return result;
+}
+
+/**
+ * imock_flush() - invalidate a domain after a change of its page table
+ * @domain: the domain
+ * @kinds: see iommu_attach_walk_init()
+ * @first: page
+ * @last: page
+ *
+ * Context: any.
+ * Return: what iommu_attach_flush() returns.
+ */
+int imock_flush(struct imock_domain *domain, unsigned int kinds,
+		unsigned int first, unsigned int last)
+{
+	struct imock_walk mw;
+	int error;
+
+	imock_walk_init(&mw, domain->mock, kinds, first, last);
+	error = iommu_attach_flush(&domain->list, &mw.walk);
+	imock_walk_end(&mw);
+	return error;
+}
+
+/* --- tags --- */
+
+static int imock_tag_alloc(struct iommu_attach_list *list,
+			   struct iommu_device *iommu, u32 *tag)
+{
+	struct imock_instance *inst = to_imock_instance(iommu);
+	int ret = inst->mock->tag_error;
+
+	if (!ret)
+		ret = ida_alloc_range(&inst->tags, 1, IMOCK_TAGS - 1,
+				      GFP_KERNEL);
+	if (ret < 0)
+		return ret;
+	*tag = ret;
+	return 0;
+}
+
+static bool imock_tag_is_clean(struct imock_instance *inst, u32 tag)
+{
+	unsigned long flags;
+	bool clean;
+
+	raw_spin_lock_irqsave(&inst->lock, flags);
+	clean = !memchr_inv(inst->iotlb[tag], 0, sizeof(inst->iotlb[tag]));
+	raw_spin_unlock_irqrestore(&inst->lock, flags);
+	return clean;
+}
+
+static void imock_tag_free(struct iommu_attach_list *list,
+			   struct iommu_device *iommu, u32 tag)
+{
+	struct imock_instance *inst = to_imock_instance(iommu);
+
+	if (!imock_tag_is_clean(inst, tag))
+		imock_complain(inst->mock, "tag %u of instance %u is not clean",
+			       tag, inst->index);
+	ida_free(&inst->tags, tag);
+}
+
+/* --- attach and detach --- */
+
+/**
+ * imock_where() - what a driver asks the core for
+ * @fn: the function
+ * @pasid: PASID
+ * @domain: the domain
+ *
+ * Return: the description of the attachment.
+ */
+struct iommu_attach_where imock_where(struct imock_fn *fn, u32 pasid,
+				      struct imock_domain *domain)
+{
+	const struct imock_driver *driver = domain->mock->driver;
+
+	return (struct iommu_attach_where) {
+		.iommu = &fn->inst->iommu,
+		.choose_tag = driver->ops.tag_alloc,
+		.tag = (driver->tag_per_fn ? fn->requester : domain->id) + 1,
+		.tag_pasid = driver->tag_pasid ? pasid : 0,
+		.ats = fn->ats,
+		.requester = fn->requester,
+		.pasid = pasid,
+		.atc_info = fn->quiet ? IMOCK_QUIET : 0,
+	};
+}
+
+/* Point the entry of @pasid to @domain, which has been published there. */
+static void imock_set_entry(struct imock_fn *fn, u32 pasid,
+			    struct imock_domain *domain)
+{
+	struct imock_entry *entry = &fn->entry[pasid];
+	const struct iommu_attach_elm *tag = fn->attach[pasid].tag;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	entry->old = entry->domain;
+	entry->domain = domain;
+	entry->tag = tag->id;
+	entry->tag_pasid = tag->pasid;
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+}
+
+static void imock_clear_entry(struct imock_fn *fn, u32 pasid)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	fn->entry[pasid].domain = NULL;
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+}
+
+static bool imock_is_others(const struct imock_xlate *xlate,
+			    const struct imock_domain *domain)
+{
+	return xlate->domain && xlate->domain != domain;
+}
+
+/* What the function had before must be in no cache that it uses. */
+static void imock_settle(struct imock_fn *fn, u32 pasid)
+{
+	struct imock_entry *entry = &fn->entry[pasid];
+	unsigned int page, bad = 0;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	entry->old = NULL;
+	for (page = 0; page < IMOCK_PAGES; page++) {
+		bad += imock_is_others(&fn->atc[pasid][page], entry->domain);
+		if (entry->domain)
+			bad += imock_is_others(imock_iotlb(fn->inst, entry, page),
+					       entry->domain);
+	}
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+	if (bad)
+		imock_complain(fn->inst->mock,
+			       "function %u, PASID %u has old translations",
+			       fn->requester, pasid);
+}
+
+/* After the entry has been cleared, or overwritten. The list is locked. */
+static int imock_remove(struct imock_domain *domain, struct iommu_attach *attach)
+{
+	struct imock_walk mw;
+	int error;
+
+	imock_walk_init_all(&mw, domain->mock);
+	error = iommu_attach_remove(&domain->list, attach, &mw.walk);
+	imock_walk_end(&mw);
+	return error;
+}
+
+/* Up to where the hardware's entry can be made present. The list is locked. */
+static int imock_publish(struct imock_fn *fn, u32 pasid,
+			 struct imock_domain *domain)
+{
+	struct iommu_attach_where where = imock_where(fn, pasid, domain);
+	struct iommu_attach attach;
+	struct imock_walk mw;
+	int ret;
+
+	ret = iommu_attach_prepare(&domain->list, &attach, &where);
+	if (ret)
+		return ret;
+	imock_walk_init_all(&mw, domain->mock);
+	ret = iommu_attach_commit(&domain->list, &attach, &mw.walk);
+	imock_walk_end(&mw);
+	if (ret) {
+		imock_remove(domain, &attach);
+		return ret;
+	}
+	fn->attach[pasid] = attach;
+	fn->attached[pasid] = domain;
+	return 0;
+}
+
+/**
+ * imock_attach() - attach a PASID of a function to a domain
+ * @fn: the function
+ * @pasid: PASID, not attached
+ * @domain: the domain
+ *
+ * Context: may sleep. One thread per function.
+ * Return: what iommu_attach_prepare() or iommu_attach_commit() returns.
+ */
+int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
+{
+	int ret;
+
+	mutex_lock(&domain->list.lock);
+	ret = imock_publish(fn, pasid, domain);
+	if (!ret)
+		imock_set_entry(fn, pasid, domain);
+	mutex_unlock(&domain->list.lock);
+	if (!ret)
+		imock_settle(fn, pasid);
+	return ret;
+}
+
+/**
+ * imock_detach() - detach a PASID of a function
+ * @fn: the function
+ * @pasid: PASID, attached
+ *
+ * Context: may sleep. One thread per function.
+ * Return: what iommu_attach_remove() returns. It is detached in any case.
+ */
+int imock_detach(struct imock_fn *fn, u32 pasid)
+{
+	struct imock_domain *domain = fn->attached[pasid];
+	int error;
+
+	mutex_lock(&domain->list.lock);
+	imock_clear_entry(fn, pasid);
+	error = imock_remove(domain, &fn->attach[pasid]);
+	mutex_unlock(&domain->list.lock);
+	fn->attached[pasid] = NULL;
+	if (!error)
+		imock_settle(fn, pasid);
+	return error;
+}
+
+/**
+ * imock_replace() - move a PASID of a function to another domain
+ * @fn: the function
+ * @pasid: PASID, attached to something else than @domain
+ * @domain: the domain
+ *
+ * Context: may sleep. One thread per function.
+ * Return: an error of iommu_attach_prepare(): nothing has changed; or of
+ * iommu_attach_remove(): it is attached to the new domain.
+ */
+int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
+{
+	struct imock_domain *old = fn->attached[pasid];
+	struct iommu_attach attach = fn->attach[pasid];
+	int ret;
+
+	iommu_attach_lock_both(&old->list, &domain->list);
+	ret = imock_publish(fn, pasid, domain);
+	if (ret)
+		goto out_unlock;
+	imock_set_entry(fn, pasid, domain);
+	ret = imock_remove(old, &attach);
+	if (!ret)
+		imock_settle(fn, pasid);
+out_unlock:
+	mutex_unlock(&domain->list.lock);
+	mutex_unlock(&old->list.lock);
+	return ret;
+}
+
+#define IMOCK_OPS							\
+	.add = imock_add,						\
+	.submit = imock_submit,						\
+	.wait = imock_wait
+
+#define IMOCK_TAG_OPS							\
+	.tag_alloc = imock_tag_alloc,					\
+	.tag_free = imock_tag_free
+
+const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
+	[IMOCK_VTD] = {
+		.name = "vtd",
+		.ops = { IMOCK_OPS, .flags = IOMMU_ATTACH_IRQS_OFF },
+		.batch = 16,
+		.tag_pasid = true,
+	},
+	[IMOCK_VTD_SL] = {
+		.name = "vtd_sl",
+		.ops = { IMOCK_OPS, IMOCK_TAG_OPS },
+		.batch = 16,
+		.tag_pasid = true,
+	},
+	[IMOCK_SMMU] = {
+		.name = "smmu",
+		.ops = { IMOCK_OPS, IMOCK_TAG_OPS,
+			 .flags = IOMMU_ATTACH_SYNC_BEFORE_ATC },
+		.batch = 64,
+		.unordered = true,
+	},
+	[IMOCK_AMD] = {
+		.name = "amd",
+		.ops = { IMOCK_OPS },
+		.batch = 64,
+		.tag_per_fn = true,
+		.tag_pasid = true,
+	},
+};
+
+/* --- machines --- */
+
+static void imock_init_instance(struct imock *mock, unsigned int n)
+{
+	struct imock_instance *inst = &mock->inst[n];
+
+	inst->mock = mock;
+	inst->index = n;
+	raw_spin_lock_init(&inst->lock);
+	ida_init(&inst->tags);
+}
+
+static void imock_init_fn(struct imock *mock, unsigned int n)
+{
+	mock->fn[n].inst = &mock->inst[n % mock->nr_inst];
+	mock->fn[n].requester = n;
+	mock->fn[n].ats = true;
+}
+
+static void imock_init_domain(struct imock *mock, unsigned int n)
+{
+	struct imock_domain *domain = &mock->domain[n];
+	unsigned int page;
+
+	iommu_attach_list_init(&domain->list, &mock->driver->ops);
+	domain->mock = mock;
+	domain->id = n;
+	for (page = 0; page < IMOCK_PAGES; page++)
+		domain->version[page] = 1;
+}
+
+/**
+ * imock_create() - make a machine
+ * @driver: for all its instances
+ * @nr_inst: number of instances, up to 64
+ * @nr_fns: number of functions, behind the instances in turn
+ *
+ * Context: may sleep.
+ * Return: the machine, NULL without memory.
+ */
+struct imock *imock_create(const struct imock_driver *driver,
+			   unsigned int nr_inst, unsigned int nr_fns)
+{
+	struct imock *mock = kzalloc(sizeof(*mock), GFP_KERNEL);
+	unsigned int n;
+
+	if (!mock)
+		return NULL;
+	raw_spin_lock_init(&mock->lock);
+	mock->driver = driver;
+	mock->nr_inst = nr_inst;
+	mock->nr_fns = nr_fns;
+	mock->slots = IMOCK_SLOTS;
+	for (n = 0; n < IMOCK_DOMAINS; n++)
+		imock_init_domain(mock, n);
+	mock->inst = kvcalloc(nr_inst, sizeof(*mock->inst), GFP_KERNEL);
+	mock->fn = kvcalloc(nr_fns, sizeof(*mock->fn), GFP_KERNEL);
+	if (!mock->inst || !mock->fn) {
+		imock_destroy(mock);
+		return NULL;
+	}
+	for (n = 0; n < nr_inst; n++)
+		imock_init_instance(mock, n);
+	for (n = 0; n < nr_fns; n++)
+		imock_init_fn(mock, n);
+	return mock;
+}
+
+/**
+ * imock_destroy() - the end of a machine
+ * @mock: with nothing attached
+ *
+ * Context: may sleep.
+ */
+void imock_destroy(struct imock *mock)
+{
+	unsigned int n;
+
+	for (n = 0; n < IMOCK_DOMAINS; n++)
+		iommu_attach_list_destroy(&mock->domain[n].list);
+	for (n = 0; mock->inst && n < mock->nr_inst; n++)
+		ida_destroy(&mock->inst[n].tags);
+	kvfree(mock->inst);
+	kvfree(mock->fn);
+	kfree(mock);
+}
+
+/**
+ * imock_clear() - start counts and the log from zero
+ * @mock: the machine; nothing is under way
+ */
+void imock_clear(struct imock *mock)
+{
+	unsigned int n;
+
+	for (n = 0; n < mock->nr_inst; n++)
+		memset(mock->inst[n].count, 0, sizeof(mock->inst[n].count));
+	mock->nr_logged = 0;
+}
+
+/**
+ * imock_count() - how often something happened since imock_clear()
+ * @mock: the machine; nothing is under way
+ * @what: what
+ *
+ * Return: the sum over all instances.
+ */
+unsigned int imock_count(struct imock *mock, enum imock_what what)
+{
+	unsigned int n, sum = 0;
+
+	for (n = 0; n < mock->nr_inst; n++)
+		sum += mock->inst[n].count[what];
+	return sum;
+}
+
+/**
+ * imock_has_tags() - whether tags are allocated
+ * @mock: the machine
+ *
+ * Return: true if there is an instance with one.
+ */
+bool imock_has_tags(struct imock *mock)
+{
+	unsigned int n;
+
+	for (n = 0; n < mock->nr_inst; n++)
+		if (!ida_is_empty(&mock->inst[n].tags))
+			return true;
+	return false;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where a domain is attached: one list per domain, sorted by IOMMU instance,
+ * that invalidations walk without a lock. The contract with drivers is at the
+ * top of drivers/iommu/iommu-attach.c.
+ */
+#ifndef _LINUX_IOMMU_ATTACH_H
+#define _LINUX_IOMMU_ATTACH_H
+
+#include <linux/bits.h>
+#include <linux/mutex.h>
+#include <linux/rculist.h>
+#include <linux/types.h>
+
+struct iommu_attach_list;
+struct iommu_attach_walk;
+struct iommu_device;
+
+/**
+ * enum iommu_attach_kind - what an element stands for
+ * @IOMMU_ATTACH_TAG: a tag of the instance's IOTLB
+ * @IOMMU_ATTACH_ATC: the ATC of a function, for one PASID
+ *
+ * Of one instance, tags come before ATCs: an ATC that is flushed first could
+ * refill from an IOTLB that is not.
+ */
+enum iommu_attach_kind {
+	IOMMU_ATTACH_TAG,
+	IOMMU_ATTACH_ATC,
+};
+
+/**
+ * struct iommu_attach_elm - something that may cache a domain's translations
+ * @node: in &iommu_attach_list.elms, in the order of @iommu, @kind, @id, @pasid
+ * @iommu: the instance whose queue takes the commands
+ * @id: tag (DID, ASID, VMID, DomainID), or requester (RID, stream ID) of an ATC
+ * @pasid: PASID that a command carries; 0 for a tag that has none
+ * @info: what else the driver puts into a command, such as a queue depth
+ * @kind: &enum iommu_attach_kind
+ * @own: part of the list itself, not allocated
+ * @listed: published
+ * @chosen: a tag from &iommu_attach_ops.tag_alloc
+ * @users: attachments that share the element; protected by &iommu_attach_list.lock.
+ *	0 on the list: a tag that could not be flushed, and is not clean
+ * @rcu: frees the element after the walks that may still see it
+ * @retired: of an @own element, the grace period before it is used again
+ *
+ * All but @node, @listed, @users, @rcu and @retired is constant while a walk may see it.
+ */
+struct iommu_attach_elm {
+	struct list_head node;
+	struct iommu_device *iommu;
+	u32 id;
+	u32 pasid;
+	u32 info;
+	u8 kind;
+	bool own;
+	bool listed;
+	bool chosen;
+	unsigned int users;
+	union {
+		struct rcu_head rcu;
+		unsigned long retired;
+	};
+};
+
+/**
+ * struct iommu_attach_ops - how a driver turns elements into commands
+ * @flags: %IOMMU_ATTACH_SYNC_BEFORE_ATC, %IOMMU_ATTACH_IRQS_OFF
+ * @add: add the commands for an element to the walk's batch. Returns 1 if there
+ *	were any, 0 if the element needs none, -ENOSPC if the batch is full; then
+ *	nothing was added, and the core calls again after @submit. The batch
+ *	holds commands of one instance only.
+ * @submit: hand the batch, followed by a sync, to the instance's queue, and empty
+ *	it. Returns what @wait wants to know. May wait for room in the queue,
+ *	which other walks make by waiting.
+ * @wait: wait for a sync. 0; -EAGAIN if the instance aborted and commands before
+ *	the sync may have had no effect, for whichever reason; another error if it is
+ *	not worth a repetition.
+ * @tag_alloc: choose the tag of the domain on an instance where it has none. May
+ *	sleep. Not needed if attachments bring their tags.
+ * @tag_free: one of these tags, that is on no list and in no IOTLB any more
+ *
+ * @add, @submit and @wait are called in any context, inside
+ * rcu_read_lock(): they must not sleep, allocate, or look at devices.
+ */
+struct iommu_attach_ops {
+	unsigned int flags;
+	int (*add)(struct iommu_attach_walk *walk,
+		   const struct iommu_attach_elm *elm);
+	u64 (*submit)(struct iommu_attach_walk *walk, struct iommu_device *iommu);
+	int (*wait)(struct iommu_attach_walk *walk, struct iommu_device *iommu,
+		    u64 sync);
+	int (*tag_alloc)(struct iommu_attach_list *list,
+			 struct iommu_device *iommu, u32 *tag);
+	void (*tag_free)(struct iommu_attach_list *list,
+			 struct iommu_device *iommu, u32 tag);
+};
+
+/* An instance's queue does not keep ATC commands behind IOTLB ones. */
+#define IOMMU_ATTACH_SYNC_BEFORE_ATC	BIT(0)
+/* The queue gets slots back from its waiters only: they must not be preempted. */
+#define IOMMU_ATTACH_IRQS_OFF		BIT(1)
+
+/**
+ * struct iommu_attach_list - where a domain is attached
+ * @elms: sorted; changed under @lock, read under RCU
+ * @ops: of the driver that the domain belongs to
+ * @own: elements for the first attachment, so that it allocates nothing
+ * @lock: held by whoever attaches or detaches, from iommu_attach_prepare()
+ *	until the hardware's entry is present, and from before the entry is
+ *	cleared until iommu_attach_remove(). Who replaces one domain by another
+ *	holds both lists' locks, from iommu_attach_lock_both().
+ *
+ * A flush of a domain with one attachment reads @elms, @ops and @own only.
+ */
+struct iommu_attach_list {
+	struct list_head elms;
+	const struct iommu_attach_ops *ops;
+	struct iommu_attach_elm own[2];
+	struct mutex lock;	/* of who changes @elms */
+};
+
+/**
+ * struct iommu_attach_where - an attachment that a driver asks for
+ * @iommu: the instance
+ * @choose_tag: the domain has one tag for the instance, from
+ *	&iommu_attach_ops.tag_alloc; otherwise it is @tag
+ * @tag: the tag of this attachment
+ * @tag_pasid: PASID that an IOTLB command has to carry, or 0
+ * @tag_info: &iommu_attach_elm.info of the tag
+ * @ats: the function has an ATC that has to be told. ATS is a matter of the whole
+ *	function: it must not be switched on while there is an attachment
+ *	of the function that was made without.
+ * @requester: ID of the function in ATC commands
+ * @pasid: PASID of the attachment
+ * @atc_info: &iommu_attach_elm.info of the ATC
+ */
+struct iommu_attach_where {
+	struct iommu_device *iommu;
+	bool choose_tag;
+	u32 tag;
+	u32 tag_pasid;
+	u32 tag_info;
+	bool ats;
+	u32 requester;
+	u32 pasid;
+	u32 atc_info;
+};
+
+/**
+ * struct iommu_attach - an attachment
+ * @tag: element of its IOTLB tag, perhaps shared with other attachments
+ * @atc: element of its ATC, NULL without ATS
+ *
+ * The driver keeps it from iommu_attach_prepare() to iommu_attach_remove(), or
+ * iommu_attach_cancel(). The rest is between prepare and commit.
+ */
+struct iommu_attach {
+	struct iommu_attach_elm *tag;
+	struct iommu_attach_elm *atc;
+	/* private: */
+	struct list_head *tag_after;	/* NULL: published already, by another */
+	struct list_head *atc_after;
+	bool tag_allocated;
+	bool tag_dirty;
+};
+
+/*
+ * Syncs that a walk can have under way. A walk over more instances waits for these
+ * before it goes on: that costs time, on machines larger than any is today, and
+ * nothing else.
+ */
+#define IOMMU_ATTACH_MAX_PENDING	16
+
+/**
+ * struct iommu_attach_walk - one invalidation of a domain
+ * @kinds: set of BIT(&enum iommu_attach_kind) to invalidate
+ * @error: the first that happened; -EAGAIN never
+ * @syncs: issued so far
+ *
+ * The driver embeds it in what holds the range and the batch, on the stack of
+ * the caller.
+ */
+struct iommu_attach_walk {
+	unsigned int kinds;
+	int error;
+	unsigned int syncs;
+	/* private: */
+	unsigned int phase;		/* the kinds that are being walked */
+	unsigned int failed;		/* the kinds of which something has */
+	struct iommu_attach_list *list;
+	const struct iommu_attach *only;	/* NULL: the whole list */
+	struct iommu_device *open;	/* has commands in the batch */
+	unsigned int nr_pending;
+	struct {
+		struct iommu_device *iommu;
+		u64 sync;
+	} pending[IOMMU_ATTACH_MAX_PENDING];
+};
+
+#define IOMMU_ATTACH_ALL_KINDS	(BIT(IOMMU_ATTACH_TAG) | BIT(IOMMU_ATTACH_ATC))
+
+/**
+ * iommu_attach_walk_init() - prepare a walk for one invalidation
+ * @walk: the walk
+ * @kinds: set of BIT(&enum iommu_attach_kind) to invalidate
+ *
+ * Leaves @walk's record of pending syncs as it is: most of it is never read.
+ */
+static inline void iommu_attach_walk_init(struct iommu_attach_walk *walk,
+					  unsigned int kinds)
+{
+	walk->kinds = kinds;
+	walk->open = NULL;
+	walk->error = 0;
+	walk->syncs = 0;
+	walk->failed = 0;
+	walk->nr_pending = 0;
+}
+
+/**
+ * iommu_attach_for_each() - iterate over the elements of a list
+ * @elm: the loop's &struct iommu_attach_elm
+ * @list: the list
+ *
+ * Context: &iommu_attach_list.lock held.
+ */
+#define iommu_attach_for_each(elm, list)				\
+	list_for_each_entry(elm, &(list)->elms, node)
+
+void iommu_attach_list_init(struct iommu_attach_list *list,
+			    const struct iommu_attach_ops *ops);
+void iommu_attach_list_destroy(struct iommu_attach_list *list);
+void iommu_attach_lock_both(struct iommu_attach_list *a,
+			    struct iommu_attach_list *b);
+
+int iommu_attach_prepare(struct iommu_attach_list *list,
+			 struct iommu_attach *attach,
+			 const struct iommu_attach_where *where);
+void iommu_attach_cancel(struct iommu_attach_list *list,
+			 struct iommu_attach *attach);
+int iommu_attach_commit(struct iommu_attach_list *list,
+			struct iommu_attach *attach,
+			struct iommu_attach_walk *walk);
+int iommu_attach_remove(struct iommu_attach_list *list,
+			struct iommu_attach *attach,
+			struct iommu_attach_walk *walk);
+int iommu_attach_flush(struct iommu_attach_list *list,
+		       struct iommu_attach_walk *walk);
+void iommu_attach_fence(void);
+
+#endif /* _LINUX_IOMMU_ATTACH_H */
