@@ -8,6 +8,7 @@ kept in the cache, keyed by what they judge, so that a second run only looks at
 what changed, and an interrupted one goes on where it was.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -264,13 +265,25 @@ def qemu_device_list(tree, last):
             (tree / path).write_text("\n".join(l for l in final if "SVADEV" not in l) + "\n")
 
 
+def qemu_objects(obj, files):
+    """The object files that QEMU's build makes from some sources, those that exist."""
+    made = {}
+    for entry in json.loads(read(obj / "compile_commands.json")):
+        made.setdefault(os.path.normpath(obj / entry["file"]), []).append(entry["output"])
+    return [o for f in files for o in made.get(str(obj.parent / f), [])]
+
+
 def qemu_steps():
-    """Every step of QEMU's queue compiles; new warnings count as for Linux."""
+    """Every step of QEMU's queue compiles what the series touches, the last one everything;
+    new warnings count as for Linux."""
     steps, commits = QEMU.steps(), QEMU.commits()
-    tree, env, bad = BUILD / "check-qemu", compiler_env(), []
-    env = dict(env, CC="ccache gcc", PATH=f"/usr/bin:{env['PATH']}")
+    tree, bad = BUILD / "check-qemu", []
+    touched = [f for f in QEMU.git("diff", "--name-only", commits[0], commits[-1]).splitlines()
+               if f.endswith(".c")]
     for step, commit in zip(steps, commits[1:]):
-        key = "qemu-" + digest(QEMU.git("rev-parse", f"{commit}^{{tree}}"))
+        whole = commit == commits[-1]
+        key = f"qemu-{'all' if whole else 'touched'}-" \
+            + digest(QEMU.git("rev-parse", f"{commit}^{{tree}}"), *touched)
         if passed(key):
             continue
         if not (tree / ".git").exists():
@@ -278,26 +291,34 @@ def qemu_steps():
             QEMU.git("worktree", "add", "-q", "-f", "--detach", tree, commit)
         output("git", "checkout", "-q", "--force", "--detach", commit, cwd=tree)
         qemu_device_list(tree, commits[-1])
-        obj = tree / "obj"
         try:
-            if not (obj / "build.ninja").exists():
-                obj.mkdir(exist_ok=True)
-                run("QEMU: configure", qemu.configure_command(), LOGS / "check-qemu.log", cwd=obj,
-                    env=env)
-            name = Path(step.patch).name[:4]
-            log = LOGS / f"check-qemu-{name}.log"
-            run(f"QEMU: build {name}", ["ninja", f"-j{JOBS}", "qemu-system-x86_64"], log,
-                cwd=obj, env=env, count=r"^\[(\d+)/(\d+)\]")
+            said = qemu_compile(tree / "obj", Path(step.patch).name[:4],
+                                None if whole else touched)
         except Failed as e:
             bad += told([f"{step.patch}: {e}"])
             continue
-        new = [w for w in warnings(read(log)) if "qapi" not in w]
+        new = [w for w in said if "qapi" not in w]
         if new:
             bad += told(f"{step.patch}: {w}" for w in new)
         else:
             passes(key)
     say(f"  QEMU: {len(steps)} steps")
     return bad
+
+
+def qemu_compile(obj, name, files):
+    """What the compiler warns about in QEMU, or in some files of it."""
+    env = dict(compiler_env(), CC="ccache gcc", PATH=f"/usr/bin:{os.environ['PATH']}")
+    if not (obj / "build.ninja").exists():
+        obj.mkdir(exist_ok=True)
+        run("QEMU: configure", qemu.configure_command(), LOGS / "check-qemu.log", cwd=obj, env=env)
+    run("QEMU: build files", ["ninja", "build.ninja"], LOGS / "check-qemu.log", cwd=obj, env=env,
+        quiet=True)
+    wanted = ["qemu-system-x86_64"] if files is None else qemu_objects(obj, files)
+    log = LOGS / f"check-qemu-{name}.log"
+    run(f"QEMU: build {name}", ["ninja", f"-j{JOBS}", *wanted], log, cwd=obj, env=env,
+        count=r"^\[(\d+)/(\d+)\]")
+    return warnings(read(log))
 
 
 def cli():

@@ -18,6 +18,7 @@ BUILD_TOOLS = """ccache gcc make flex bison bc libelf-dev libssl-dev cpio kmod x
                  git perl python3 dpkg-dev pkg-config""".split()
 QEMU_TOOLS = "ninja-build python3-venv libglib2.0-dev libfdt-dev zlib1g-dev gcc".split()
 GUEST_TOOLS = "busybox-static seabios libc6-dev".split()
+ARM_GUEST_TOOLS = ["qemu-system-arm"]
 ARM_TOOLS = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".split()
 CHECK_TOOLS = "sparse spin python3-ply python3-git".split() + ARM_TOOLS
 

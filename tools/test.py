@@ -117,10 +117,13 @@ def guest(suite, command, add, name, timeout=None):
 
 
 def run_kunit(suite):
-    m = machine(dict(suite, devices=0, units=1))
-    m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
     image = kernel.build(suite["kernel"])
-    result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False)
+    if suite["kernel"] == "arm64":
+        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], suite.get("append", ""))
+    else:
+        m = machine(dict(suite, devices=0, units=1))
+        m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
+        result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False)
     report = LOGS / f"{suite['name']}.json"
     report.unlink(missing_ok=True)
     subprocess.run([sys.executable, "-B", LINUX.tree / "tools/testing/kunit/kunit.py", "parse",
@@ -254,7 +257,7 @@ def prepare(suites):
     """Everything that takes long, before the first figure."""
     LINUX.assemble()
     QEMU.assemble()
-    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS)
+    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.ARM_GUEST_TOOLS)
     qemu.build()
     kinds = {s["kind"] for s in suites}
     flavours = {s["kernel"] for s in suites if "kernel" in s}

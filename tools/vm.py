@@ -34,6 +34,10 @@ TROUBLE = re.compile(
     r"|refcount_t: |UBSAN: |KASAN: |KCSAN: |invalid opcode|page fault for address"
     r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning")
 
+# The base has data races, too; ours are those with a function of what we change in the report.
+RACE = re.compile(r"BUG: KCSAN: .*?={20}", re.S)
+OUR_CODE = re.compile(r"\b(iommu|iopf|imock|atk|mock|sva|kernel_pgtable)_")
+
 
 @dataclass
 class Machine:
@@ -151,14 +155,36 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
             subprocess.run([str(a) for a in argv + ["-serial", "mon:stdio"]], check=False)
     console = log.read_text(errors="replace") if log.exists() else ""
     match = re.search(r"guest: exit status (\d+)", console)
-    trouble = [l.strip() for l in console.splitlines() if TROUBLE.search(l)]
-    if late:
-        trouble.append(late)
+    trouble = troubles(console, late)
     if not match and command:
         trouble += read(LOGS / f"{name}.qemu.log").strip().splitlines()[-1:]
     (LOGS / f"{name}.output.log").write_text(text)
     return Result(int(match.group(1)) if match else None, text, console, log, trouble,
                   time.monotonic() - start)
+
+
+def run_kunit_arm64(image, name, timeout, append=""):
+    """An arm64 kernel without programs: its KUnit suites run while it boots, then it powers
+    off. Debian's QEMU does: nothing of ours is in the machine."""
+    packages.ensure(packages.ARM_GUEST_TOOLS)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{name}.console.log"
+    start = time.monotonic()
+    argv = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-accel", "tcg,thread=multi",
+            "-smp", 2, "-m", 1024, "-nodefaults", "-display", "none", "-no-reboot",
+            "-kernel", image, "-append", "console=ttyAMA0 panic=-1 oops=panic kunit.enable=1 "
+            f"kunit_shutdown=poweroff {append}"]
+    text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout, None)
+    log.write_text(text)
+    over = "reboot: Power down" in text
+    return Result(0 if over else None, "", text, log, troubles(text, late),
+                  time.monotonic() - start)
+
+
+def troubles(console, late):
+    """The lines that no run of ours may print, and whether it was stopped."""
+    console = RACE.sub(lambda race: race[0] if OUR_CODE.search(race[0]) else "", console)
+    return [l.strip() for l in console.splitlines() if TROUBLE.search(l)] + ([late] if late else [])
 
 
 def watched(argv, log, timeout, echo):

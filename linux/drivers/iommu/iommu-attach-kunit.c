@@ -18,11 +18,11 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
-#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/moduleparam.h>
 #include <linux/prandom.h>
 
+#include "iommu-kunit-nomem.h"
 #include "iommu-mock.h"
 
 #define ATK_TIMEOUT	(20 * HZ)
@@ -1066,92 +1066,15 @@ static void no_tag_left(struct kunit *test)
 	atk_expect_flushed(test, &domain[0]);
 }
 
-#if IS_ENABLED(CONFIG_FAILSLAB) &&					\
-	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&			\
-	IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
-
-/* Makes one allocation of one thread fail: the one that comes as number @nth. */
-struct atk_fail {
-	struct kprobe kp;
-	struct task_struct *task;
-	unsigned int nth;
-};
-
-static int atk_fail_pre(struct kprobe *kp, struct pt_regs *regs)
-{
-	struct atk_fail *fail = container_of(kp, struct atk_fail, kp);
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
-
-	if (current != fail->task || !(gfp & __GFP_DIRECT_RECLAIM))
-		return 0;
-	if (!fail->nth || --fail->nth)
-		return 0;
-	regs_set_return_value(regs, -ENOMEM);
-	override_function_with_return(regs);
-	return 1;
-}
-
-NOKPROBE_SYMBOL(atk_fail_pre);
-
-/* An optimised probe could not override the function. */
-static void atk_fail_post(struct kprobe *kp, struct pt_regs *regs,
-			  unsigned long flags)
-{
-}
-
-static struct atk_fail atk_fail = {
-	.kp = {
-		.symbol_name = "should_failslab",
-		.pre_handler = atk_fail_pre,
-		.post_handler = atk_fail_post,
-	},
-};
-
-static int atk_fail_start(void)
-{
-	atk_fail.kp.addr = NULL;
-	atk_fail.kp.flags = 0;
-	atk_fail.task = current;
-	return register_kprobe(&atk_fail.kp);
-}
-
-static void atk_fail_stop(void)
-{
-	unregister_kprobe(&atk_fail.kp);
-}
-
-/* True: the allocation that was to fail has happened. */
-static bool atk_fail_nth(unsigned int nth)
-{
-	swap(atk_fail.nth, nth);
-	return !nth;
-}
-
-#else
-
-static int atk_fail_start(void)
-{
-	return -EOPNOTSUPP;
-}
-
-static void atk_fail_stop(void) { }
-
-static bool atk_fail_nth(unsigned int nth)
-{
-	return false;
-}
-
-#endif
-
 /* One more attachment, of which the first @n - 1 allocations succeed */
 static bool atk_attach_failing(struct kunit *test, struct imock *mock,
 			       unsigned int n)
 {
 	int ret;
 
-	atk_fail_nth(n);
+	nomem_nth(n);
 	ret = imock_attach(&mock->fn[1], 1, &mock->domain[0]);
-	if (!atk_fail_nth(0)) {
+	if (!nomem_nth(0)) {
 		KUNIT_EXPECT_EQ(test, 0, ret);
 		return false;
 	}
@@ -1167,15 +1090,15 @@ static void no_memory_left(struct kunit *test)
 	unsigned int n = 1;
 
 	atk_attach(test, mock, 0, 1, 0);
-	if (atk_fail_start())
-		kunit_skip(test, "needs FAILSLAB and FUNCTION_ERROR_INJECTION");
+	if (nomem_start())
+		kunit_skip(test, NOMEM_NEEDS);
 	while (atk_attach_failing(test, mock, n)) {
 		KUNIT_EXPECT_FALSE(test, atk_has_tags(mock, 1));
 		atk_expect_list(test, domain, 2);
 		atk_expect_flushed(test, domain);
 		n++;
 	}
-	atk_fail_stop();
+	nomem_stop();
 	KUNIT_EXPECT_GT(test, n, 2);
 	atk_expect_list(test, domain, 4);
 	atk_expect_flushed(test, domain);

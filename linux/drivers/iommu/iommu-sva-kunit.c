@@ -19,6 +19,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
+#include "iommu-kunit-nomem.h"
 #include "iommu-priv.h"
 
 #define NR_INSTANCES	3
@@ -826,24 +827,20 @@ static void two_threads(struct kunit *test)
 
 /* --- memory --- */
 
-/*
- * Every allocation of a bind fails in turn. Failing ones that may sleep is off by
- * default: write N to ignore-gfp-wait in debugfs' failslab and run the suite
- * again, from its debugfs directory.
- */
+/* Every allocation of a bind fails in turn. */
 static void no_memory(struct kunit *test)
 {
-#ifdef CONFIG_FAILSLAB
 	struct mm_struct *mm = test_mm(test);
 	struct iommu_sva *handle;
 	unsigned int nth = 0;
 	bool hit;
 
+	if (nomem_start())
+		kunit_skip(test, NOMEM_NEEDS);
 	do {
-		current->fail_nth = ++nth;
+		nomem_nth(++nth);
 		handle = iommu_sva_bind_device(DEV, mm);
-		hit = !current->fail_nth;
-		current->fail_nth = 0;
+		hit = nomem_nth(0);
 		if (!IS_ERR(handle)) {
 			iommu_sva_unbind_device(handle);
 		} else {
@@ -852,13 +849,11 @@ static void no_memory(struct kunit *test)
 		}
 		EXPECT_DOMAINS(0);
 	} while (hit && nth < 100);
-	if (nth == 1)
-		kunit_skip(test, "failslab leaves allocations alone that may sleep");
+	nomem_stop();
 	kunit_info(test, "%u allocations failed\n", nth - 1);
 	KUNIT_EXPECT_FALSE(test, hit);
-#else
-	kunit_skip(test, "needs CONFIG_FAILSLAB");
-#endif
+	/* The mm's data, the handle, the domain, and its notifier's at least */
+	KUNIT_EXPECT_GT(test, nth, 4);
 }
 
 static struct kunit_case sva_cases[] = {
