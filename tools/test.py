@@ -141,6 +141,9 @@ def run_kunit(suite):
             walk(sub, [*path, sub["name"]])
     if report.exists():
         walk(json.loads(report.read_text()), [])
+    wanted = suite.get("must_log")
+    if wanted and wanted not in result.console:
+        cases.append(fail("kernel log", f"lacks '{wanted}'  ({shown(result.log)})"))
     # KUnit's own failures are reported as cases; a WARNING that a test provokes
     # on purpose is announced by the kernel's selftests and does not count here.
     return with_trouble(Verdict(cases), result)
