@@ -183,6 +183,7 @@ static void failed_bind(struct kunit *test)
 	sva_mock.no_domain = true;
 	KUNIT_EXPECT_EQ(test, -ENOMEM, bind_error(DEV, mm));
 	sva_mock.no_domain = false;
+	KUNIT_EXPECT_NULL(test, mm->iommu_mm->kernel_user);
 	pasid = mm_get_enqcmd_pasid(mm);
 
 	iommu_sva_unbind_device(bind(test, DEV, mm));

@@ -148,6 +148,11 @@ static void mock_release_device(struct device *dev)
 		atomic_inc(&sva_mock.wrong);
 }
 
+static void mock_group_release(void *iommu_data)
+{
+	atomic_dec(&sva_mock.groups);
+}
+
 static struct iommu_group *mock_device_group(struct device *dev)
 {
 	struct iommu_group **group = &sva_mock.group[to_sva_mock_dev(dev)->group];
@@ -155,8 +160,12 @@ static struct iommu_group *mock_device_group(struct device *dev)
 	if (*group)
 		return iommu_group_ref_get(*group);
 	*group = iommu_group_alloc();
+	if (IS_ERR(*group))
+		return *group;
+	atomic_inc(&sva_mock.groups);
+	iommu_group_set_iommudata(*group, NULL, mock_group_release);
 	/* One reference is the device's, one is the test's. */
-	return IS_ERR(*group) ? *group : iommu_group_ref_get(*group);
+	return iommu_group_ref_get(*group);
 }
 
 static void mock_page_response(struct device *dev, struct iopf_fault *evt,
@@ -274,6 +283,7 @@ void sva_mock_exit(struct kunit *test)
 	bus_unregister(&mock_bus);
 	/* Every test gives back what it has taken, and no call was a wrong one. */
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.domains));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.groups));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.wrong));
 }
 

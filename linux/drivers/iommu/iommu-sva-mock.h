@@ -46,6 +46,7 @@ struct sva_mock {
 	int set_error;			/* the next set_dev_pasid() fails */
 	bool no_domain;			/* the next allocation fails */
 	atomic_t domains;		/* that exist for the core */
+	atomic_t groups;		/* that have not been released */
 	atomic_t allocated;		/* that ever did */
 	atomic_t released;		/* calls of release() */
 	atomic_t responses;
