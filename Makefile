@@ -3,7 +3,7 @@
 
 PY := python3 -B
 
-.PHONY: help demo test test-list vm tree refresh check fetch kernel qemu clean distclean
+.PHONY: help demo test test-list bench vm tree refresh check fetch kernel qemu clean distclean
 
 help:
 	@$(PY) tools/help.py
@@ -16,6 +16,9 @@ test:
 
 test-list:
 	@$(PY) tools/test.py --list
+
+bench:
+	@$(PY) tools/bench.py $(if $(SAVE),--save)
 
 vm:
 	@$(PY) tools/vm.py $(if $(ADD),--add "$(ADD)") $(if $(RUN),--run "$$RUN") \

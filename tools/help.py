@@ -7,6 +7,8 @@ TARGETS = [
     ("demo", "from nothing to a device working on malloc'd memory", "16 min", "9 s"),
     ("test", "every suite, its figures, one closing line; SUITE=a,b for some", "24 min", "4 min"),
     ("test-list", "the suites", "", ""),
+    ("bench", "the base's way against the series': a table, CSV and plots in\n"
+              "build/bench, with SAVE=1 in doc/bench, too", "20 min", "5 min"),
     ("vm", "a shell in a guest with SVA, or ADD=\"files\" RUN=\"command\"\n"
            "UNITS= DEVICES= CPUS= MEMORY= KERNEL=demo|debug|stock\n"
            "SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "11 min", "8 s"),
@@ -15,7 +17,7 @@ TARGETS = [
     ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots;\n"
               "and the Spin models", "40 min", "12 s"),
     ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
-    ("kernel", "build one flavour: FLAVOUR=demo|debug|stock", "5 min", "1 s"),
+    ("kernel", "build one flavour: FLAVOUR=demo|debug|stock|...", "5 min", "1 s"),
     ("qemu", "build QEMU", "4 min", "1 s"),
     ("clean", "remove build/ (refuses to lose edits there)", "", "2 s"),
     ("distclean", "that, and the cache: downloads, compiled kernels, QEMU, ccache", "", "2 s"),

@@ -36,17 +36,22 @@ X86 = Arch("x86_64", image="arch/x86/boot/bzImage")
 ARM = Arch("arm64", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"),
            "arch/arm64/boot/Image.gz")
 
-#          fragments, in this order                       source    architecture
+#               fragments, in this order                     source    architecture
 FLAVOURS = {
-    "demo":  ("guest x86_64 sva".split(),                 "series", X86),
-    "stock": ("guest x86_64 sva".split(),                 "stock",  X86),
-    "debug": ("guest x86_64 sva debug kunit kva".split(), "series", X86),
-    "kcsan": ("guest x86_64 sva kcsan kunit".split(),     "series", X86),
-    "arm64": ("guest arm64 sva debug kunit".split(),      "series", ARM),
+    "demo":       ("guest x86_64 sva".split(),                 "series", X86),
+    "stock":      ("guest x86_64 sva".split(),                 "stock",  X86),
+    "debug":      ("guest x86_64 sva debug kunit kva".split(), "series", X86),
+    "kcsan":      ("guest x86_64 sva kcsan kunit".split(),     "series", X86),
+    "arm64":      ("guest arm64 sva debug kunit".split(),      "series", ARM),
+    "bench":      ("guest x86_64 sva bench".split(),           "series", X86),
+    "bench-base": ("guest x86_64 sva bench".split(),           "stock",  X86),
 }
 
+# Modules that `make bench` inserts; the guests of everything else have none.
+MODULES = {"bench": ["lib/test_vmalloc.ko"], "bench-base": ["lib/test_vmalloc.ko"]}
+
 # Those that our QEMU boots with programs in them.
-GUESTS = [name for name, (_, _, arch) in FLAVOURS.items() if arch is X86]
+GUESTS = [name for name, (_, _, arch) in FLAVOURS.items() if arch is X86 and name not in MODULES]
 
 
 def fragments(names):
@@ -117,16 +122,24 @@ def build(flavour):
     wanted = fragments(names)
     compiler = output(arch.gcc, "--version").splitlines()[0]
     image = KERNELS / f"{flavour}-{digest(key, wanted, compiler)}"
-    if image.exists():
-        os.utime(image)
+    parts = [*modules(flavour, image), image]
+    if all(part.exists() for part in parts):
+        for part in parts:
+            os.utime(part)
         return image
     with lock(BUILD / f".kernel-{flavour}.lock", f"the {flavour} kernel"):
         made = build_locked(flavour, arch, tree, wanted)
     if source(kind)[1] != key:
         raise Failed(f"{shown(tree)} changed while the {flavour} kernel was built; run it again")
-    write_atomically(image, made.read_bytes())
+    for part, file in zip(parts, made):
+        write_atomically(part, file.read_bytes())
     prune(KERNELS, 16)
     return image
+
+
+def modules(flavour, image):
+    """Where the modules of an image that build() returned are."""
+    return [image.with_name(f"{image.name}.{Path(m).name}") for m in MODULES.get(flavour, ())]
 
 
 def build_locked(flavour, arch, tree, wanted):
@@ -140,11 +153,12 @@ def build_locked(flavour, arch, tree, wanted):
         raise Failed(f"the {flavour} kernel's config lacks {', '.join(lost)} (dependencies?); "
                      f"see config/ and {shown(obj / '.config')}")
     log = LOGS / f"kernel-{flavour}.log"
-    lines = run(f"build the {flavour} kernel", [*make, f"-j{JOBS}", Path(arch.image).name], log, env=env,
+    targets = [Path(arch.image).name] + (["modules"] if flavour in MODULES else [])
+    lines = run(f"build the {flavour} kernel", [*make, f"-j{JOBS}", *targets], log, env=env,
                 total=remember(f"kernel-{flavour}") or 2300, count=r"^  [A-Z]+ +\S")
     if lines > 500:
         remember(f"kernel-{flavour}", lines)
-    return obj / arch.image
+    return [obj / part for part in (*MODULES.get(flavour, ()), arch.image)]
 
 
 def cli():

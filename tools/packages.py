@@ -20,6 +20,7 @@ QEMU_TOOLS = "ninja-build python3-venv libglib2.0-dev libfdt-dev zlib1g-dev gcc"
 GUEST_TOOLS = "busybox-static seabios libc6-dev".split()
 ARM_GUEST_TOOLS = ["qemu-system-arm"]
 ARM_TOOLS = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".split()
+BENCH_TOOLS = ["gnuplot-nox"]
 CHECK_TOOLS = "sparse spin python3-ply python3-git".split() + ARM_TOOLS
 
 DOWNLOADS = CACHE / "downloads"

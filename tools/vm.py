@@ -48,6 +48,7 @@ class Machine:
     memory: int = 1024                  # MiB; with less there are no huge pages
     device_options: str = ""            # of svadev: "ats=off,pri=off"
     append: str = ""                    # more kernel parameters
+    icount: bool = False                # the clock counts instructions, a nanosecond each
 
     def arguments(self):
         """Device n sits on root port n. Unit n covers root port n, unit 0 all the
@@ -142,7 +143,9 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                   "no_timer_check "
                   f"{'quiet ' if quiet else ''}{machine.append} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
-        argv = [home / "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", machine.cpus,
+        clock = ["-icount", "shift=0,sleep=off"] if machine.icount else []
+        accel = f"tcg,thread={'single' if machine.icount else 'multi'}"
+        argv = [home / "qemu-system-x86_64", "-accel", accel, *clock, "-smp", machine.cpus,
                 "-cpu", "qemu64,+pdpe1gb", "-machine", "q35", "-m", machine.memory, "-nodefaults",
                 "-display", "none", "-no-reboot", "-L", SEABIOS, "-L", home / "roms",
                 "-serial", f"file:{log}",

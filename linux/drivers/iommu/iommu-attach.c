@@ -269,7 +269,12 @@ static void iommu_attach_put_tag(struct iommu_attach_list *list,
 		list->ops->tag_free(list, iommu, tag);
 }
 
-/* --- walks --- */
+/*
+ * --- walks ---
+ *
+ * What is inline here is in the way of a flush of a domain with one attachment,
+ * by far the commonest.
+ */
 
 static const char *iommu_attach_instance(struct iommu_device *iommu)
 {
@@ -336,19 +341,27 @@ static void iommu_attach_reissue(struct iommu_attach_walk *walk,
 			iommu_attach_repeat(walk, elm);
 }
 
+static noinline bool iommu_attach_wait_failed(struct iommu_attach_walk *walk,
+					      struct iommu_device *iommu,
+					      int error)
+{
+	if (error == -EAGAIN)
+		return true;
+
+	walk->error = walk->error ?: error;
+	walk->failed |= walk->phase;
+	pr_attach_err(iommu, "waiting for invalidations failed: %d\n", error);
+	return false;
+}
+
 /* Wait for one sync. True if what came before it has to be repeated. */
-static bool iommu_attach_wait(struct iommu_attach_walk *walk, unsigned int n)
+static inline bool iommu_attach_wait(struct iommu_attach_walk *walk,
+				     unsigned int n)
 {
 	struct iommu_device *iommu = walk->pending[n].iommu;
 	int error = walk->list->ops->wait(walk, iommu, walk->pending[n].sync);
 
-	if (error && error != -EAGAIN) {
-		walk->error = walk->error ?: error;
-		walk->failed |= walk->phase;
-		pr_attach_err(iommu, "waiting for invalidations failed: %d\n",
-			      error);
-	}
-	return error == -EAGAIN;
+	return unlikely(error) && iommu_attach_wait_failed(walk, iommu, error);
 }
 
 static void iommu_attach_wait_all(struct iommu_attach_walk *walk)
@@ -373,7 +386,7 @@ static void iommu_attach_wait_last(struct iommu_attach_walk *walk)
 }
 
 /* Hand over the batch, and note the sync behind it. */
-static void iommu_attach_submit(struct iommu_attach_walk *walk)
+static inline void iommu_attach_submit(struct iommu_attach_walk *walk)
 {
 	struct iommu_device *iommu = walk->open;
 	unsigned int n;
@@ -381,7 +394,7 @@ static void iommu_attach_submit(struct iommu_attach_walk *walk)
 	if (!iommu)
 		return;
 
-	if (walk->nr_pending == IOMMU_ATTACH_MAX_PENDING)
+	if (unlikely(walk->nr_pending == IOMMU_ATTACH_MAX_PENDING))
 		iommu_attach_wait_all(walk);
 	n = walk->nr_pending++;
 	walk->pending[n].iommu = iommu;
@@ -390,22 +403,32 @@ static void iommu_attach_submit(struct iommu_attach_walk *walk)
 	walk->syncs++;
 }
 
-static void iommu_attach_issue(struct iommu_attach_walk *walk,
-			       const struct iommu_attach_elm *elm)
+/* The batch is full. No second sync at an instance: see "Following the list". */
+static noinline int iommu_attach_add_again(struct iommu_attach_walk *walk,
+					   const struct iommu_attach_elm *elm)
 {
 	int ret;
 
-	if (walk->open != elm->iommu)
+	if (WARN_ON_ONCE(!walk->open))
+		return -ENOSPC;
+	iommu_attach_submit(walk);
+	iommu_attach_wait_last(walk);
+	ret = walk->list->ops->add(walk, elm);
+	WARN_ON_ONCE(ret < 0);
+	return ret;
+}
+
+static inline void iommu_attach_issue(struct iommu_attach_walk *walk,
+				      const struct iommu_attach_elm *elm)
+{
+	int ret;
+
+	if (walk->open && walk->open != elm->iommu)
 		iommu_attach_submit(walk);
 
 	ret = walk->list->ops->add(walk, elm);
-	if (ret == -ENOSPC && !WARN_ON_ONCE(!walk->open)) {
-		/* No second sync at an instance: see "Following the list". */
-		iommu_attach_submit(walk);
-		iommu_attach_wait_last(walk);
-		ret = walk->list->ops->add(walk, elm);
-		WARN_ON_ONCE(ret < 0);
-	}
+	if (unlikely(ret == -ENOSPC))
+		ret = iommu_attach_add_again(walk, elm);
 	if (ret > 0)
 		walk->open = elm->iommu;
 }
@@ -429,7 +452,8 @@ static void iommu_attach_begin(struct iommu_attach_list *list,
 		local_irq_save(*flags);
 }
 
-static void iommu_attach_end(struct iommu_attach_walk *walk, unsigned long flags)
+static inline void iommu_attach_end(struct iommu_attach_walk *walk,
+				    unsigned long flags)
 	__releases(RCU)
 {
 	if (walk->list->ops->flags & IOMMU_ATTACH_IRQS_OFF)
@@ -438,7 +462,8 @@ static void iommu_attach_end(struct iommu_attach_walk *walk, unsigned long flags
 	trace_iommu_attach_walk(walk->list, walk);
 }
 
-static void iommu_attach_pass(struct iommu_attach_walk *walk, unsigned int kinds)
+static inline void iommu_attach_pass(struct iommu_attach_walk *walk,
+				     unsigned int kinds)
 {
 	const struct iommu_attach_elm *elm;
 

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make bench: the base's way against the series', measured in turns; a table, CSV and plots.
+
+What is measured, and how far it can be believed, is in doc/benchmarks.md. A missed goal is
+a result. An error is only what could not be measured, or counted wrong.
+"""
+
+import argparse
+import csv
+import io
+import os
+import re
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import kernel
+import packages
+import qemu
+import vm
+from common import (BUILD, LOGS, ROOT, Failed, Progress, bold, main, output, say, shown,
+                    write_atomically)
+
+SOURCE = ROOT / "bench"
+OUT = BUILD / "bench"
+SAVED = ROOT / "doc/bench"
+WAYS = ("base", "series")
+FLAVOUR = {"base": "bench-base", "series": "bench"}
+PLOTS = ("instances", "scaling", "software", "mm")
+PAIRS = 6                               # of guests, one of each way, after a pair to warm up
+SLOW, FAST = ("instances", "threads", "bind"), ("elements", "attach", "one")
+
+# A clock that can be read without leaving the emulated CPU, and nothing that comes and goes.
+APPEND = "tsc=reliable clocksource=tsc"
+
+# Mean times of the base's own test of vmalloc() and vfree(), which goes to the kernel's log;
+# it never stays loaded.
+VMALLOC = "".join(
+    f"insmod test_vmalloc.ko run_test_mask=1 nr_pages={pages} test_loop_count={loops}"
+    f"{' use_huge=1' if pages == 512 else ''} 2>/dev/null; echo vmalloc {pages};"
+    "dmesg -c | grep Summary:\n"
+    for pages, loops in ((1, 6000), (64, 400), (512, 60)) for _ in range(3))
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a value belongs to; the parameter is a latency, x is on the axis."""
+    row: str
+    parameter: int
+    x: int
+    way: str
+
+
+# --- measuring ---
+
+def program():
+    target = OUT / "munmap"
+    source = SOURCE / "munmap.c"
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        OUT.mkdir(parents=True, exist_ok=True)
+        output("gcc", "-static", "-O2", "-Wall", "-o", target, source)
+    return target
+
+
+def trusted(result):
+    if result.problem() or result.status:
+        raise Failed(f"{result.problem() or f'exit status {result.status}'}\n"
+                     f"  the kernel's log: {shown(result.log)}")
+    return result
+
+
+def suites(image, title, name, cases, machine):
+    """What the KUnit suites print; every case has to pass."""
+    progress = Progress(title)
+    machine.append += f" {APPEND} kunit.enable=1 loglevel=8"
+    result = trusted(vm.run_guest(image, machine, "exit 0", (), name, 400, quiet=False))
+    bad = re.findall(r"# \w+: (?:EXPECTATION|ASSERTION) FAILED.*(?:\n.*){3}|not ok \d+ .*",
+                     result.console)
+    missing = [c for c in cases if not re.search(rf" ok \d+ {c}\b(?!.*SKIP)", result.console)]
+    if bad or missing:
+        progress.done("FAILED")
+        raise Failed("\n  ".join(["the suites of iommu-bench.c did not pass:", *bad[:5],
+                                  *(f"no result: {c}" for c in missing),
+                                  f"the kernel's log: {shown(result.log)}"]))
+    progress.done()
+    return [(row, int(parameter), int(x), way, tuple(map(int, values)))
+            for row, parameter, x, way, *values in re.findall(
+                r"bench: ([\w-]+),(\d+),(\d+),(\w+),(\d+),(\d+),(\d+)", result.console)]
+
+
+def kunit(image):
+    """Times of all cases; of those without hardware the instructions, too."""
+    times = suites(image, "walks and bonds, in a guest of two CPUs (1 min)", "bench-kunit",
+                   SLOW + FAST, vm.Machine(units=1, devices=0))
+    counts = suites(image, "instructions, in a guest whose clock counts them", "bench-icount",
+                    FAST, vm.Machine(units=1, devices=0, cpus=1, icount=True,
+                                     append="kunit.filter=speed>slow"))
+    data = {Key(row, *key): values for row, *key, values in times}
+    data.update({Key(f"{row}-instructions", *key): values for row, *key, values in counts
+                 if not row.startswith("one-")})
+    return data
+
+
+def boot(way, image, number, icount):
+    """One guest's medians of munmap() and vmalloc(): {(row, pages): ns or instructions}."""
+    add = [program(), *(kernel.modules(FLAVOUR[way], image))]
+    rounds = 3 if icount else 10
+    script = (f"mv *.test_vmalloc.ko test_vmalloc.ko; dmesg -c >/dev/null; ./munmap {rounds}\n"
+              f"{VMALLOC}exit 0\n")
+    name = f"bench-{way}-{'icount' if icount else number}"
+    machine = vm.Machine(cpus=1 if icount else 2, icount=icount,
+                         append=f"{APPEND} kunit.enable=0")
+    result = trusted(vm.run_guest(image, machine, script, add, name, 240))
+    values = {}
+    for pages, ns in re.findall(r"bench: munmap,0,(\d+),(\d+)", result.text):
+        values.setdefault(("munmap", int(pages)), []).append(int(ns))
+    for pages, text in re.findall(r"(?s)vmalloc (\d+)\n(.*?)(?=vmalloc|$)", result.text):
+        # insmod tries twice, because the module refuses to stay.
+        for loops, usec in re.findall(r"passed: 1 failed: 0 .*loops: (\d+) avg: (\d+)", text):
+            values.setdefault(("vmalloc", int(pages)), []).append(int(usec) * 1000 / int(loops))
+    if len(values) != 6:
+        raise Failed(f"a guest has measured only {sorted(values)}; see {shown(LOGS)}/"
+                     f"{name}.output.log")
+    return {key: statistics.median(v) for key, v in values.items()}
+
+
+def boots(images, pairs, icount):
+    """Guests of both kernels in turns, the order changing; what each measured."""
+    progress = Progress("munmap() and vmalloc() without SVA, both kernels in turns"
+                        + (", instructions" if icount else ""), total=2 * pairs)
+    seen = {way: [] for way in WAYS}
+    for pair in range(pairs):
+        for way in WAYS if pair % 2 else reversed(WAYS):
+            seen[way].append(boot(way, images[way], pair, icount))
+            progress.tick()
+    progress.done()
+    return {way: values[pairs > 1:] for way, values in seen.items()}
+
+
+def spread(values):
+    return min(values), statistics.median(values), max(values)
+
+
+def summary(seen, suffix=""):
+    """Of the guests: the values each way, and the ratios of those that ran in a pair."""
+    data = {}
+    for row, pages in seen["base"][0]:
+        base, series = ([v[row, pages] for v in seen[way]] for way in WAYS)
+        data[Key(f"{row}{suffix}", 0, pages, "base")] = spread(base)
+        data[Key(f"{row}{suffix}", 0, pages, "series")] = spread(series)
+        data[Key(f"{row}{suffix}-ratio", 0, pages, "series")] = spread(
+            [s / b for b, s in zip(base, series)])
+    return data
+
+
+# --- reporting ---
+
+def us(ns):
+    return f"{ns / 1000:.1f} us"
+
+
+class Report:
+    def __init__(self, data):
+        self.data = data
+
+    def median(self, *key):
+        return self.data[Key(*key)][1]
+
+    def both(self, row, parameter, x):
+        return [self.median(row, parameter, x, way) for way in WAYS]
+
+    def parameters(self, row):
+        return sorted({k.parameter for k in self.data if k.row == row})
+
+    def xs(self, row):
+        return sorted({k.x for k in self.data if k.row == row})
+
+    def rows(self):
+        """(measurement, base, series, ratio, goal, whether it is met or None)"""
+        yield from self.instances()
+        yield from self.scaling("threads", "2 threads flush one domain")
+        yield from self.scaling("bind", "2 processes bind and unbind")
+        yield from self.one()
+        yield from self.software()
+        yield from self.mm()
+
+    def instances(self):
+        for latency in self.parameters("instances"):
+            one, eight = (self.median("instances", latency, x, "series") for x in (1, 8))
+            base = self.median("instances", latency, 8, "base")
+            yield (f"flush of 8 instances, {latency} us each", us(base), us(eight),
+                   f"{eight / one:.2f} x one", "<= 1.15 x one" if latency else "",
+                   eight / one <= 1.15 if latency else None)
+
+    def scaling(self, row, about):
+        for latency in self.parameters(row):
+            gain = [self.median(row, latency, 1, way) / self.median(row, latency, 2, way)
+                    for way in WAYS]
+            yield (f"{about}, {latency} us", *(f"x {g:.2f}" for g in gain),
+                   f"{gain[1] / gain[0]:.2f}", ">= x 1.8", gain[1] >= 1.8)
+
+    def one(self):
+        for row, about, goal in (("one", "flush, ns", ""),
+                                 ("one-instructions", "flush, instructions", "<= base"),
+                                 ("one-lines", "flush, cache lines", "<= base"),
+                                 ("one-lines-written", "flush, lines written", "<= base"),
+                                 ("one-allocations", "attach, allocations", "<= base")):
+            base, series = self.both(row, 0, 1)
+            yield (f"one attachment: {about}", base, series,
+                   f"{series / base:.2f}", goal, series <= base if goal else None)
+
+    def software(self):
+        for row, about in (("elements", "flush of {} elements, instructions"),
+                           ("attach", "attach and detach beside {}, instructions")):
+            for x in self.xs(row):
+                base, series = self.both(f"{row}-instructions", 0, x)
+                yield (about.format(x), base, series, f"{series / base:.2f}", "", None)
+
+    def mm(self):
+        for row in ("munmap", "vmalloc"):
+            for x in self.xs(row):
+                base, series = self.both(row, 0, x)
+                low, ratio, high = self.data[Key(f"{row}-ratio", 0, x, "series")]
+                yield (f"{row} of {x} page{'s' * (x > 1)}, no SVA", us(base), us(series),
+                       f"{ratio:.3f} ({low:.3f}..{high:.3f})", "1 in range", low <= 1 <= high)
+        for row in ("munmap", "vmalloc"):
+            for x in self.xs(row):
+                base, series = self.both(f"{row}-instructions", 0, x)
+                yield (f"{row} of {x} page{'s' * (x > 1)}, instructions", f"{base:.0f}",
+                       f"{series:.0f}", f"{series / base:.4f}", "", None)
+
+    def text(self):
+        lines = [("", "base", "series", "ratio", "goal", "")]
+        for *cells, met in self.rows():
+            lines.append((*map(str, cells), {None: "", True: "met", False: "missed"}[met]))
+        widths = [max(len(l[n]) for l in lines) for n in range(6)]
+        return "".join(
+            f"{l[0]:{widths[0]}}  {l[1]:>{widths[1]}}  {l[2]:>{widths[2]}}  {l[3]:>{widths[3]}}  "
+            f"{l[4]:{widths[4]}}  {l[5]}".rstrip() + "\n" for l in lines)
+
+    def csv(self):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["row", "parameter", "x", "way", "low", "median", "high"])
+        for key, values in self.data.items():
+            writer.writerow([key.row, key.parameter, key.x, key.way,
+                             *(f"{v:.6g}" if isinstance(v, float) else v for v in values)])
+        return text.getvalue()
+
+
+def plots(table):
+    """{name: SVG} of every script in bench/."""
+    made = {}
+    with tempfile.TemporaryDirectory(prefix="sva-bench.") as tmp:
+        for name in PLOTS:
+            target = Path(tmp) / f"{name}.svg"
+            output("gnuplot", "-e", f"csv='{table}'; out='{target}'", SOURCE / "style.gp",
+                   SOURCE / f"{name}.gp")
+            made[f"{name}.svg"] = target.read_text()
+    return made
+
+
+def publish(report, save):
+    table = OUT / "bench.csv"
+    write_atomically(table, report.csv())
+    files = {"bench.csv": report.csv(), "table.txt": report.text(), **plots(table)}
+    for folder in [OUT] + ([SAVED] if save else []):
+        for name, text in files.items():
+            write_atomically(folder / name, text)
+        say(f"{shown(folder)}: {', '.join(files)}")
+
+
+def cli():
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--save", action="store_true", help="into doc/bench, too")
+    a = parser.parse_args()
+    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.BENCH_TOOLS)
+    qemu.build()
+    images = {way: kernel.build(FLAVOUR[way]) for way in WAYS}
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"  note: this machine has something else to do (load {load:.1f}): "
+            "expect noise")
+    data = kunit(images["series"])
+    data.update(summary(boots(images, PAIRS + 1, False)))
+    data.update(summary(boots(images, 1, True), "-instructions"))
+    report = Report(data)
+    say()
+    head, *rows = report.text().splitlines()
+    say(bold(head))
+    say("\n".join(rows) + "\n")
+    publish(report, a.save)
+
+
+main(cli)
