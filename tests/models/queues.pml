@@ -62,7 +62,7 @@ bool in_irq;
 	od; \
 	skip
 
-/* iommu_attach_issue(): one batch, or two, with -ENOSPC between them */
+/* iommu_attach_issue(), iommu_attach_add_again(): one batch, or two, with -ENOSPC between them */
 #define issue(i, aborted) \
 	submit(i); \
 	if \

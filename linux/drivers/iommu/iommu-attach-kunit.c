@@ -1160,6 +1160,24 @@ static void every_instance_aborts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, atk_stale(&mock->domain[0]));
 }
 
+/* An abort that shows before all instances have been issued to */
+static void abort_of_one_of_many_instances(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value,
+					 IOMMU_ATTACH_MAX_PENDING + 4,
+					 IOMMU_ATTACH_MAX_PENDING + 4);
+	unsigned int n;
+
+	atk_attach_all(test, mock);
+	for (n = 0; n < mock->nr_inst; n++) {
+		imock_access_all(mock);
+		atk_change(&mock->domain[0]);
+		imock_abort(&mock->inst[n], 1);
+		KUNIT_EXPECT_EQ(test, 0, atk_flush(&mock->domain[0]));
+		KUNIT_EXPECT_EQ(test, 0, atk_stale(&mock->domain[0]));
+	}
+}
+
 /* An abort, and room in the batch for half of what is repeated */
 static void overflow_aborts(struct kunit *test)
 {
@@ -1328,6 +1346,7 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE(aborted_commands_are_repeated),
 	KUNIT_CASE(aborted_phase_is_repeated),
 	KUNIT_CASE_PARAM(every_instance_aborts, driver_gen_params),
+	KUNIT_CASE_PARAM(abort_of_one_of_many_instances, driver_gen_params),
 	KUNIT_CASE(overflow_aborts),
 	KUNIT_CASE_PARAM(dead_function, driver_gen_params),
 	KUNIT_CASE_PARAM(failed_removal_of_a_dead_function, driver_gen_params),

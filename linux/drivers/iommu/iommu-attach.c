@@ -314,8 +314,9 @@ static void iommu_attach_repeat(struct iommu_attach_walk *walk,
 	int try;
 
 	for (try = 0; try < IOMMU_ATTACH_TRIES; try++) {
-		if (ops->add(walk, elm) <= 0)
-			return;
+		error = ops->add(walk, elm);
+		if (error <= 0)
+			break;
 		walk->syncs++;
 		error = ops->wait(walk, elm->iommu,
 				  ops->submit(walk, elm->iommu));
@@ -394,8 +395,6 @@ static inline void iommu_attach_submit(struct iommu_attach_walk *walk)
 	if (!iommu)
 		return;
 
-	if (unlikely(walk->nr_pending == IOMMU_ATTACH_MAX_PENDING))
-		iommu_attach_wait_all(walk);
 	n = walk->nr_pending++;
 	walk->pending[n].iommu = iommu;
 	walk->pending[n].sync = walk->list->ops->submit(walk, iommu);
@@ -407,15 +406,11 @@ static inline void iommu_attach_submit(struct iommu_attach_walk *walk)
 static noinline int iommu_attach_add_again(struct iommu_attach_walk *walk,
 					   const struct iommu_attach_elm *elm)
 {
-	int ret;
-
 	if (WARN_ON_ONCE(!walk->open))
 		return -ENOSPC;
 	iommu_attach_submit(walk);
 	iommu_attach_wait_last(walk);
-	ret = walk->list->ops->add(walk, elm);
-	WARN_ON_ONCE(ret < 0);
-	return ret;
+	return walk->list->ops->add(walk, elm);
 }
 
 static inline void iommu_attach_issue(struct iommu_attach_walk *walk,
@@ -425,10 +420,16 @@ static inline void iommu_attach_issue(struct iommu_attach_walk *walk,
 
 	if (walk->open && walk->open != elm->iommu)
 		iommu_attach_submit(walk);
+	/* What has to be repeated goes through the batch, which is empty now. */
+	if (unlikely(walk->nr_pending == IOMMU_ATTACH_MAX_PENDING) &&
+	    !walk->open)
+		iommu_attach_wait_all(walk);
 
 	ret = walk->list->ops->add(walk, elm);
 	if (unlikely(ret == -ENOSPC))
 		ret = iommu_attach_add_again(walk, elm);
+	if (unlikely(ret < 0))
+		iommu_attach_failed(walk, elm, ret);
 	if (ret > 0)
 		walk->open = elm->iommu;
 }

@@ -392,6 +392,39 @@ static void unbind_drains_faults(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
 }
 
+static int disable_thread(void *done)
+{
+	iopf_queue_remove_device(sva_mock.queue, DEV);
+	complete(done);
+	return 0;
+}
+
+/* Faults are disabled while a worker has one in its hands, and before the unbind. */
+static void disable_drains_faults(struct kunit *test)
+{
+	DECLARE_COMPLETION_ONSTACK(done);
+	struct mm_struct *mm = test_mm(test);
+	struct task_struct *thread;
+	struct iommu_sva *handle;
+
+	enable_faults(test, DEV);
+	handle = bind(test, DEV, mm);
+	mmap_write_lock(mm);
+	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
+	thread = kthread_run(disable_thread, &done, "sva-disable");
+	msleep(50);
+	KUNIT_EXPECT_FALSE(test, completion_done(&done));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.responses));
+	mmap_write_unlock(mm);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&done, 5 * HZ));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
+	KUNIT_EXPECT_EQ(test, 2, atomic_read(&sva_mock.responses));
+	iommu_sva_unbind_device(handle);
+}
+
 /* A group of page requests whose last one never came */
 static void unbind_forgets_incomplete_groups(struct kunit *test)
 {
@@ -566,6 +599,7 @@ static struct kunit_case sva_cases[] = {
 	KUNIT_CASE(group_loses_the_device_that_was_bound),
 	KUNIT_CASE(last_unbind_frees),
 	KUNIT_CASE(unbind_drains_faults),
+	KUNIT_CASE(disable_drains_faults),
 	KUNIT_CASE(unbind_forgets_incomplete_groups),
 	KUNIT_CASE(fault_after_unbind_is_refused),
 	KUNIT_CASE(mms_do_not_wait),
