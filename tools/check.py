@@ -114,7 +114,7 @@ class Builder:
         names, _, self.how = kernel.FLAVOURS[flavour]
         self.arch, self.commits = self.how.name, commits
         self.env = compiler_env()
-        self.wanted = kernel.fragments([*names, "compile"])
+        self.wanted = kernel.fragments([*names, "compile", f"compile-{self.arch}"])
         self.tree = BUILD / f"check-{self.arch}"
         self.at = None
         self.compiler = output(self.how.gcc, "--version").splitlines()[0]
