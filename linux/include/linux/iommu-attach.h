@@ -38,10 +38,10 @@ enum iommu_attach_kind {
  * @info: what else the driver puts into a command, such as a queue depth
  * @kind: &enum iommu_attach_kind
  * @own: part of the list itself, not allocated
- * @listed: published
  * @chosen: a tag from &iommu_attach_ops.tag_alloc
  * @users: attachments that share the element; protected by &iommu_attach_list.lock.
  *	0 on the list: a tag that could not be flushed, and is not clean
+ * @listed: published; protected by &iommu_attach_list.lock
  * @rcu: frees the element after the walks that may still see it
  * @retired: of an @own element, the grace period before it is used again
  *
@@ -55,9 +55,10 @@ struct iommu_attach_elm {
 	u32 info;
 	u8 kind;
 	bool own;
-	bool listed;
 	bool chosen;
+	/* Not beside what walks read: a compiler may read more than it was told. */
 	unsigned int users;
+	bool listed;
 	union {
 		struct rcu_head rcu;
 		unsigned long retired;
