@@ -276,9 +276,9 @@ def cli():
     parser.add_argument("--save", action="store_true", help="into doc/bench, too")
     a = parser.parse_args()
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.BENCH_TOOLS)
+    load = os.getloadavg()[0]           # of others: before our own builds
     qemu.build()
     images = {way: kernel.build(FLAVOUR[way]) for way in WAYS}
-    load = os.getloadavg()[0]
     if load > 0.5:
         say(f"  note: this machine has something else to do (load {load:.1f}): "
             "expect noise")
