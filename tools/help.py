@@ -31,8 +31,9 @@ def cli():
         say(f"{bold(f'make {name}'.ljust(17))}{line:67}{first:>7} {again:>6}")
         for line in more:
             say(f"{'':17}{line}")
-    say(f"\nTimes on 2 cores without KVM; check and bench after test. Downloads and builds are kept in {shown(CACHE)} (SVA_CACHE\n"
-        "or XDG_CACHE_HOME move it; deleting it is always safe). JOBS= sets the parallelism.")
+    say("\nTimes on 2 cores without KVM, those of check and bench after a test. Downloads and builds are\n"
+        f"kept in {shown(CACHE)} (SVA_CACHE or XDG_CACHE_HOME move it; deleting it is always\n"
+        "safe). JOBS= sets the parallelism.")
 
 
 main(cli)
