@@ -34,8 +34,10 @@ TROUBLE = re.compile(
     r"|refcount_t: |UBSAN: |KASAN: |KCSAN: |invalid opcode|page fault for address"
     r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning")
 
-# The base has data races, too; ours are those with a function of what we change in the report.
+# The base has data races, too; ours are those with a function of what we change at the top of
+# one of the two stacks. Deeper down it only waits, or was interrupted.
 RACE = re.compile(r"BUG: KCSAN: .*?={20}", re.S)
+TOP_OF_STACK = re.compile(r" by (?:task|interrupt) .*:\n(.*\n.*\n.*\n)")
 OUR_CODE = re.compile(r"\b(iommu|iopf|imock|atk|mock|sva|kernel_pgtable)_")
 
 
@@ -186,7 +188,8 @@ def run_kunit_arm64(image, name, timeout, append=""):
 
 def troubles(console, late):
     """The lines that no run of ours may print, and whether it was stopped."""
-    console = RACE.sub(lambda race: race[0] if OUR_CODE.search(race[0]) else "", console)
+    console = RACE.sub(lambda race: race[0] if any(map(
+        OUR_CODE.search, TOP_OF_STACK.findall(race[0]))) else "", console)
     return [l.strip() for l in console.splitlines() if TROUBLE.search(l)] + ([late] if late else [])
 
 

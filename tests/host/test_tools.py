@@ -66,6 +66,22 @@ class Machines(unittest.TestCase):
                 vm.Machine(**bad).arguments()
 
 
+def race(*frames):
+    """A report of KCSAN whose two stacks are alike."""
+    stack = "".join(f" {f}+0x1/0x2\n" for f in frames)
+    return ("BUG: KCSAN: data-race in x / y\n\n"
+            f"read to 0x1 of 8 bytes by task 1 on cpu 0:\n{stack}\n"
+            f"write to 0x1 of 8 bytes by interrupt on cpu 1:\n{stack}\n" + "=" * 60 + "\n")
+
+
+class Races(unittest.TestCase):
+    def test_ours_is_told_from_one_that_interrupts_us(self):
+        deep = ("hrtimer_active", "tick", "irq", "asm_irq", "imock_access", "kthread")
+        self.assertEqual(vm.troubles(race(*deep), None), [])
+        self.assertEqual(len(vm.troubles(race("imock_add", *deep), None)), 1)
+        self.assertEqual(len(vm.troubles(race("memcpy", "iommu_attach_find", *deep), None)), 1)
+
+
 class Readme(unittest.TestCase):
     def test_status_table_names_every_patch(self):
         readme = (ROOT / "README.md").read_text()
