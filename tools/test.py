@@ -260,10 +260,12 @@ def prepare(suites):
     """Everything that takes long, before the first figure."""
     LINUX.assemble()
     QEMU.assemble()
-    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.ARM_GUEST_TOOLS)
+    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS)
     qemu.build()
     kinds = {s["kind"] for s in suites}
     flavours = {s["kernel"] for s in suites if "kernel" in s}
+    if "arm64" in flavours:
+        packages.ensure(packages.ARM_GUEST_TOOLS)
     for flavour in sorted(flavours | ({"stock"} if "stock" in kinds else set())):
         kernel.build(flavour)
 
