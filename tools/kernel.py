@@ -40,7 +40,7 @@ ARM = Arch("arm64", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-
 FLAVOURS = {
     "demo":       ("guest x86_64 sva".split(),                 "series", X86),
     "stock":      ("guest x86_64 sva".split(),                 "stock",  X86),
-    "debug":      ("guest x86_64 sva debug kunit kva".split(), "series", X86),
+    "debug":      ("guest x86_64 sva debug kunit kunit-x86_64".split(), "series", X86),
     "kcsan":      ("guest x86_64 sva kcsan kunit".split(),     "series", X86),
     "arm64":      ("guest arm64 sva debug kunit".split(),      "series", ARM),
     "bench":      ("guest x86_64 sva bench".split(),           "series", X86),

@@ -1,0 +1,1211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VT-d units made of memory, for tests of the driver
+ *
+ * The driver is the real one, and so are its queues, PASID tables and page tables.
+ * What is missing is the hardware: this file stands in for it. The registers are
+ * a page of memory that the driver reads and writes; the hook of qi_mock_run() is
+ * where hardware has its turn.
+ *
+ * A unit consumes its queue in order, one descriptor at a time. Descriptors take
+ * effect as late as they may: not before the latency is over, and then only when
+ * somebody waits for that queue. That leaves others as much time as possible to do
+ * things in between, without a thread that would need a CPU of its own. Everything
+ * that is submitted and consumed has a number, counted over all units, so that it
+ * shows what was issued before something else was waited for.
+ *
+ * A unit caches PASID entries, by requester and PASID, and does not look at the
+ * entry in memory again until an invalidation has dropped the cached one; and
+ * translations: of a first-level table by domain ID and PASID, of a second-level
+ * table by domain ID only. A function with ATS caches translations by PASID.
+ * Nothing is ever evicted, so that what was not invalidated stays. Paging-structure
+ * caches are left out: a walk reads the tables in memory from the top. So are
+ * nested translation, permissions, page requests and the context cache. Commands
+ * for those are logged, and otherwise ignored.
+ *
+ * Translation requests are atomic: a function that looks up its ATC, asks the unit,
+ * which looks up its caches, walks the table and fills them all, holds the unit's
+ * lock all the time, and so does the execution of a command. Hardware guarantees
+ * the same in effect, by letting an invalidation wait for requests that came before
+ * it.
+ *
+ * A device-TLB invalidation without PASID reaches what a function caches for its
+ * PASIDs, too. One that is not answered is found out by the next wait descriptor:
+ * that one is aborted, the time-out error shows in the registers, and what is
+ * behind it is not fetched until software has cleared the error. Other
+ * functions' invalidations between the two have had no effect: software cannot know
+ * better. A queue error leaves the head at the descriptor that caused it.
+ *
+ * The fault status register is cleared by writing ones, which memory does not do. So
+ * errors are shown with another bit that the driver does not know, and clears
+ * along with the rest when it writes.
+ *
+ * Whoever waits for hardware waits forever if it has stopped. To see that in a test,
+ * an error that nobody clears in half a second goes away by itself, with a complaint,
+ * and so does what it stopped at.
+ *
+ * Lock order: &q_inval.q_lock, &vtd_unit.lock, &vtd_machine.lock.
+ */
+#include <linux/bitfield.h>
+#include <linux/ktime.h>
+#include <linux/pci-ats.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+
+#include "kunit-mock.h"
+
+/* In DMAR_FSTS_REG while there are errors: a bit that the driver leaves alone */
+#define VTD_FSTS_MARK		BIT(31)
+#define VTD_FSTS_STOPPED	(DMA_FSTS_IQE | DMA_FSTS_ITE)
+#define VTD_FAULT_NS		(NSEC_PER_SEC / 2)
+
+static u64 vtd_seq(struct vtd_unit *unit)
+{
+	return atomic64_inc_return(&unit->machine->seq);
+}
+
+static u32 vtd_readl(struct vtd_unit *unit, unsigned int reg)
+{
+	return readl(unit->iommu.reg + reg);
+}
+
+static void vtd_writel(struct vtd_unit *unit, unsigned int reg, u32 val)
+{
+	writel(val, unit->iommu.reg + reg);
+}
+
+/**
+ * vtd_complain() - note that something happened that must not happen
+ * @machine: the machine
+ * @fmt: what
+ *
+ * Context: any.
+ */
+void vtd_complain(struct vtd_machine *machine, const char *fmt, ...)
+{
+	unsigned long flags;
+	va_list args;
+
+	raw_spin_lock_irqsave(&machine->lock, flags);
+	if (!machine->nr_complaints++) {
+		va_start(args, fmt);
+		vscnprintf(machine->complaint, sizeof(machine->complaint), fmt,
+			   args);
+		va_end(args);
+	}
+	raw_spin_unlock_irqrestore(&machine->lock, flags);
+}
+
+/* --- descriptors --- */
+
+/* What may be set in each type of descriptor */
+static const u64 vtd_fields[][2] = {
+	[QI_CC_TYPE] = {
+		GENMASK_ULL(49, 16) | GENMASK_ULL(5, 0), 0
+	},
+	[QI_IOTLB_TYPE] = {
+		GENMASK_ULL(31, 16) | GENMASK_ULL(7, 0),
+		GENMASK_ULL(63, 12) | GENMASK_ULL(6, 0)
+	},
+	[QI_DIOTLB_TYPE] = {
+		GENMASK_ULL(63, 52) | GENMASK_ULL(47, 32) |
+		GENMASK_ULL(20, 12) | GENMASK_ULL(3, 0),
+		GENMASK_ULL(63, 12) | BIT_ULL(0)
+	},
+	[QI_IEC_TYPE] = {
+		GENMASK_ULL(47, 27) | GENMASK_ULL(4, 0), 0
+	},
+	[QI_IWD_TYPE] = {
+		GENMASK_ULL(63, 32) | GENMASK_ULL(7, 0),
+		GENMASK_ULL(63, 2)
+	},
+	[QI_EIOTLB_TYPE] = {
+		GENMASK_ULL(51, 16) | GENMASK_ULL(5, 0),
+		GENMASK_ULL(63, 12) | GENMASK_ULL(6, 0)
+	},
+	[QI_PC_TYPE] = {
+		GENMASK_ULL(51, 16) | GENMASK_ULL(5, 0), 0
+	},
+	[QI_DEIOTLB_TYPE] = {
+		GENMASK_ULL(63, 12) | GENMASK_ULL(8, 0),
+		GENMASK_ULL(63, 11) | BIT_ULL(0)
+	},
+};
+
+static void vtd_check_fields(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	const u64 *qw = cmd->qw;
+
+	if (cmd->type >= ARRAY_SIZE(vtd_fields) || !vtd_fields[cmd->type][0] ||
+	    qw[0] & ~vtd_fields[cmd->type][0] ||
+	    qw[1] & ~vtd_fields[cmd->type][1] || qw[2] || qw[3])
+		vtd_complain(unit->machine, "bad descriptor %llx %llx %llx %llx",
+			     qw[0], qw[1], qw[2], qw[3]);
+	if (cmd->am < VTD_AM_ALL &&
+	    !IS_ALIGNED(cmd->addr, VTD_PAGE_SIZE << cmd->am))
+		vtd_complain(unit->machine, "address %llx, mask %u",
+			     cmd->addr, cmd->am);
+}
+
+static void vtd_decode_range(struct vtd_cmd *cmd)
+{
+	cmd->addr = cmd->qw[1] & VTD_PAGE_MASK;
+	cmd->am = FIELD_GET(GENMASK_ULL(5, 0), cmd->qw[1]);
+	cmd->ih = cmd->qw[1] & BIT_ULL(6);
+}
+
+/* The lowest address bit that is clear gives the size. */
+static void vtd_decode_size(struct vtd_cmd *cmd, bool size)
+{
+	u64 addr = cmd->qw[1] & VTD_PAGE_MASK;
+
+	cmd->pfsid = FIELD_GET(GENMASK_ULL(15, 12), cmd->qw[0]) |
+		     FIELD_GET(GENMASK_ULL(63, 52), cmd->qw[0]) << 4;
+	cmd->am = size ? ffz(addr >> VTD_PAGE_SHIFT) + 1 : 0;
+	if (cmd->am < VTD_AM_ALL)
+		cmd->addr = addr & ~((VTD_PAGE_SIZE << cmd->am) - 1);
+}
+
+static void vtd_decode_dev_tlb(struct vtd_cmd *cmd)
+{
+	u64 qw0 = cmd->qw[0];
+
+	cmd->gran = 0;
+	if (cmd->type == QI_DIOTLB_TYPE) {
+		cmd->sid = FIELD_GET(GENMASK_ULL(47, 32), qw0);
+		cmd->qdep = FIELD_GET(GENMASK_ULL(20, 16), qw0);
+		vtd_decode_size(cmd, cmd->qw[1] & QI_DEV_IOTLB_SIZE);
+		return;
+	}
+	cmd->sid = FIELD_GET(GENMASK_ULL(31, 16), qw0);
+	cmd->pasid = FIELD_GET(GENMASK_ULL(51, 32), qw0);
+	cmd->qdep = FIELD_GET(GENMASK_ULL(8, 4), qw0);
+	vtd_decode_size(cmd, cmd->qw[1] & QI_DEV_EIOTLB_SIZE);
+}
+
+static void vtd_decode_wait(struct vtd_cmd *cmd)
+{
+	cmd->gran = 0;
+	cmd->status = cmd->qw[0] & QI_IWD_STATUS_WRITE;
+	cmd->fence = cmd->qw[0] & QI_IWD_FENCE;
+}
+
+static void vtd_decode(struct vtd_unit *unit, unsigned int index,
+		       struct vtd_cmd *cmd)
+{
+	unsigned int shift = qi_shift(&unit->iommu);
+
+	memset(cmd, 0, sizeof(*cmd));
+	memcpy(cmd->qw, unit->iommu.qi->desc + (index << shift), 1 << shift);
+	cmd->issued = unit->slot[index].issued;
+	cmd->type = cmd->qw[0] & 0xf;
+	cmd->gran = FIELD_GET(GENMASK_ULL(5, 4), cmd->qw[0]);
+	cmd->did = FIELD_GET(GENMASK_ULL(31, 16), cmd->qw[0]);
+	switch (cmd->type) {
+	case QI_CC_TYPE:
+		cmd->sid = FIELD_GET(GENMASK_ULL(47, 32), cmd->qw[0]);
+		break;
+	case QI_EIOTLB_TYPE:
+		cmd->pasid = FIELD_GET(GENMASK_ULL(51, 32), cmd->qw[0]);
+		fallthrough;
+	case QI_IOTLB_TYPE:
+		vtd_decode_range(cmd);
+		break;
+	case QI_PC_TYPE:
+		cmd->pasid = FIELD_GET(GENMASK_ULL(51, 32), cmd->qw[0]);
+		break;
+	case QI_DIOTLB_TYPE:
+	case QI_DEIOTLB_TYPE:
+		vtd_decode_dev_tlb(cmd);
+		break;
+	case QI_IWD_TYPE:
+		vtd_decode_wait(cmd);
+		break;
+	}
+}
+
+/* --- the log --- */
+
+static void vtd_log(struct vtd_unit *unit, struct vtd_cmd *cmd)
+{
+	lockdep_assert_held(&unit->lock);
+
+	cmd->done = vtd_seq(unit);
+	vtd_check_fields(unit, cmd);
+	unit->count[cmd->type]++;
+	if (unit->nr_logged < VTD_LOG)
+		unit->log[unit->nr_logged] = *cmd;
+	unit->nr_logged++;
+}
+
+/**
+ * vtd_clear_log() - start counts and logs from zero
+ * @machine: the machine; nothing is under way
+ */
+void vtd_clear_log(struct vtd_machine *machine)
+{
+	unsigned int n;
+
+	for (n = 0; n < machine->nr_units; n++) {
+		memset(machine->unit[n].count, 0, sizeof(machine->unit[n].count));
+		machine->unit[n].nr_logged = 0;
+	}
+}
+
+/**
+ * vtd_count() - commands of a unit since vtd_clear_log()
+ * @unit: the unit; nothing is under way
+ * @type: QI_..._TYPE
+ *
+ * Return: how many of this type left the queue.
+ */
+unsigned int vtd_count(struct vtd_unit *unit, u8 type)
+{
+	return unit->count[type];
+}
+
+static int vtd_print_range(char *p, size_t size, const struct vtd_cmd *cmd)
+{
+	if (cmd->am >= VTD_AM_ALL)
+		return scnprintf(p, size, " all");
+	return scnprintf(p, size, " addr=%llx am=%u%s", cmd->addr, cmd->am,
+			 cmd->ih ? " ih" : "");
+}
+
+static int vtd_print_iotlb(char *p, size_t size, const struct vtd_cmd *cmd)
+{
+	int n;
+
+	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_GLOBAL_FLUSH))
+		return scnprintf(p, size, "iotlb all");
+	n = scnprintf(p, size, "iotlb did=%u", cmd->did);
+	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_PSI_FLUSH))
+		n += vtd_print_range(p + n, size - n, cmd);
+	return n;
+}
+
+static int vtd_print_piotlb(char *p, size_t size, const struct vtd_cmd *cmd)
+{
+	int n = scnprintf(p, size, "piotlb did=%u pasid=%u", cmd->did, cmd->pasid);
+
+	if (cmd->gran == QI_GRAN_PSI_PASID)
+		n += vtd_print_range(p + n, size - n, cmd);
+	return n;
+}
+
+static int vtd_print_dev_tlb(char *p, size_t size, const struct vtd_cmd *cmd)
+{
+	int n = scnprintf(p, size, "devtlb sid=%x", cmd->sid);
+
+	if (cmd->type == QI_DEIOTLB_TYPE)
+		n += scnprintf(p + n, size - n, " pasid=%u", cmd->pasid);
+	n += scnprintf(p + n, size - n, " qdep=%u", cmd->qdep);
+	if (cmd->pfsid)
+		n += scnprintf(p + n, size - n, " pfsid=%x", cmd->pfsid);
+	return n + vtd_print_range(p + n, size - n, cmd);
+}
+
+static int vtd_print_pc(char *p, size_t size, const struct vtd_cmd *cmd)
+{
+	switch (cmd->gran) {
+	case QI_PC_ALL_PASIDS:
+		return scnprintf(p, size, "pc did=%u", cmd->did);
+	case QI_PC_PASID_SEL:
+		return scnprintf(p, size, "pc did=%u pasid=%u", cmd->did,
+				 cmd->pasid);
+	default:
+		return scnprintf(p, size, "pc all");
+	}
+}
+
+static int vtd_print_cmd(char *p, size_t size, const struct vtd_cmd *cmd)
+{
+	switch (cmd->type) {
+	case QI_CC_TYPE:
+		return scnprintf(p, size, "cc gran=%u did=%u sid=%x", cmd->gran,
+				 cmd->did, cmd->sid);
+	case QI_IOTLB_TYPE:
+		return vtd_print_iotlb(p, size, cmd);
+	case QI_EIOTLB_TYPE:
+		return vtd_print_piotlb(p, size, cmd);
+	case QI_DIOTLB_TYPE:
+	case QI_DEIOTLB_TYPE:
+		return vtd_print_dev_tlb(p, size, cmd);
+	case QI_PC_TYPE:
+		return vtd_print_pc(p, size, cmd);
+	case QI_IWD_TYPE:
+		return scnprintf(p, size, "wait%s%s", cmd->fence ? " fence" : "",
+				 cmd->status ? "" : " nostatus");
+	default:
+		return scnprintf(p, size, "type %u", cmd->type);
+	}
+}
+
+static const char *const vtd_result_name[] = {
+	[VTD_DONE] = "\n",
+	[VTD_LOST] = " lost\n",
+	[VTD_ABORTED] = " aborted\n",
+};
+
+#define VTD_LINE	80
+
+/**
+ * vtd_stream() - the commands of a unit since vtd_clear_log(), one in a line
+ * @test: the test
+ * @unit: the unit; nothing is under way
+ * @flags: %VTD_WAITS to have wait descriptors, too
+ *
+ * Context: may sleep.
+ * Return: the text, which lives as long as the test.
+ */
+const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
+		       unsigned int flags)
+{
+	size_t size = VTD_LINE * (min(unit->nr_logged, VTD_LOG) + 1);
+	char *stream = kunit_kzalloc(test, size, GFP_KERNEL);
+	const struct vtd_cmd *cmd;
+	size_t n = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, stream);
+	KUNIT_EXPECT_LE(test, unit->nr_logged, VTD_LOG);
+	for (cmd = unit->log;
+	     cmd < unit->log + min(unit->nr_logged, VTD_LOG); cmd++) {
+		if (cmd->type == QI_IWD_TYPE && !(flags & VTD_WAITS))
+			continue;
+		n += vtd_print_cmd(stream + n, size - n, cmd);
+		n += scnprintf(stream + n, size - n, "%s",
+			       vtd_result_name[cmd->result]);
+	}
+	return stream;
+}
+
+/* --- the hardware: caches --- */
+
+/* In the range of a command */
+static bool vtd_hits(const struct vtd_cmd *cmd, u64 page)
+{
+	return cmd->am >= VTD_AM_ALL ||
+		!((page ^ (cmd->addr >> VTD_PAGE_SHIFT)) >> cmd->am);
+}
+
+static bool vtd_iotlb_hit(const struct vtd_cmd *cmd, const struct vtd_tlb *tlb)
+{
+	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_GLOBAL_FLUSH))
+		return true;
+	if (cmd->did != tlb->did)
+		return false;
+	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_DSI_FLUSH))
+		return true;
+	return tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY && vtd_hits(cmd, tlb->page);
+}
+
+static bool vtd_piotlb_hit(const struct vtd_cmd *cmd, const struct vtd_tlb *tlb)
+{
+	if (cmd->did != tlb->did || cmd->pasid != tlb->pasid ||
+	    tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY)
+		return false;
+	return cmd->gran != QI_GRAN_PSI_PASID || vtd_hits(cmd, tlb->page);
+}
+
+static void vtd_flush_iotlb(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct vtd_tlb *tlb;
+
+	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
+		if (cmd->type == QI_IOTLB_TYPE ? vtd_iotlb_hit(cmd, tlb) :
+						 vtd_piotlb_hit(cmd, tlb))
+			tlb->valid = false;
+}
+
+static void vtd_flush_atc(struct vtd_fn *fn, const struct vtd_cmd *cmd)
+{
+	struct vtd_tlb *tlb;
+
+	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
+		if ((cmd->type == QI_DIOTLB_TYPE || cmd->pasid == tlb->pasid) &&
+		    vtd_hits(cmd, tlb->page))
+			tlb->valid = false;
+}
+
+static bool vtd_pc_hit(const struct vtd_cmd *cmd, struct vtd_pasid_cache *pc)
+{
+	if (cmd->gran == QI_PC_GLOBAL)
+		return true;
+	if (cmd->did != pasid_get_domain_id(&pc->entry))
+		return false;
+	return cmd->gran == QI_PC_ALL_PASIDS || cmd->pasid == pc->pasid;
+}
+
+static void vtd_flush_pasids(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct vtd_machine *machine = unit->machine;
+	struct vtd_pasid_cache *pc;
+	unsigned int n;
+
+	for (n = 0; n < machine->nr_fns; n++) {
+		if (machine->fn[n]->unit != unit)
+			continue;
+		pc = machine->fn[n]->pasid_cache;
+		for (; pc < machine->fn[n]->pasid_cache + VTD_PASIDS; pc++)
+			if (vtd_pc_hit(cmd, pc))
+				pc->valid = false;
+	}
+}
+
+/* --- the hardware: the queue --- */
+
+static struct vtd_fn *vtd_fn_of_bus(struct vtd_unit *unit, unsigned int devfn)
+{
+	struct vtd_machine *machine = unit->machine;
+	unsigned int n;
+
+	for (n = 0; n < machine->nr_fns; n++)
+		if (machine->fn[n]->unit == unit &&
+		    machine->fn[n]->pdev.devfn == devfn)
+			return machine->fn[n];
+	return NULL;
+}
+
+static struct vtd_fn *vtd_fn_of_sid(struct vtd_unit *unit, u16 sid)
+{
+	return PCI_BUS_NUM(sid) == unit->bus.number ?
+		vtd_fn_of_bus(unit, sid & 0xff) : NULL;
+}
+
+static void vtd_set_head(struct vtd_unit *unit, unsigned int head)
+{
+	unit->head = head % QI_LENGTH;
+	vtd_writel(unit, DMAR_IQH_REG, unit->head << qi_shift(&unit->iommu));
+}
+
+static void vtd_show_fault(struct vtd_unit *unit)
+{
+	vtd_writel(unit, DMAR_FSTS_REG,
+		   unit->fault ? unit->fault | VTD_FSTS_MARK : 0);
+}
+
+static void vtd_fault(struct vtd_unit *unit, u32 fault, u64 record)
+{
+	writeq(record, unit->iommu.reg + DMAR_IQER_REG);
+	unit->fault |= fault;
+	unit->fault_until = ktime_get_mono_fast_ns() + VTD_FAULT_NS;
+	vtd_show_fault(unit);
+}
+
+/* Nobody has cleared it. Whoever waits would wait forever: let him go. */
+static void vtd_give_up(struct vtd_unit *unit)
+{
+	struct vtd_slot *slot = &unit->slot[unit->head];
+
+	vtd_complain(unit->machine, "error %x of unit %u is never cleared",
+		     unit->fault, unit->index);
+	slot->bad = false;
+	if (unit->fault & DMA_FSTS_IQE)
+		vtd_set_head(unit, unit->head + 1);
+	unit->fault = 0;
+	vtd_show_fault(unit);
+}
+
+/* Whether the driver has cleared what had stopped the unit, or nothing had. */
+static bool vtd_goes_on(struct vtd_unit *unit)
+{
+	u32 fsts = vtd_readl(unit, DMAR_FSTS_REG);
+
+	lockdep_assert_held(&unit->lock);
+
+	if (!unit->fault)
+		return true;
+	if (!(fsts & VTD_FSTS_MARK)) {
+		unit->fault &= ~fsts;
+		vtd_show_fault(unit);
+	} else if (unit->fault & VTD_FSTS_STOPPED &&
+		   ktime_get_mono_fast_ns() > unit->fault_until) {
+		vtd_give_up(unit);
+	}
+	return !(unit->fault & VTD_FSTS_STOPPED);
+}
+
+/* New descriptors. The tail register does not change under q_lock. */
+static void vtd_accept(struct vtd_unit *unit)
+{
+	unsigned int tail = vtd_readl(unit, DMAR_IQT_REG) >>
+			    qi_shift(&unit->iommu);
+	u64 now = ktime_get_mono_fast_ns();
+	struct vtd_slot *slot;
+	struct vtd_cmd cmd;
+
+	lockdep_assert_held(&unit->lock);
+
+	unit->busy_until = max(unit->busy_until, now);
+	while (unit->tail != tail) {
+		slot = &unit->slot[unit->tail];
+		memset(slot, 0, sizeof(*slot));
+		slot->issued = vtd_seq(unit);
+		vtd_decode(unit, unit->tail, &cmd);
+		unit->busy_until += cmd.type == QI_IWD_TYPE ? unit->latency :
+							      unit->cmd_latency;
+		slot->ready = unit->busy_until;
+		unit->tail = (unit->tail + 1) % QI_LENGTH;
+	}
+}
+
+/* A descriptor gets to the head of the queue: is it the one? */
+static void vtd_see(struct vtd_unit *unit, struct vtd_slot *slot,
+		    const struct vtd_cmd *cmd)
+{
+	slot->seen = true;
+	if (unit->hold_type == cmd->type && !--unit->hold_nth) {
+		unit->hold_type = 0;
+		unit->held = true;
+		unit->held_until = ktime_get_mono_fast_ns() +
+				   unit->hold_ms * NSEC_PER_MSEC;
+	}
+	if (cmd->type == QI_IWD_TYPE)
+		return;
+	if (unit->iqe && !--unit->iqe) {
+		slot->bad = true;
+		memcpy(slot->bad_qw, cmd->qw, sizeof(slot->bad_qw));
+	}
+	if (unit->ice && !--unit->ice)
+		vtd_fault(unit, DMA_FSTS_ICE, (u64)cmd->sid << 48);
+}
+
+/* Here it comes out that a function did not answer. */
+static void vtd_wait(struct vtd_unit *unit, struct vtd_cmd *cmd)
+{
+	if (unit->lost)
+		cmd->result = VTD_ABORTED;
+	unit->lost = false;
+}
+
+/* Whoever has waited may use the slots again at once. */
+static void vtd_complete(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	u32 *status = phys_to_virt(cmd->qw[1]);
+
+	if (cmd->result == VTD_ABORTED)
+		vtd_fault(unit, DMA_FSTS_ITE, (u64)unit->lost_sid << 32);
+	else if (cmd->status)
+		/* Hardware's writes to memory are in order; nobody pairs. */
+		smp_store_release(status, cmd->qw[0] >> 32);
+}
+
+static void vtd_dev_tlb(struct vtd_unit *unit, struct vtd_cmd *cmd)
+{
+	struct vtd_fn *fn = vtd_fn_of_sid(unit, cmd->sid);
+
+	if (!fn || !vtd_ats(fn))
+		vtd_complain(unit->machine,
+			     "device-TLB invalidation for %x, which has no ATS",
+			     cmd->sid);
+	if (!fn)
+		return;
+	if (fn->gone || (fn->drop && !--fn->drop)) {
+		unit->lost_sid = unit->lost ? unit->lost_sid : cmd->sid;
+		unit->lost = true;
+	}
+	if (unit->lost)
+		cmd->result = VTD_LOST;
+	else
+		vtd_flush_atc(fn, cmd);
+}
+
+/* A descriptor leaves the queue. */
+static void vtd_execute(struct vtd_unit *unit, struct vtd_cmd *cmd)
+{
+	lockdep_assert_held(&unit->lock);
+
+	switch (cmd->type) {
+	case QI_IOTLB_TYPE:
+	case QI_EIOTLB_TYPE:
+		vtd_flush_iotlb(unit, cmd);
+		break;
+	case QI_DIOTLB_TYPE:
+	case QI_DEIOTLB_TYPE:
+		vtd_dev_tlb(unit, cmd);
+		break;
+	case QI_PC_TYPE:
+		vtd_flush_pasids(unit, cmd);
+		break;
+	case QI_IWD_TYPE:
+		vtd_wait(unit, cmd);
+		break;
+	}
+	vtd_set_head(unit, unit->head + 1);
+	vtd_log(unit, cmd);
+	if (cmd->type == QI_IWD_TYPE)
+		vtd_complete(unit, cmd);
+}
+
+static bool vtd_is_bad(const struct vtd_slot *slot, const struct vtd_cmd *cmd)
+{
+	return slot->bad && !memcmp(slot->bad_qw, cmd->qw, sizeof(slot->bad_qw));
+}
+
+/* True while @before of another CPU keeps everybody else from the queue */
+static bool vtd_is_busy(const struct vtd_unit *unit)
+{
+	return unit->running >= 0 && unit->running != smp_processor_id();
+}
+
+/* The callback may wait for commands of its own: those before them leave first. */
+static void vtd_tell(struct vtd_unit *unit, struct vtd_slot *slot,
+		     const struct vtd_cmd *cmd)
+{
+	int running = unit->running;
+
+	lockdep_assert_held(&unit->lock);
+
+	slot->told = true;
+	unit->running = smp_processor_id();
+	raw_spin_unlock(&unit->lock);
+	unit->before(unit, cmd);
+	raw_spin_lock(&unit->lock);
+	unit->running = running;
+}
+
+static bool vtd_is_idle(const struct vtd_unit *unit)
+{
+	return unit->head == unit->tail ||
+		ktime_get_mono_fast_ns() < unit->slot[unit->head].ready;
+}
+
+static bool vtd_is_stopped(struct vtd_unit *unit)
+{
+	if (unit->held && ktime_get_mono_fast_ns() >= unit->held_until)
+		unit->held = false;
+	return unit->held;
+}
+
+/* Do one thing, if it is time for one. */
+static bool vtd_step(struct vtd_unit *unit)
+{
+	struct vtd_slot *slot;
+	struct vtd_cmd cmd;
+
+	lockdep_assert_held(&unit->lock);
+
+	if (vtd_is_busy(unit) || !vtd_goes_on(unit) || vtd_is_idle(unit))
+		return false;
+	slot = &unit->slot[unit->head];
+	vtd_decode(unit, unit->head, &cmd);
+	if (!slot->seen)
+		vtd_see(unit, slot, &cmd);
+	if (vtd_is_stopped(unit))
+		return false;
+	if (unit->before && !slot->told)
+		vtd_tell(unit, slot, &cmd);
+	else if (vtd_is_bad(slot, &cmd))
+		vtd_fault(unit, DMA_FSTS_IQE, 1);
+	else
+		vtd_execute(unit, &cmd);
+	return true;
+}
+
+/**
+ * vtd_qi() - &intel_iommu.qi_mock of a unit
+ * @iommu: the unit
+ * @submitted: descriptors have been submitted; otherwise somebody waits
+ *
+ * Context: any. Of those who wait, everybody may call it at the same time.
+ */
+void vtd_qi(struct intel_iommu *iommu, bool submitted)
+{
+	struct vtd_unit *unit = to_vtd_unit(iommu);
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	if (submitted)
+		vtd_accept(unit);
+	else
+		while (vtd_step(unit))
+			;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/* --- the hardware: translations --- */
+
+/**
+ * vtd_entry() - the PASID table entry of a function
+ * @fn: the function
+ * @pasid: PASID, or IOMMU_NO_PASID
+ *
+ * Context: any, while the function exists.
+ * Return: the entry in memory, NULL if there is no table for it.
+ */
+struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid)
+{
+	struct pasid_table *table = fn->info.pasid_table;
+	struct pasid_dir_entry *dir = table->table;
+	struct pasid_entry *entries;
+
+	if (pasid >= table->max_pasid)
+		return NULL;
+	entries = get_pasid_table_from_pde(&dir[pasid >> PASID_PDE_SHIFT]);
+	return entries ? &entries[pasid & PASID_PTE_MASK] : NULL;
+}
+
+/* By what table an entry translates */
+static void vtd_table(struct pasid_entry *entry, struct vtd_tlb *tlb)
+{
+	tlb->pgtt = pasid_pte_get_pgtt(entry);
+	tlb->did = pasid_get_domain_id(entry);
+	if (tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY) {
+		tlb->root = entry->val[0] & VTD_PAGE_MASK;
+		tlb->level = agaw_to_level(FIELD_GET(GENMASK_ULL(4, 2),
+						     entry->val[0]));
+	} else {
+		tlb->root = entry->val[2] & VTD_PAGE_MASK;
+		tlb->level = FIELD_GET(GENMASK_ULL(3, 2), entry->val[2]) ? 5 : 4;
+	}
+}
+
+/**
+ * vtd_root() - the page table that a PASID entry points to
+ * @fn: the function
+ * @pasid: PASID, or IOMMU_NO_PASID
+ *
+ * Return: its physical address, 0 if the entry is not present.
+ */
+u64 vtd_root(struct vtd_fn *fn, u32 pasid)
+{
+	struct pasid_entry *entry = vtd_entry(fn, pasid);
+	struct vtd_tlb tlb = {};
+
+	if (!entry || !pasid_pte_is_present(entry))
+		return 0;
+	vtd_table(entry, &tlb);
+	return tlb.root;
+}
+
+static bool vtd_pte_present(const struct vtd_tlb *tlb, u64 pte)
+{
+	return pte & (tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY ?
+		      DMA_PTE_READ | DMA_PTE_WRITE : DMA_FL_PTE_PRESENT);
+}
+
+/*
+ * Walk the page table in memory. It may be changing, and what is being looked for
+ * may be tables that were freed too early.
+ */
+static bool vtd_walk(const struct vtd_tlb *tlb, u64 *pfn)
+{
+	unsigned int level, shift;
+	u64 table = tlb->root;
+	u64 pte;
+
+	for (level = tlb->level; level; level--) {
+		if (!pfn_valid(PHYS_PFN(table)))
+			return false;
+		shift = (level - 1) * LEVEL_STRIDE;
+		pte = READ_ONCE(((u64 *)phys_to_virt(table))[tlb->page >> shift &
+							     LEVEL_MASK]);
+		if (!vtd_pte_present(tlb, pte))
+			return false;
+		table = pte & GENMASK_ULL(51, VTD_PAGE_SHIFT);
+		if (level > 1 && pte & DMA_PTE_LARGE_PAGE)
+			break;
+	}
+	shift = level ? shift : 0;
+	*pfn = table >> VTD_PAGE_SHIFT | (tlb->page & (BIT_ULL(shift) - 1));
+	return true;
+}
+
+static struct vtd_tlb *vtd_room(struct vtd_unit *unit, struct vtd_tlb *cache)
+{
+	struct vtd_tlb *tlb;
+
+	for (tlb = cache; tlb < cache + VTD_TLB; tlb++)
+		if (!tlb->valid)
+			return tlb;
+	vtd_complain(unit->machine, "a cache of unit %u is full", unit->index);
+	return cache;
+}
+
+/* The PASID entry as the unit knows it */
+static struct pasid_entry *vtd_cached_entry(struct vtd_fn *fn, u32 pasid)
+{
+	struct vtd_pasid_cache *pc, *room = NULL;
+	struct pasid_entry *entry;
+
+	for (pc = fn->pasid_cache; pc < fn->pasid_cache + VTD_PASIDS; pc++) {
+		if (pc->valid && pc->pasid == pasid)
+			return &pc->entry;
+		if (!pc->valid)
+			room = pc;
+	}
+	entry = vtd_entry(fn, pasid);
+	if (!entry || !pasid_pte_is_present(entry))
+		return NULL;
+	if (!room) {
+		vtd_complain(fn->unit->machine, "a PASID cache is full");
+		room = fn->pasid_cache;
+	}
+	room->entry = *entry;
+	room->pasid = pasid;
+	room->valid = true;
+	return &room->entry;
+}
+
+static struct vtd_tlb *vtd_iotlb(struct vtd_unit *unit, const struct vtd_tlb *key)
+{
+	struct vtd_tlb *tlb;
+
+	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
+		if (tlb->valid && tlb->pgtt == key->pgtt &&
+		    tlb->did == key->did && tlb->pasid == key->pasid &&
+		    tlb->page == key->page)
+			return tlb;
+	return NULL;
+}
+
+/* By the unit, on behalf of a function */
+static int vtd_translate(struct vtd_fn *fn, u32 pasid, struct vtd_tlb *tlb)
+{
+	struct pasid_entry *entry = vtd_cached_entry(fn, pasid);
+	const struct vtd_tlb *hit;
+
+	lockdep_assert_held(&fn->unit->lock);
+
+	if (!entry)
+		return -EFAULT;
+	vtd_table(entry, tlb);
+	if (tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY &&
+	    tlb->pgtt != PASID_ENTRY_PGTT_FL_ONLY)
+		return -EOPNOTSUPP;
+	tlb->pasid = tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY ? 0 : pasid;
+	hit = vtd_iotlb(fn->unit, tlb);
+	if (hit) {
+		*tlb = *hit;
+		return 0;
+	}
+	if (!vtd_walk(tlb, &tlb->pfn))
+		return -EFAULT;
+	tlb->valid = true;
+	*vtd_room(fn->unit, fn->unit->iotlb) = *tlb;
+	return 0;
+}
+
+static const struct vtd_tlb *vtd_atc(struct vtd_fn *fn, u32 pasid, u64 page)
+{
+	struct vtd_tlb *tlb;
+
+	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
+		if (tlb->valid && tlb->pasid == pasid && tlb->page == page)
+			return tlb;
+	return NULL;
+}
+
+/**
+ * vtd_access() - a function accesses memory
+ * @fn: the function
+ * @pasid: PASID, or IOMMU_NO_PASID
+ * @iova: address
+ * @pa: what it is translated to
+ *
+ * Context: any.
+ * Return: 0, -EFAULT without a translation, -EOPNOTSUPP if it would be of a kind that
+ * is not modelled.
+ */
+int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
+{
+	struct vtd_tlb tlb = { .page = iova >> VTD_PAGE_SHIFT };
+	const struct vtd_tlb *hit;
+	unsigned long flags;
+	int ret = 0;
+
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	hit = vtd_atc(fn, pasid, tlb.page);
+	if (hit)
+		tlb = *hit;
+	else
+		ret = vtd_translate(fn, pasid, &tlb);
+	if (!ret && !hit && vtd_ats(fn)) {
+		tlb.pasid = pasid;
+		*vtd_room(fn->unit, fn->atc) = tlb;
+	}
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+	*pa = ret ? 0 : tlb.pfn << VTD_PAGE_SHIFT | offset_in_page(iova);
+	return ret;
+}
+
+/* --- the hardware: what is in the caches --- */
+
+typedef bool vtd_match_t(const struct vtd_tlb *tlb, u64 iova, u64 size);
+
+static bool vtd_match_any(const struct vtd_tlb *tlb, u64 iova, u64 size)
+{
+	return true;
+}
+
+static bool vtd_match_stale(const struct vtd_tlb *tlb, u64 iova, u64 size)
+{
+	u64 addr = tlb->page << VTD_PAGE_SHIFT;
+	u64 pfn;
+
+	return addr >= iova && addr - iova < size &&
+		!(vtd_walk(tlb, &pfn) && pfn == tlb->pfn);
+}
+
+static unsigned int vtd_find(const struct vtd_tlb *cache, u64 root, u64 iova,
+			     u64 size, vtd_match_t *match)
+{
+	const struct vtd_tlb *tlb;
+	unsigned int found = 0;
+
+	for (tlb = cache; tlb < cache + VTD_TLB; tlb++)
+		found += tlb->valid && tlb->root == root &&
+			 match(tlb, iova, size);
+	return found;
+}
+
+static unsigned int vtd_find_all(struct vtd_machine *machine, u64 root, u64 iova,
+				 u64 size, vtd_match_t *match)
+{
+	unsigned int n, found = 0;
+	struct vtd_unit *unit;
+	unsigned long flags;
+
+	for (n = 0; n < machine->nr_units; n++) {
+		unit = &machine->unit[n];
+		raw_spin_lock_irqsave(&unit->lock, flags);
+		found += vtd_find(unit->iotlb, root, iova, size, match);
+		raw_spin_unlock_irqrestore(&unit->lock, flags);
+	}
+	for (n = 0; n < machine->nr_fns; n++) {
+		unit = machine->fn[n]->unit;
+		raw_spin_lock_irqsave(&unit->lock, flags);
+		found += vtd_find(machine->fn[n]->atc, root, iova, size, match);
+		raw_spin_unlock_irqrestore(&unit->lock, flags);
+	}
+	return found;
+}
+
+/**
+ * vtd_stale() - count cached translations that differ from the page table
+ * @machine: the machine
+ * @root: the page table, see vtd_root(). It still exists
+ * @iova: a range that nobody else is changing
+ * @size: its size
+ *
+ * Context: any.
+ * Return: their number, in all IOTLBs and ATCs.
+ */
+unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova, u64 size)
+{
+	return vtd_find_all(machine, root, iova, size, vtd_match_stale);
+}
+
+/**
+ * vtd_cached() - count cached translations of a page table
+ * @machine: the machine
+ * @root: the page table, see vtd_root()
+ *
+ * Context: any.
+ * Return: their number, in all IOTLBs and ATCs.
+ */
+unsigned int vtd_cached(struct vtd_machine *machine, u64 root)
+{
+	return vtd_find_all(machine, root, 0, 0, vtd_match_any);
+}
+
+/* --- the hardware: accidents --- */
+
+/**
+ * vtd_hold() - let a unit stop before a descriptor
+ * @unit: the unit; one hold at a time
+ * @type: QI_..._TYPE of the descriptor
+ * @nth: the how-manieth of this type from now, 1 is the next
+ * @ms: for how long at most. It goes on then, or after vtd_let_go()
+ *
+ * Whoever waits for the unit does so with interrupts off.
+ *
+ * Context: any.
+ */
+void vtd_hold(struct vtd_unit *unit, u8 type, unsigned int nth, unsigned int ms)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->held = false;
+	unit->hold_type = type;
+	unit->hold_nth = nth;
+	unit->hold_ms = ms;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
+ * vtd_is_held() - whether a unit has stopped at where vtd_hold() told it
+ * @unit: the unit
+ *
+ * Context: any.
+ * Return: true if it has, and has not gone on yet.
+ */
+bool vtd_is_held(struct vtd_unit *unit)
+{
+	unsigned long flags;
+	bool held;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	held = vtd_is_stopped(unit);
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+	return held;
+}
+
+/**
+ * vtd_let_go() - let a unit go on, and forget about a stop it has not come to
+ * @unit: the unit
+ *
+ * Context: any.
+ */
+void vtd_let_go(struct vtd_unit *unit)
+{
+	vtd_hold(unit, 0, 0, 0);
+}
+
+/**
+ * vtd_drop() - let a function not answer an invalidation
+ * @fn: the function
+ * @nth: the how-manieth from now, 1 is the next
+ *
+ * Context: any.
+ */
+void vtd_drop(struct vtd_fn *fn, unsigned int nth)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	fn->drop = nth;
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+}
+
+/**
+ * vtd_remove() - pull a function out
+ * @fn: the function
+ *
+ * The driver has not been told. Configuration requests and invalidations are not
+ * answered any more.
+ *
+ * Context: any.
+ */
+void vtd_remove(struct vtd_fn *fn)
+{
+	WRITE_ONCE(fn->gone, true);
+}
+
+/**
+ * vtd_queue_error() - let a unit not understand a command
+ * @unit: the unit
+ * @nth: the how-manieth from now that is not a wait descriptor, 1 is the next
+ *
+ * The unit stops there until the descriptor has been replaced, and the error has
+ * been cleared.
+ *
+ * Context: any.
+ */
+void vtd_queue_error(struct vtd_unit *unit, unsigned int nth)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->iqe = nth;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
+ * vtd_completion_error() - let a unit get a completion that it does not understand
+ * @unit: the unit
+ * @nth: before the how-manieth command from now that is not a wait descriptor
+ *
+ * Context: any.
+ */
+void vtd_completion_error(struct vtd_unit *unit, unsigned int nth)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->ice = nth;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/* --- configuration space --- */
+
+static u16 *vtd_ats_ctrl(struct vtd_fn *fn)
+{
+	return (u16 *)&fn->cfg[VTD_CFG_ATS + PCI_ATS_CTRL];
+}
+
+/**
+ * vtd_ats() - whether a function uses ATS
+ * @fn: the function
+ *
+ * Context: any.
+ * Return: what its ATS control register says.
+ */
+bool vtd_ats(struct vtd_fn *fn)
+{
+	return READ_ONCE(*vtd_ats_ctrl(fn)) & PCI_ATS_CTRL_ENABLE;
+}
+
+static int vtd_cfg_read(struct pci_bus *bus, unsigned int devfn, int where,
+			int size, u32 *val)
+{
+	struct vtd_unit *unit = container_of(bus, struct vtd_unit, bus);
+	struct vtd_fn *fn = vtd_fn_of_bus(unit, devfn);
+
+	if (!fn || READ_ONCE(fn->gone) || where + size > VTD_CFG_SIZE) {
+		PCI_SET_ERROR_RESPONSE(val);
+		return PCIBIOS_DEVICE_NOT_FOUND;
+	}
+	*val = 0;
+	memcpy(val, fn->cfg + where, size);
+	return PCIBIOS_SUCCESSFUL;
+}
+
+/* An ATC that is switched off forgets everything. */
+static void vtd_ats_off(struct vtd_fn *fn, u16 ctrl)
+{
+	unsigned long flags;
+
+	if (fn->ats_hook)
+		fn->ats_hook(fn, false);
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	WRITE_ONCE(*vtd_ats_ctrl(fn), ctrl);
+	memset(fn->atc, 0, sizeof(fn->atc));
+	fn->ats_off = vtd_seq(fn->unit);
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+}
+
+static void vtd_ats_on(struct vtd_fn *fn, u16 ctrl)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	WRITE_ONCE(*vtd_ats_ctrl(fn), ctrl);
+	fn->ats_on = vtd_seq(fn->unit);
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+	if (fn->ats_hook)
+		fn->ats_hook(fn, true);
+}
+
+static int vtd_cfg_write(struct pci_bus *bus, unsigned int devfn, int where,
+			 int size, u32 val)
+{
+	struct vtd_unit *unit = container_of(bus, struct vtd_unit, bus);
+	struct vtd_fn *fn = vtd_fn_of_bus(unit, devfn);
+
+	if (!fn || READ_ONCE(fn->gone) || where + size > VTD_CFG_SIZE)
+		return PCIBIOS_DEVICE_NOT_FOUND;
+	if (where != VTD_CFG_ATS + PCI_ATS_CTRL)
+		memcpy(fn->cfg + where, &val, size);
+	else if (val & PCI_ATS_CTRL_ENABLE && !vtd_ats(fn))
+		vtd_ats_on(fn, val);
+	else if (!(val & PCI_ATS_CTRL_ENABLE) && vtd_ats(fn))
+		vtd_ats_off(fn, val);
+	return PCIBIOS_SUCCESSFUL;
+}
+
+struct pci_ops vtd_pci_ops = {
+	.read = vtd_cfg_read,
+	.write = vtd_cfg_write,
+};

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * VT-d units and PCI functions made of memory, for tests of the driver. What is a
+ * model of what, and what is left out, is at the top of kunit-mock.c.
+ */
+#ifndef __INTEL_KUNIT_MOCK_H
+#define __INTEL_KUNIT_MOCK_H
+
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/iommu.h>
+#include <linux/pci.h>
+#include <linux/spinlock.h>
+
+#include "iommu.h"
+#include "pasid.h"
+
+#define VTD_UNITS	8	/* of a machine, at most */
+#define VTD_FNS		16	/* of a machine, at most */
+#define VTD_LOG		512	/* commands that a unit's log holds */
+#define VTD_TLB		64	/* entries of an IOTLB and of an ATC */
+#define VTD_PASIDS	16	/* attached or cached, of a function */
+#define VTD_DOMAINS	16	/* of a machine, at most */
+
+/* Device-TLB invalidations of everything have such an address mask. */
+#define VTD_AM_ALL	(64 - VTD_PAGE_SHIFT)
+
+/* What a unit can do if the test has no other wish: 256 domains, 4 levels, 2M, 1G */
+#define VTD_CAP								\
+	(2ULL | BIT_ULL(10) | 47ULL << 16 | 3ULL << 34 | BIT_ULL(39) |	\
+	 18ULL << 48 | BIT_ULL(56) | BIT_ULL(60))
+#define VTD_CAP_CM	BIT_ULL(7)
+#define VTD_CAP_PSI	BIT_ULL(39)
+#define VTD_CAP_MAMV	GENMASK_ULL(53, 48)
+#define VTD_CAP_5LEVEL	(BIT_ULL(10) | BIT_ULL(11) | 56ULL << 16)
+#define VTD_ECAP_C	BIT_ULL(0)
+#define VTD_ECAP_QI	BIT_ULL(1)
+#define VTD_ECAP_DT	BIT_ULL(2)
+#define VTD_ECAP_SC	BIT_ULL(7)
+#define VTD_ECAP_NEST	BIT_ULL(26)
+#define VTD_ECAP_PASID	BIT_ULL(40)
+#define VTD_ECAP_DIT	BIT_ULL(41)
+#define VTD_ECAP_SMTS	BIT_ULL(43)
+#define VTD_ECAP_SLADS	BIT_ULL(45)
+#define VTD_ECAP_SLTS	BIT_ULL(46)
+#define VTD_ECAP_FLTS	BIT_ULL(47)
+#define VTD_ECAP_SMPWC	BIT_ULL(48)
+#define VTD_ECAP							\
+	(VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_DT | VTD_ECAP_SC |		\
+	 VTD_ECAP_NEST | 19ULL << 35 | VTD_ECAP_PASID | VTD_ECAP_SMTS |	\
+	 VTD_ECAP_SLADS | VTD_ECAP_SLTS | VTD_ECAP_FLTS | VTD_ECAP_SMPWC)
+
+struct vtd_fn;
+struct vtd_machine;
+struct vtd_unit;
+
+/**
+ * enum vtd_result - what became of a command
+ * @VTD_DONE: it was executed
+ * @VTD_LOST: a device-TLB invalidation that the function did not answer, or one
+ *	behind it, up to the wait descriptor that finds out
+ * @VTD_ABORTED: that wait descriptor
+ */
+enum vtd_result {
+	VTD_DONE,
+	VTD_LOST,
+	VTD_ABORTED,
+};
+
+/**
+ * struct vtd_cmd - a descriptor that left the queue, or is about to
+ * @type: QI_..._TYPE
+ * @gran: granularity, in the encoding of the descriptor
+ * @am: address mask; a device-TLB invalidation of everything has %VTD_AM_ALL
+ * @ih: invalidation hint: no more than leaf entries have changed
+ * @fence: of a wait descriptor
+ * @status: a wait descriptor that writes its status
+ * @did: domain ID
+ * @sid: requester ID
+ * @pfsid: requester ID of the physical function
+ * @qdep: invalidations that the function can take at once
+ * @pasid: PASID
+ * @addr: address, aligned to @am
+ * @qw: the descriptor
+ * @issued: when the tail register passed it, in terms of &vtd_machine.seq
+ * @done: when it left the queue
+ * @result: what became of it
+ */
+struct vtd_cmd {
+	u8 type;
+	u8 gran;
+	u8 am;
+	bool ih;
+	bool fence;
+	bool status;
+	u16 did;
+	u16 sid;
+	u16 pfsid;
+	u8 qdep;
+	u32 pasid;
+	u64 addr;
+	u64 qw[4];
+	u64 issued;
+	u64 done;
+	enum vtd_result result;
+};
+
+/**
+ * struct vtd_tlb - a cached translation, of an IOTLB or an ATC
+ * @valid: there is one
+ * @pgtt: translation type of the PASID entry that it came through
+ * @level: levels of the page table
+ * @did: domain ID, of an IOTLB entry
+ * @pasid: PASID, of an ATC entry and of an IOTLB entry that is tagged with one
+ * @root: physical address of the page table
+ * @page: number of the page
+ * @pfn: what it translates to
+ */
+struct vtd_tlb {
+	bool valid;
+	u8 pgtt;
+	u8 level;
+	u16 did;
+	u32 pasid;
+	u64 root;
+	u64 page;
+	u64 pfn;
+};
+
+/* A cached PASID entry */
+struct vtd_pasid_cache {
+	bool valid;
+	u32 pasid;
+	struct pasid_entry entry;
+};
+
+/**
+ * struct vtd_slot - what a unit knows about a slot of its queue
+ * @ready: nothing happens to it before
+ * @issued: see &vtd_cmd.issued
+ * @seen: it has been at the head of the queue
+ * @told: &vtd_unit.before was called for it
+ * @bad: there was an error in it, and these were the first two words
+ */
+struct vtd_slot {
+	u64 ready;
+	u64 issued;
+	bool seen;
+	bool told;
+	bool bad;
+	u64 bad_qw[2];
+};
+
+/* Called before a command leaves the queue, without locks, interrupts off */
+typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
+
+/**
+ * struct vtd_unit - a remapping unit
+ * @iommu: what the driver sees
+ * @machine: the machine
+ * @index: in &vtd_machine.unit
+ * @reg: the registers
+ * @bus: the bus behind it
+ * @sysdata: of @bus
+ * @latency: nanoseconds that a wait descriptor takes, and
+ * @cmd_latency: another one. One after the other. Set while the queue is empty
+ * @before: see vtd_before_t. Set while the queue is empty, as is
+ * @priv: for @before
+ * @lock: protects what follows, and the caches of the functions behind the unit.
+ *	Taken inside &q_inval.q_lock.
+ * @head: next slot to be executed
+ * @tail: behind the last slot that was submitted
+ * @busy_until: when the last of them is ready
+ * @slot: by index
+ * @running: CPU that is in @before, or -1
+ * @hold_type: type of the descriptor to stop at, 0: none
+ * @hold_nth: the how-manieth, from now
+ * @hold_ms: for how long, if nobody calls vtd_let_go()
+ * @held: it has stopped
+ * @held_until: until then, at most
+ * @fault: bits of the fault status register that have not been cleared
+ * @fault_until: after that nobody will
+ * @iqe: error in the how-manieth command from now, 1 is the next; 0: none. As
+ * @ice: the same for completion errors
+ * @lost: a function did not answer, and the next wait descriptor finds out
+ * @lost_sid: which
+ * @iotlb: the IOTLB
+ * @nr_logged: commands since vtd_clear_log(), of which the log holds the first
+ * @count: of commands since then, by type
+ * @log: the log
+ */
+struct vtd_unit {
+	struct intel_iommu iommu;
+	struct vtd_machine *machine;
+	unsigned int index;
+	void *reg;
+	struct pci_bus bus;
+	struct pci_sysdata sysdata;
+	u64 latency;
+	u64 cmd_latency;
+	vtd_before_t *before;
+	void *priv;
+	raw_spinlock_t lock;
+	unsigned int head;
+	unsigned int tail;
+	u64 busy_until;
+	struct vtd_slot slot[QI_LENGTH];
+	int running;
+	u8 hold_type;
+	unsigned int hold_nth;
+	unsigned int hold_ms;
+	bool held;
+	u64 held_until;
+	u32 fault;
+	u64 fault_until;
+	unsigned int iqe;
+	unsigned int ice;
+	bool lost;
+	u16 lost_sid;
+	struct vtd_tlb iotlb[VTD_TLB];
+	unsigned int nr_logged;
+	unsigned int count[16];
+	struct vtd_cmd log[VTD_LOG];
+};
+
+#define VTD_CFG_ATS	0x100
+#define VTD_CFG_PASID	0x120
+#define VTD_CFG_SIZE	0x200
+
+/**
+ * struct vtd_fn - a PCI function
+ * @pdev: what the driver sees
+ * @dev_iommu: the core's part of it
+ * @info: the driver's part of it
+ * @unit: the unit that it is behind
+ * @cfg: configuration space
+ * @gone: it does not answer any more, neither invalidations nor configuration
+ *	requests. Set by vtd_remove()
+ * @drop: the how-manieth invalidation from now it does not answer, 0: none.
+ *	Protected by &vtd_unit.lock
+ * @ats_hook: called when ATS is switched, after it was switched on and before it is
+ *	switched off, in the context of whoever does it
+ * @priv: for @ats_hook
+ * @ats_on: when it was last switched on, in terms of &vtd_machine.seq
+ * @ats_off: when it was last switched off
+ * @pasid_cache: what the unit caches of its PASID table. Protected by
+ *	&vtd_unit.lock, like
+ * @atc: its ATC
+ * @rid_domain: what its RID is attached to; of the test's thread
+ * @attached: what its PASIDs are attached to; of the test's thread
+ */
+struct vtd_fn {
+	struct pci_dev pdev;
+	struct dev_iommu dev_iommu;
+	struct device_domain_info info;
+	struct vtd_unit *unit;
+	u8 cfg[VTD_CFG_SIZE];
+	bool gone;
+	unsigned int drop;
+	void (*ats_hook)(struct vtd_fn *fn, bool on);
+	void *priv;
+	u64 ats_on;
+	u64 ats_off;
+	struct vtd_pasid_cache pasid_cache[VTD_PASIDS];
+	struct vtd_tlb atc[VTD_TLB];
+	struct iommu_domain *rid_domain;
+	struct {
+		u32 pasid;
+		struct iommu_domain *domain;
+	} attached[VTD_PASIDS];
+};
+
+/**
+ * struct vtd_machine - units, the functions behind them, and domains
+ * @nr_units: number of units
+ * @unit: the units, in order of address
+ * @nr_fns: number of functions
+ * @fn: the functions
+ * @nr_domains: number of domains
+ * @domain: domains to be freed in the end, in the order of their allocation
+ * @seq: counts what happens in all units and functions
+ * @lock: protects what follows
+ * @nr_complaints: things that must not happen, and did
+ * @complaint: the first of them
+ */
+struct vtd_machine {
+	unsigned int nr_units;
+	struct vtd_unit *unit;
+	unsigned int nr_fns;
+	struct vtd_fn *fn[VTD_FNS];
+	unsigned int nr_domains;
+	struct iommu_domain *domain[VTD_DOMAINS];
+	atomic64_t seq;
+	raw_spinlock_t lock;
+	unsigned int nr_complaints;
+	char complaint[128];
+};
+
+static inline struct vtd_unit *to_vtd_unit(struct intel_iommu *iommu)
+{
+	return container_of(iommu, struct vtd_unit, iommu);
+}
+
+static inline struct vtd_fn *to_vtd_fn(struct device *dev)
+{
+	return container_of(to_pci_dev(dev), struct vtd_fn, pdev);
+}
+
+/* --- kunit-mock.c: the hardware --- */
+
+/* What vtd_stream() shows */
+#define VTD_WAITS	BIT(0)	/* wait descriptors, too */
+
+void vtd_qi(struct intel_iommu *iommu, bool submitted);
+__printf(2, 3)
+void vtd_complain(struct vtd_machine *machine, const char *fmt, ...);
+void vtd_clear_log(struct vtd_machine *machine);
+const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
+		       unsigned int flags);
+unsigned int vtd_count(struct vtd_unit *unit, u8 type);
+
+int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa);
+struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid);
+u64 vtd_root(struct vtd_fn *fn, u32 pasid);
+unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova,
+		       u64 size);
+unsigned int vtd_cached(struct vtd_machine *machine, u64 root);
+bool vtd_ats(struct vtd_fn *fn);
+
+void vtd_hold(struct vtd_unit *unit, u8 type, unsigned int nth, unsigned int ms);
+bool vtd_is_held(struct vtd_unit *unit);
+void vtd_let_go(struct vtd_unit *unit);
+void vtd_drop(struct vtd_fn *fn, unsigned int nth);
+void vtd_remove(struct vtd_fn *fn);
+void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);
+void vtd_completion_error(struct vtd_unit *unit, unsigned int nth);
+
+extern struct pci_ops vtd_pci_ops;
+
+/* --- kunit-machine.c: what tests are made of --- */
+
+/* What a unit can do; 0: %VTD_CAP and %VTD_ECAP */
+struct vtd_caps {
+	u64 cap;
+	u64 ecap;
+};
+
+/* What a function can do */
+#define VTD_FN_ATS	BIT(0)
+#define VTD_FN_PASID	BIT(1)
+
+/* What kind of domain */
+#define VTD_FIRST_LEVEL	BIT(0)
+#define VTD_PARENT	BIT(1)	/* of nested domains */
+#define VTD_DIRTY	BIT(2)	/* tracking */
+
+/* A thread of a test, on a CPU that the test does not use */
+struct vtd_thread {
+	int (*run)(void *arg);
+	void *arg;
+	int ret;
+	struct completion done;
+};
+
+int vtd_suite_init(struct kunit_suite *suite);
+struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
+				const struct vtd_caps *caps);
+void vtd_exit(struct kunit *test);
+struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
+			  unsigned int flags);
+void vtd_release_fn(struct vtd_fn *fn);
+
+struct iommu_domain *vtd_paging(struct kunit *test, struct vtd_fn *fn,
+				unsigned int flags);
+struct iommu_domain *vtd_sva(struct kunit *test, struct vtd_fn *fn,
+			     struct mm_struct *mm);
+struct iommu_domain *
+vtd_nested_alloc(struct kunit *test, struct vtd_fn *fn,
+		 struct iommu_domain *parent, const struct iommu_hwpt_vtd_s1 *s1);
+struct iommu_domain *vtd_nested(struct kunit *test, struct vtd_fn *fn,
+				struct iommu_domain *parent);
+int vtd_invalidate_user(struct kunit *test, struct iommu_domain *domain,
+			u64 addr, u64 npages, u32 *processed);
+
+int vtd_attach(struct vtd_fn *fn, struct iommu_domain *domain);
+void vtd_block(struct vtd_fn *fn);
+int vtd_set_pasid(struct vtd_fn *fn, u32 pasid, struct iommu_domain *domain);
+void vtd_remove_pasid(struct vtd_fn *fn, u32 pasid);
+
+#define VTD_PA(iova)	(SZ_1G + (u64)(iova))	/* to what vtd_map() maps it */
+
+void vtd_map(struct kunit *test, struct iommu_domain *domain, u64 iova,
+	     unsigned int pages);
+void vtd_map_size(struct kunit *test, struct iommu_domain *domain, u64 iova,
+		  size_t pgsize);
+void vtd_sync_map(struct iommu_domain *domain, u64 iova, unsigned int pages);
+void vtd_unmap(struct iommu_domain *domain, u64 iova, unsigned int pages);
+void vtd_flush_all(struct iommu_domain *domain);
+
+struct mm_struct *vtd_mm(struct kunit *test);
+void vtd_mm_exit(struct mm_struct *mm);
+unsigned long vtd_mm_map(struct kunit *test, unsigned int pages);
+
+void vtd_two_cpus(struct kunit *test);
+void vtd_start(struct kunit *test, struct vtd_thread *thread,
+	       int (*run)(void *arg), void *arg);
+bool vtd_wait_held(struct vtd_thread *thread, struct vtd_unit *unit);
+int vtd_join(struct vtd_thread *thread);
+
+#endif /* __INTEL_KUNIT_MOCK_H */
