@@ -69,6 +69,9 @@ static DEFINE_SPINLOCK(queue_lock);
 /* Pages between steps 3 and 5 */
 static atomic_t held;
 
+/* An invalidation has failed since the last one began. */
+static bool not_forgotten;
+
 /* Serialises steps 4 and 5, so that who has waited for it has been served */
 static DEFINE_MUTEX(flush_lock);
 
@@ -177,6 +180,17 @@ static void invalidate_users(void)
 	srcu_read_unlock(&users_srcu, idx);
 }
 
+/* Pages that a device may walk still: their contents stay as they are, for good. */
+static void lose_batch(struct list_head *batch)
+{
+	unsigned int nr = list_count_nodes(batch);
+
+	pr_err_ratelimited("%u pages of kernel page tables are lost: a device could not be made to forget them\n",
+			   nr);
+	INIT_LIST_HEAD(batch);
+	atomic_sub(nr, &held);
+}
+
 static void release_batch(struct list_head *batch)
 {
 	struct page *page, *next;
@@ -189,6 +203,19 @@ static void release_batch(struct list_head *batch)
 		atomic_dec(&held);
 		cond_resched();
 	}
+}
+
+/**
+ * kernel_pgtable_not_forgotten() - an invalidation of a whole mm has failed
+ *
+ * To be called by arch_invalidate_secondary_tlbs() notifiers, which cannot return
+ * an error. The pages that wait for this invalidation are not freed.
+ *
+ * Context: any.
+ */
+void kernel_pgtable_not_forgotten(void)
+{
+	WRITE_ONCE(not_forgotten, true);
 }
 
 /**
@@ -218,8 +245,12 @@ void kernel_pgtable_flush(void)
 		 * kernel_pgtable_register(), see there.
 		 */
 		smp_mb();
+		WRITE_ONCE(not_forgotten, false);
 		invalidate_users();
-		release_batch(&batch);
+		if (READ_ONCE(not_forgotten))
+			lose_batch(&batch);
+		else
+			release_batch(&batch);
 	}
 
 	mutex_unlock(&flush_lock);

@@ -42,6 +42,7 @@ struct kpt_mm {
 	unsigned int nr_pages;
 	unsigned int delay_us;
 	bool hang;
+	bool fail;
 	struct completion entered;
 	struct completion go_on;
 
@@ -71,6 +72,8 @@ static void kpt_invalidate(struct mmu_notifier *mn, struct mm_struct *mm,
 	for (i = 0; i < kmm->nr_pages; i++)
 		kmm->early += kpt_is_free(kmm->pages[i]);
 
+	if (kmm->fail)
+		kernel_pgtable_not_forgotten();
 	if (kmm->delay_us)
 		usleep_range(kmm->delay_us, 2 * kmm->delay_us);
 	if (kmm->hang) {
@@ -221,6 +224,26 @@ static void freed_soon(struct kunit *test)
 	while (!kpt_is_free(page) && time_before(jiffies, end))
 		msleep(20);
 	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+}
+
+/* What a device may walk still is lost, and nothing but that. */
+static void not_forgotten_is_not_freed(struct kunit *test)
+{
+	struct page *lost = kpt_page(test), *page = kpt_page(test);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+
+	kmm->fail = true;
+	kernel_pgtable_free(lost);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_FALSE(test, kpt_is_free(lost));
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+
+	kmm->fail = false;
+	kernel_pgtable_free(page);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	KUNIT_EXPECT_FALSE(test, kpt_is_free(lost));
+	put_page(lost);
 }
 
 static void invalidate_precedes_free(struct kunit *test)
@@ -567,6 +590,7 @@ static struct kunit_case kpt_cases[] = {
 	KUNIT_CASE(invalidate_precedes_free),
 	KUNIT_CASE(every_user_precedes_free),
 	KUNIT_CASE(same_mm_twice),
+	KUNIT_CASE(not_forgotten_is_not_freed),
 	KUNIT_CASE(reserved_page_waits),
 	KUNIT_CASE(bootmem_page_counts_sections),
 	KUNIT_CASE(batch_shares_invalidation),

@@ -39,6 +39,7 @@ void kernel_pgtable_free(struct page *page);
 void kernel_pgtable_flush(void);
 unsigned int kernel_pgtable_held(void);
 bool kernel_pgtable_in_use(void);
+void kernel_pgtable_not_forgotten(void);
 #else
 static inline struct kernel_pgtable_user *
 kernel_pgtable_register(struct mm_struct *mm)
@@ -53,6 +54,10 @@ static inline void kernel_pgtable_unregister(struct kernel_pgtable_user *user)
 static inline void kernel_pgtable_free(struct page *page)
 {
 	kernel_pgtable_release(page);
+}
+
+static inline void kernel_pgtable_not_forgotten(void)
+{
 }
 #endif /* CONFIG_KERNEL_PGTABLE_DEFERRED_FREE */
 

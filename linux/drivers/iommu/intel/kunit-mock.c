@@ -7,8 +7,8 @@
  * a page of memory that the driver reads and writes; the hook of qi_mock_run() is
  * where hardware has its turn.
  *
- * A unit consumes its queue in order, one descriptor at a time. Descriptors take
- * effect as late as they may: not before the latency is over, and then only when
+ * A unit consumes its queue in order, one descriptor at a time, which leaves fences
+ * without anything to do. Descriptors take effect as late as they may: not before the latency is over, and then only when
  * somebody waits for that queue. That leaves others as much time as possible to do
  * things in between, without a thread that would need a CPU of its own. Everything
  * that is submitted and consumed has a number, counted over all units, so that it
@@ -58,6 +58,8 @@
 #define VTD_FSTS_MARK		BIT(31)
 #define VTD_FSTS_STOPPED	(DMA_FSTS_IQE | DMA_FSTS_ITE)
 #define VTD_FAULT_NS		(NSEC_PER_SEC / 2)
+/* How long a unit stops if the test does not notice */
+#define VTD_HOLD_NS		(5ULL * NSEC_PER_SEC)
 
 static u64 vtd_seq(struct vtd_unit *unit)
 {
@@ -557,8 +559,7 @@ static void vtd_see(struct vtd_unit *unit, struct vtd_slot *slot,
 	if (unit->hold_type == cmd->type && !--unit->hold_nth) {
 		unit->hold_type = 0;
 		unit->held = true;
-		unit->held_until = ktime_get_mono_fast_ns() +
-				   unit->hold_ms * NSEC_PER_MSEC;
+		unit->held_until = ktime_get_mono_fast_ns() + VTD_HOLD_NS;
 	}
 	if (cmd->type == QI_IWD_TYPE)
 		return;
@@ -1016,7 +1017,8 @@ unsigned int vtd_cached(struct vtd_machine *machine, u64 root)
  * @unit: the unit; one hold at a time
  * @type: QI_..._TYPE of the descriptor
  * @nth: the how-manieth of this type from now, 1 is the next
- * @ms: for how long at most. It goes on then, or after vtd_let_go()
+ * @ms: for how long at most, once vtd_is_held() has said so. It goes on then, or
+ *	after vtd_let_go()
  *
  * Whoever waits for the unit does so with interrupts off.
  *
@@ -1048,6 +1050,11 @@ bool vtd_is_held(struct vtd_unit *unit)
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	held = vtd_is_stopped(unit);
+	if (held && unit->hold_ms) {
+		unit->held_until = ktime_get_mono_fast_ns() +
+				   unit->hold_ms * NSEC_PER_MSEC;
+		unit->hold_ms = 0;
+	}
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 	return held;
 }
@@ -1061,6 +1068,22 @@ bool vtd_is_held(struct vtd_unit *unit)
 void vtd_let_go(struct vtd_unit *unit)
 {
 	vtd_hold(unit, 0, 0, 0);
+}
+
+/**
+ * vtd_let_others() - let other CPUs go on with the queue
+ * @unit: the unit
+ *
+ * To be called by &vtd_unit.before, which otherwise keeps them away until it
+ * returns. The command that it was called for may leave the queue meanwhile.
+ */
+void vtd_let_others(struct vtd_unit *unit)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->running = -1;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
 /**

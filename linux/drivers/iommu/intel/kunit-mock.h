@@ -29,6 +29,7 @@
 #define VTD_CAP								\
 	(2ULL | BIT_ULL(10) | 47ULL << 16 | 3ULL << 34 | BIT_ULL(39) |	\
 	 18ULL << 48 | BIT_ULL(56) | BIT_ULL(60))
+#define VTD_CAP_RWBF	BIT_ULL(4)
 #define VTD_CAP_CM	BIT_ULL(7)
 #define VTD_CAP_PSI	BIT_ULL(39)
 #define VTD_CAP_MAMV	GENMASK_ULL(53, 48)
@@ -175,7 +176,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @running: CPU that is in @before, or -1
  * @hold_type: type of the descriptor to stop at, 0: none
  * @hold_nth: the how-manieth, from now
- * @hold_ms: for how long, if nobody calls vtd_let_go()
+ * @hold_ms: for how long, from when the test has noticed; 0: it has
  * @held: it has stopped
  * @held_until: until then, at most
  * @fault: bits of the fault status register that have not been cleared
@@ -330,6 +331,7 @@ bool vtd_ats(struct vtd_fn *fn);
 void vtd_hold(struct vtd_unit *unit, u8 type, unsigned int nth, unsigned int ms);
 bool vtd_is_held(struct vtd_unit *unit);
 void vtd_let_go(struct vtd_unit *unit);
+void vtd_let_others(struct vtd_unit *unit);
 void vtd_drop(struct vtd_fn *fn, unsigned int nth);
 void vtd_remove(struct vtd_fn *fn);
 void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);

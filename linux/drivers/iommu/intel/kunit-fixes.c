@@ -1,0 +1,790 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of bugs that the VT-d driver has had
+ *
+ * Most of them need somebody to do something while somebody else is in the middle of
+ * an attach or a detach. A thread does the one, and its unit stops before a given
+ * command; meanwhile the test does the other. What is right may have to wait until
+ * the unit goes on, which it does after HOLD_MS. What is wrong often does not.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
+
+#include "kunit-mock.h"
+
+#define PASID		5
+#define IOVA		0x10000
+#define HOLD_MS		100
+
+static struct iommu_domain *attached(struct kunit *test, struct vtd_fn *fn,
+				     unsigned int flags)
+{
+	struct iommu_domain *domain = vtd_paging(test, fn, flags);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	return domain;
+}
+
+static const struct vtd_caps caching = { .cap = VTD_CAP | VTD_CAP_CM };
+
+/* One unit, one function */
+static struct vtd_fn *one_fn(struct kunit *test, const struct vtd_caps *caps,
+			     unsigned int flags)
+{
+	vtd_machine(test, 1, caps);
+	return vtd_add_fn(test, 0, flags);
+}
+
+static void expect_access(struct kunit *test, struct vtd_fn *fn, u32 pasid,
+			  u64 iova, int ret)
+{
+	u64 pa;
+
+	KUNIT_EXPECT_EQ(test, ret, vtd_access(fn, pasid, iova, &pa));
+}
+
+/* --- somebody attaches or detaches meanwhile --- */
+
+struct job {
+	struct vtd_fn *fn;
+	u32 pasid;
+	struct iommu_domain *domain;
+};
+
+static int job_attach(void *arg)
+{
+	struct job *job = arg;
+
+	return vtd_attach(job->fn, job->domain);
+}
+
+static int job_detach(void *arg)
+{
+	struct job *job = arg;
+
+	if (job->pasid == IOMMU_NO_PASID)
+		vtd_block(job->fn);
+	else
+		vtd_remove_pasid(job->fn, job->pasid);
+	return 0;
+}
+
+/* Start a job, and wait until its unit has stopped before a command of that type. */
+static void start_held(struct kunit *test, struct vtd_thread *thread,
+		       int (*run)(void *arg), struct job *job, u8 type)
+{
+	vtd_hold(job->fn->unit, type, 1, HOLD_MS);
+	vtd_start(test, thread, run, job);
+	KUNIT_EXPECT_TRUE(test, vtd_wait_held(thread, job->fn->unit));
+}
+
+static int end_held(struct vtd_thread *thread, struct job *job)
+{
+	vtd_let_go(job->fn->unit);
+	return vtd_join(thread);
+}
+
+/* While a function is being detached, what is unmapped is out of its reach. */
+static void unmap_in_detach(struct kunit *test, struct job *job)
+{
+	u64 root = vtd_root(job->fn, job->pasid);
+	struct vtd_thread thread;
+
+	vtd_map(test, job->domain, IOVA, 1);
+	expect_access(test, job->fn, job->pasid, IOVA, 0);
+	start_held(test, &thread, job_detach, job, QI_PC_TYPE);
+	vtd_unmap(job->domain, IOVA, 1);
+	expect_access(test, job->fn, job->pasid, IOVA, -EFAULT);
+	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
+	end_held(&thread, job);
+	KUNIT_EXPECT_EQ(test, 0, vtd_cached(test->priv, root));
+}
+
+static void unmap_while_rid_is_detached(struct kunit *test)
+{
+	struct job job = { .pasid = IOMMU_NO_PASID };
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS);
+	job.domain = attached(test, job.fn, 0);
+	unmap_in_detach(test, &job);
+}
+
+static void unmap_while_pasid_is_detached(struct kunit *test)
+{
+	struct job job = { .pasid = PASID };
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	attached(test, job.fn, 0);
+	job.domain = vtd_paging(test, job.fn, VTD_FIRST_LEVEL);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job.fn, PASID, job.domain));
+	unmap_in_detach(test, &job);
+}
+
+/* A page of a process that a function has accessed */
+static unsigned long share(struct kunit *test, struct job *job,
+			   struct mm_struct *mm)
+{
+	unsigned long addr = vtd_mm_map(test, 1);
+
+	job->pasid = PASID;
+	job->fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	attached(test, job->fn, 0);
+	job->domain = vtd_sva(test, job->fn, mm);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job->fn, PASID, job->domain));
+	expect_access(test, job->fn, PASID, addr, 0);
+	return addr;
+}
+
+static void munmap_while_pasid_is_detached(struct kunit *test)
+{
+	struct vtd_thread thread;
+	struct mm_struct *mm;
+	unsigned long addr;
+	struct job job;
+
+	vtd_two_cpus(test);
+	mm = vtd_mm(test);
+	addr = share(test, &job, mm);
+	start_held(test, &thread, job_detach, &job, QI_PC_TYPE);
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
+	expect_access(test, job.fn, PASID, addr, -EFAULT);
+	end_held(&thread, &job);
+	vtd_mm_exit(mm);
+}
+
+/* Whether a function has access when its mm's page tables are about to go */
+struct watch {
+	struct mmu_notifier mn;
+	struct job *job;
+	unsigned long addr;
+	int access;
+};
+
+static void watch_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct watch *watch = container_of(mn, struct watch, mn);
+	u64 pa;
+
+	watch->access = vtd_access(watch->job->fn, watch->job->pasid, watch->addr,
+				   &pa);
+}
+
+static const struct mmu_notifier_ops watch_ops = { .release = watch_release };
+
+/* Notifiers are called in the reverse order of their registration. */
+static void exit_while_pasid_is_detached(struct kunit *test)
+{
+	struct watch watch = { .mn.ops = &watch_ops };
+	struct vtd_thread thread;
+	struct mm_struct *mm;
+	struct job job;
+
+	vtd_two_cpus(test);
+	mm = vtd_mm(test);
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&watch.mn, mm));
+	watch.job = &job;
+	watch.addr = share(test, &job, mm);
+	start_held(test, &thread, job_detach, &job, QI_PC_TYPE);
+	vtd_mm_exit(mm);
+	KUNIT_EXPECT_EQ(test, -EFAULT, watch.access);
+	end_held(&thread, &job);
+	mmu_notifier_unregister(&watch.mn, mm);
+}
+
+/* The unit is in caching mode because that makes attaching wait for it. */
+static void unmap_while_rid_is_attached(struct kunit *test)
+{
+	struct job job = { .pasid = IOMMU_NO_PASID };
+	struct vtd_thread thread;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, &caching, VTD_FN_ATS);
+	job.domain = vtd_paging(test, job.fn, 0);
+	vtd_map(test, job.domain, IOVA, 1);
+	start_held(test, &thread, job_attach, &job, QI_PC_TYPE);
+	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, 0);
+	vtd_unmap(job.domain, IOVA, 1);
+	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+	KUNIT_EXPECT_EQ(test, 0, end_held(&thread, &job));
+	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
+/* A driver that does not do that while it attaches never gets here. */
+static void unmap_when_ats_goes_on(struct vtd_fn *fn, bool on)
+{
+	struct iommu_domain *domain = fn->priv;
+	u64 pa;
+
+	if (!on)
+		return;
+	vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa);
+	vtd_unmap(domain, IOVA, 1);
+}
+
+static void unmap_while_ats_goes_on(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
+	struct iommu_domain *domain = vtd_paging(test, fn, 0);
+	u64 root;
+
+	vtd_map(test, domain, IOVA, 1);
+	fn->priv = domain;
+	fn->ats_hook = unmap_when_ats_goes_on;
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	root = vtd_root(fn, IOMMU_NO_PASID);
+	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
+	vtd_unmap(domain, IOVA, 1);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
+/* A domain ID has another domain's translations until it has been flushed. */
+static void did_is_reused(struct kunit *test)
+{
+	struct job job = { .pasid = PASID };
+	struct iommu_domain *other;
+	struct vtd_thread thread;
+	struct vtd_fn *fn;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_PASID);
+	fn = vtd_add_fn(test, 0, 0);
+	job.domain = vtd_paging(test, job.fn, 0);
+	other = vtd_paging(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job.fn, PASID, job.domain));
+	vtd_map(test, job.domain, IOVA, 1);
+	expect_access(test, job.fn, PASID, IOVA, 0);
+	start_held(test, &thread, job_detach, &job, QI_IOTLB_TYPE);
+	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, other));
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+	end_held(&thread, &job);
+}
+
+static int set_dirty_tracking(struct iommu_domain *domain, bool enable)
+{
+	return domain->dirty_ops->set_dirty_tracking(domain, enable);
+}
+
+/* Either the attach sees the flag, or setting the flag finds what is attached. */
+static void dirty_tracking_while_nested_is_attached(struct kunit *test)
+{
+	struct job job = { .pasid = IOMMU_NO_PASID };
+	struct iommu_domain *parent;
+	struct pasid_entry *entry;
+	struct vtd_thread thread;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, &caching, 0);
+	parent = vtd_paging(test, job.fn, VTD_PARENT | VTD_DIRTY);
+	job.domain = vtd_nested(test, job.fn, parent);
+	start_held(test, &thread, job_attach, &job, QI_PC_TYPE);
+	KUNIT_EXPECT_EQ(test, 0, set_dirty_tracking(parent, true));
+	KUNIT_ASSERT_EQ(test, 0, end_held(&thread, &job));
+	entry = vtd_entry(job.fn, IOMMU_NO_PASID);
+	KUNIT_EXPECT_TRUE(test, pasid_get_ssade(entry));
+}
+
+/* --- ATS --- */
+
+/* A function whose RID has no domain any more, but a PASID has */
+static struct iommu_domain *pasid_without_rid(struct kunit *test,
+					      struct vtd_fn *fn)
+{
+	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
+
+	attached(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
+	KUNIT_ASSERT_TRUE(test, vtd_ats(fn));
+	vtd_map(test, domain, IOVA, 1);
+	expect_access(test, fn, PASID, IOVA, 0);
+	vtd_block(fn);
+	return domain;
+}
+
+/*
+ * Nobody sends it device-TLB invalidations while its ATS is off. That takes a driver
+ * for which ATS is not a matter of the RID.
+ */
+static void pasid_outlives_rid(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct iommu_domain *domain = pasid_without_rid(test, fn);
+	struct vtd_machine *machine = test->priv;
+
+	vtd_unmap(domain, IOVA, 1);
+	expect_access(test, fn, PASID, IOVA, -EFAULT);
+	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
+			    machine->complaint);
+}
+
+/* Nothing is left of it, whatever was detached first. */
+static void tag_outlives_function(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct iommu_domain *domain = pasid_without_rid(test, fn);
+
+	vtd_release_fn(fn);
+	vtd_clear_log(test->priv);
+	vtd_flush_all(domain);
+	KUNIT_EXPECT_STREQ(test, "", vtd_stream(test, fn->unit, VTD_WAITS));
+}
+
+static void nested_has_ats(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
+	struct iommu_domain *parent = attached(test, fn, VTD_PARENT);
+	struct iommu_domain *nested = vtd_nested(test, fn, parent);
+
+	KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
+	KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
+	vtd_clear_log(test->priv);
+	vtd_flush_all(parent);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(fn->unit, QI_DIOTLB_TYPE));
+}
+
+/* --- nested domains and user space --- */
+
+static struct iommu_domain *nested_attached(struct kunit *test, struct vtd_fn *fn)
+{
+	struct iommu_domain *parent = vtd_paging(test, fn, VTD_PARENT);
+	struct iommu_domain *nested = vtd_nested(test, fn, parent);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
+	return nested;
+}
+
+static void user_range_makes_no_sense(struct kunit *test)
+{
+	static const struct {
+		u64 addr, npages;
+	} range[] = {
+		{ IOVA, 0 },
+		{ 0, BIT_ULL(52) + 1 },
+		{ IOVA, BIT_ULL(52) },
+		{ VTD_PAGE_MASK, 2 },
+		{ IOVA, U64_MAX },
+	};
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	struct iommu_domain *nested = nested_attached(test, fn);
+	unsigned int n;
+	u32 processed;
+
+	for (n = 0; n < ARRAY_SIZE(range); n++) {
+		vtd_clear_log(test->priv);
+		KUNIT_EXPECT_NE(test, 0,
+				vtd_invalidate_user(test, nested, range[n].addr,
+						    range[n].npages, &processed));
+		KUNIT_EXPECT_EQ(test, 0, processed);
+		KUNIT_EXPECT_STREQ(test, "", vtd_stream(test, fn->unit, VTD_WAITS));
+	}
+}
+
+/* All there is, documented as such; and a range that no mask can express. */
+static void user_range_is_wide(struct kunit *test)
+{
+	static const struct {
+		u64 addr, npages;
+	} range[] = {
+		{ 0, U64_MAX },
+		{ BIT_ULL(63) - SZ_4K, 2 },
+	};
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	struct iommu_domain *nested = nested_attached(test, fn);
+	unsigned int n;
+	u32 processed;
+
+	for (n = 0; n < ARRAY_SIZE(range); n++) {
+		vtd_clear_log(test->priv);
+		KUNIT_EXPECT_EQ(test, 0,
+				vtd_invalidate_user(test, nested, range[n].addr,
+						    range[n].npages, &processed));
+		KUNIT_EXPECT_EQ(test, 1, processed);
+		KUNIT_EXPECT_STREQ(test, "piotlb did=2 pasid=0\n",
+				   vtd_stream(test, fn->unit, 0));
+	}
+}
+
+/* Refused, or at least without effect on other fields of the entry */
+static void user_table_has_odd_bits(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	struct iommu_domain *parent = vtd_paging(test, fn, VTD_PARENT);
+	struct iommu_hwpt_vtd_s1 s1 = { .addr_width = ADDR_WIDTH_4LEVEL };
+	struct iommu_domain *nested;
+	unsigned int bit;
+	u64 word;
+
+	for (bit = 0; bit < VTD_PAGE_SHIFT; bit++) {
+		s1.pgtbl_addr = SZ_1M | BIT_ULL(bit);
+		nested = vtd_nested_alloc(test, fn, parent, &s1);
+		if (IS_ERR(nested) || vtd_attach(fn, nested))
+			continue;
+		word = vtd_entry(fn, IOMMU_NO_PASID)->val[2];
+		KUNIT_EXPECT_EQ(test, SZ_1M, word);
+		vtd_block(fn);
+	}
+}
+
+static void user_table_is_out_of_range(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	struct iommu_domain *parent = vtd_paging(test, fn, VTD_PARENT);
+	struct iommu_hwpt_vtd_s1 s1 = {
+		.addr_width = ADDR_WIDTH_4LEVEL,
+		.pgtbl_addr = BIT_ULL(60),
+	};
+
+	KUNIT_EXPECT_TRUE(test, IS_ERR(vtd_nested_alloc(test, fn, parent, &s1)));
+}
+
+/* --- new mappings --- */
+
+static void map_for_pasids_only(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, &caching, VTD_FN_PASID);
+	struct iommu_domain *domain = vtd_paging(test, fn, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
+	vtd_clear_log(test->priv);
+	vtd_map(test, domain, IOVA, 1);
+	vtd_sync_map(domain, IOVA, 1);
+	KUNIT_EXPECT_STREQ(test, "iotlb did=2 addr=10000 am=0\n"
+			   "wait\n", vtd_stream(test, fn->unit, VTD_WAITS));
+}
+
+static void map_for_nested_only(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, &caching, 0);
+	struct iommu_domain *parent = vtd_paging(test, fn, VTD_PARENT);
+	struct iommu_domain *nested = vtd_nested(test, fn, parent);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
+	vtd_clear_log(test->priv);
+	vtd_map(test, parent, IOVA, 1);
+	vtd_sync_map(parent, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(fn->unit, QI_IOTLB_TYPE));
+}
+
+/* The table that has the entries of 4K pages, of a four-level second-level table */
+static struct page *leaf_table(u64 root, u64 iova)
+{
+	unsigned int level;
+	u64 pte;
+
+	for (level = 4; level > 1; level--) {
+		pte = ((u64 *)phys_to_virt(root))[iova >> VTD_PAGE_SHIFT >>
+			(level - 1) * LEVEL_STRIDE & LEVEL_MASK];
+		root = pte & GENMASK_ULL(51, VTD_PAGE_SHIFT);
+	}
+	return pfn_to_page(PHYS_PFN(root));
+}
+
+struct table_use {
+	struct page *page;
+	unsigned int flushes;
+	unsigned int too_late;
+};
+
+/* One reference is the test's, the other the driver's. */
+static void look_at_table(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct table_use *use = unit->priv;
+
+	if (cmd->type != QI_IOTLB_TYPE)
+		return;
+	use->flushes++;
+	use->too_late += page_count(use->page) < 2;
+}
+
+static void large_page_replaces_table(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	struct iommu_domain *domain = attached(test, fn, 0);
+	struct table_use use = {};
+
+	/* In two steps, otherwise it would be a large page, or the table be gone */
+	vtd_map(test, domain, SZ_2M, 1);
+	vtd_map(test, domain, SZ_2M + SZ_4K, 511);
+	vtd_unmap(domain, SZ_2M, 256);
+	vtd_unmap(domain, SZ_2M + SZ_1M, 256);
+	use.page = leaf_table(vtd_root(fn, IOMMU_NO_PASID), SZ_2M);
+	get_page(use.page);
+	fn->unit->priv = &use;
+	fn->unit->before = look_at_table;
+	vtd_map_size(test, domain, SZ_2M, SZ_2M);
+	fn->unit->before = NULL;
+	KUNIT_EXPECT_EQ(test, 1, use.flushes);
+	KUNIT_EXPECT_EQ(test, 0, use.too_late);
+	KUNIT_EXPECT_EQ(test, 1, page_count(use.page));
+	put_page(use.page);
+	expect_access(test, fn, IOMMU_NO_PASID, SZ_2M + SZ_1M, 0);
+}
+
+/* --- what is refused --- */
+
+static void expect_no_sva(struct kunit *test, struct vtd_fn *fn)
+{
+	struct mm_struct *mm = vtd_mm(test);
+	struct iommu_domain *domain = vtd_sva(test, fn, mm);
+
+	KUNIT_EXPECT_NE(test, 0, vtd_set_pasid(fn, PASID, domain));
+	vtd_mm_exit(mm);
+}
+
+static void sva_without_pasids(struct kunit *test)
+{
+	const struct vtd_caps caps = { .ecap = VTD_ECAP & ~VTD_ECAP_PASID };
+
+	expect_no_sva(test, one_fn(test, &caps, VTD_FN_PASID));
+}
+
+static void sva_with_copied_context(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_PASID);
+
+	set_context_copied(&fn->unit->iommu, fn->info.bus, fn->info.devfn);
+	expect_no_sva(test, fn);
+	clear_context_copied(&fn->unit->iommu, fn->info.bus, fn->info.devfn);
+}
+
+static void sva_with_other_requester(struct kunit *test)
+{
+#if IS_ENABLED(CONFIG_VMD)
+	struct vtd_machine *machine = vtd_machine(test, 2, NULL);
+	struct vtd_fn *real = vtd_add_fn(test, 0, VTD_FN_PASID);
+	struct vtd_fn *fn = vtd_add_fn(test, 1, VTD_FN_PASID);
+
+	machine->unit[1].sysdata.vmd_dev = &real->pdev;
+	expect_no_sva(test, fn);
+	machine->unit[1].sysdata.vmd_dev = NULL;
+#else
+	kunit_skip(test, "without VMD there are no such functions");
+#endif
+}
+
+/* The kind of domain that is not made for a given unit, if there still is one */
+static struct iommu_domain *domain_for_any(struct kunit *test, struct vtd_fn *fn)
+{
+	struct vtd_machine *machine = test->priv;
+	struct iommu_domain *domain;
+
+	if (!intel_iommu_ops.domain_alloc)
+		return vtd_paging(test, fn, 0);
+	domain = intel_iommu_ops.domain_alloc(IOMMU_DOMAIN_UNMANAGED);
+	KUNIT_ASSERT_NOT_NULL(test, domain);
+	domain->type = IOMMU_DOMAIN_UNMANAGED;
+	domain->owner = &intel_iommu_ops;
+	domain->ops = intel_iommu_ops.default_domain_ops;
+	to_dmar_domain(domain)->use_first_level = false;
+	machine->domain[machine->nr_domains++] = domain;
+	return domain;
+}
+
+/*
+ * A domain in use by a function behind unit 0 is not to be changed for one behind
+ * unit 1, which cannot use it as it is.
+ */
+static void expect_no_change(struct kunit *test, const struct vtd_caps *caps)
+{
+	struct iommu_domain *domain;
+	struct vtd_fn *fn, *odd;
+	struct page *page;
+	u64 root;
+
+	vtd_machine(test, 2, caps);
+	fn = vtd_add_fn(test, 0, 0);
+	odd = vtd_add_fn(test, 1, 0);
+	domain = domain_for_any(test, fn);
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	vtd_map(test, domain, IOVA, 1);
+	root = vtd_root(fn, IOMMU_NO_PASID);
+	page = pfn_to_page(PHYS_PFN(root));
+	get_page(page);
+	KUNIT_EXPECT_EQ(test, -EINVAL, vtd_attach(odd, domain));
+	KUNIT_EXPECT_EQ(test, 2, page_count(page));
+	KUNIT_EXPECT_EQ(test, root, vtd_root(fn, IOMMU_NO_PASID));
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
+	expect_access(test, odd, IOMMU_NO_PASID, IOVA, -EFAULT);
+	vtd_unmap(domain, IOVA, 1);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+	put_page(page);
+}
+
+/* Without first level, the width is up to the second one. */
+static void unit_has_fewer_levels(struct kunit *test)
+{
+	const struct vtd_caps caps[] = {
+		{
+			.cap = VTD_CAP | VTD_CAP_5LEVEL,
+			.ecap = VTD_ECAP & ~VTD_ECAP_FLTS,
+		}, {
+			.ecap = VTD_ECAP & ~VTD_ECAP_FLTS,
+		},
+	};
+
+	expect_no_change(test, caps);
+}
+
+static void unit_does_not_snoop(struct kunit *test)
+{
+	const struct vtd_caps caps[] = {
+		{},
+		{ .ecap = VTD_ECAP & ~(VTD_ECAP_SMPWC | VTD_ECAP_SLADS) },
+	};
+
+	expect_no_change(test, caps);
+}
+
+/* --- errors --- */
+
+/* A function that is gone does not spoil it for the others. */
+static void function_is_gone(struct kunit *test)
+{
+	struct vtd_fn *gone = one_fn(test, NULL, VTD_FN_ATS);
+	struct vtd_fn *fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	struct iommu_domain *domain = attached(test, gone, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	vtd_map(test, domain, IOVA, 1);
+	expect_access(test, gone, IOMMU_NO_PASID, IOVA, 0);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
+	vtd_remove(gone);
+	vtd_unmap(domain, IOVA, 1);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
+/* Somebody who unmaps something else, when he is told to */
+struct bystander {
+	struct vtd_fn *fn;
+	struct iommu_domain *domain;
+	struct vtd_thread thread;
+	bool go;
+};
+
+/* Returns what his function has access to afterwards. */
+static int bystander_unmaps(void *arg)
+{
+	struct bystander *b = arg;
+	u64 pa;
+
+	while (!READ_ONCE(b->go))
+		cpu_relax();
+	vtd_unmap(b->domain, IOVA, 1);
+	return vtd_access(b->fn, IOMMU_NO_PASID, IOVA, &pa);
+}
+
+static bool bystander_has_submitted(struct vtd_unit *unit)
+{
+	return readl(unit->iommu.reg + DMAR_IQT_REG) >> qi_shift(&unit->iommu) !=
+		(unit->head + 1) % QI_LENGTH;
+}
+
+/*
+ * Called by whoever invalidates the ATC of the function that is gone, before it comes
+ * out: let the bystander find out, and look away until he has.
+ */
+static void look_away(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	u64 end = ktime_get_mono_fast_ns() + 5ULL * NSEC_PER_SEC;
+	struct bystander *b = unit->priv;
+
+	if (cmd->type != QI_IWD_TYPE || READ_ONCE(b->go))
+		return;
+	WRITE_ONCE(b->go, true);
+	while (!bystander_has_submitted(unit) && ktime_get_mono_fast_ns() < end)
+		cpu_relax();
+	vtd_let_others(unit);
+	while (!completion_done(&b->thread.done) &&
+	       ktime_get_mono_fast_ns() < end)
+		cpu_relax();
+}
+
+/* Who happens to see the error has not got what he waits for. */
+static void bystander_sees_error(struct kunit *test)
+{
+	struct iommu_domain *domain;
+	struct bystander b = {};
+	struct vtd_fn *gone;
+
+	vtd_two_cpus(test);
+	gone = one_fn(test, NULL, VTD_FN_ATS);
+	domain = attached(test, gone, 0);
+	b.fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	b.domain = attached(test, b.fn, 0);
+	vtd_map(test, domain, IOVA, 1);
+	vtd_map(test, b.domain, IOVA, 1);
+	expect_access(test, b.fn, IOMMU_NO_PASID, IOVA, 0);
+	vtd_remove(gone);
+	gone->unit->priv = &b;
+	vtd_start(test, &b.thread, bystander_unmaps, &b);
+	gone->unit->before = look_away;
+	vtd_unmap(domain, IOVA, 1);
+	gone->unit->before = NULL;
+	KUNIT_EXPECT_TRUE(test, b.go);
+	WRITE_ONCE(b.go, true);
+	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_join(&b.thread));
+}
+
+/* A command that the unit does not understand, in the middle of a batch */
+static void queue_error_in_batch(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
+	struct iommu_domain *domain = attached(test, fn, 0);
+	struct vtd_machine *machine = test->priv;
+
+	vtd_map(test, domain, IOVA, 2);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
+	vtd_queue_error(fn->unit, 2);
+	vtd_unmap(domain, IOVA, 1);
+	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
+			    machine->complaint);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA + SZ_4K, 0);
+	vtd_unmap(domain, IOVA + SZ_4K, 1);
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA + SZ_4K, -EFAULT);
+}
+
+static struct kunit_case fixes_cases[] = {
+	KUNIT_CASE(unmap_while_rid_is_detached),
+	KUNIT_CASE(unmap_while_pasid_is_detached),
+	KUNIT_CASE(munmap_while_pasid_is_detached),
+	KUNIT_CASE(exit_while_pasid_is_detached),
+	KUNIT_CASE(unmap_while_rid_is_attached),
+	KUNIT_CASE(unmap_while_ats_goes_on),
+	KUNIT_CASE(did_is_reused),
+	KUNIT_CASE(dirty_tracking_while_nested_is_attached),
+	KUNIT_CASE(pasid_outlives_rid),
+	KUNIT_CASE(tag_outlives_function),
+	KUNIT_CASE(nested_has_ats),
+	KUNIT_CASE(user_range_makes_no_sense),
+	KUNIT_CASE(user_range_is_wide),
+	KUNIT_CASE(user_table_has_odd_bits),
+	KUNIT_CASE(user_table_is_out_of_range),
+	KUNIT_CASE(map_for_pasids_only),
+	KUNIT_CASE(map_for_nested_only),
+	KUNIT_CASE(large_page_replaces_table),
+	KUNIT_CASE(sva_without_pasids),
+	KUNIT_CASE(sva_with_copied_context),
+	KUNIT_CASE(sva_with_other_requester),
+	KUNIT_CASE(unit_has_fewer_levels),
+	KUNIT_CASE(unit_does_not_snoop),
+	KUNIT_CASE(function_is_gone),
+	KUNIT_CASE(bystander_sees_error),
+	KUNIT_CASE(queue_error_in_batch),
+	{}
+};
+
+static struct kunit_suite fixes_suite = {
+	.name = "intel_iommu_fixes",
+	.suite_init = vtd_suite_init,
+	.exit = vtd_exit,
+	.test_cases = fixes_cases,
+};
+
+kunit_test_suite(fixes_suite);
