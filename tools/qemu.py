@@ -12,6 +12,7 @@ from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"
 TARGETS = ("x86_64",)
+QTESTS = ("svadev-test", "vtd-inv-test")
 ROMS = ("linuxboot_dma.bin", "kvmvapic.bin")
 OPTIONS = """--python=/usr/bin/python3 --disable-download --without-default-features
              --without-default-devices --enable-system --enable-tcg --enable-fdt=system
@@ -27,7 +28,8 @@ def configure_command():
 def key():
     tree = QEMU.git("rev-parse", "HEAD^{tree}")
     edits = QEMU.git("diff", "HEAD")
-    return digest(tree, edits, " ".join(configure_command()), *TARGETS, *ROMS)
+    return digest(tree, edits, " ".join(configure_command()), *TARGETS, *QTESTS,
+                  *ROMS)
 
 
 def build():
@@ -53,7 +55,7 @@ def build_locked(home):
         obj.mkdir(parents=True)
         run("configure QEMU", command, LOGS / "qemu-configure.log", cwd=obj, env=env)
         configured.write_text(" ".join(command))
-    wanted = [f"qemu-system-{t}" for t in TARGETS] + ["tests/qtest/svadev-test"]
+    wanted = [f"qemu-system-{t}" for t in TARGETS] + [f"tests/qtest/{t}" for t in QTESTS]
     run("build QEMU", ["ninja", f"-j{JOBS}", *wanted], LOGS / "qemu.log", cwd=obj, env=env,
         count=r"^\[(\d+)/(\d+)\]")
     with tempfile.TemporaryDirectory(dir=obj) as tmp:

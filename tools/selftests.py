@@ -14,8 +14,8 @@ SHIM = ROOT / "tests/guest/iommufd-shim.h"
 
 # Which program must notice which kind of lost invalidation.
 DROPS = {
-    "iotlb": ["sva_map", "sva_fork", "sva_exit", "sva_multi", "sva_bind"],
-    "atc": ["sva_map", "sva_fork", "sva_exit", "sva_multi"],
+    "iotlb": ["sva_map", "sva_fork", "sva_exit", "sva_multi", "sva_bind", "sva_window"],
+    "atc": ["sva_map", "sva_fork", "sva_exit", "sva_multi", "sva_window"],
     "config": ["sva_bind"],
 }
 

@@ -29,24 +29,41 @@ uint64_t vtd_atc_range(hwaddr *addr, bool s_bit)
     return size;
 }
 
-static PCISVAInvKind vtd_count_atc(PCISVACounters *c, hwaddr addr, bool s_bit)
+PCISVAInvKind vtd_inv_kind(const VTDInvDesc *desc)
+{
+    switch (VTD_INV_DESC_TYPE(desc->lo)) {
+    case VTD_INV_DESC_CC:
+    case VTD_INV_DESC_PC:
+        return PCI_SVA_INV_CONFIG;
+    case VTD_INV_DESC_IOTLB:
+    case VTD_INV_DESC_PIOTLB:
+        return PCI_SVA_INV_IOTLB;
+    case VTD_INV_DESC_DEVICE:
+    case VTD_INV_DESC_DEV_PIOTLB:
+        return PCI_SVA_INV_ATC;
+    case VTD_INV_DESC_WAIT:
+        return PCI_SVA_INV_SYNC;
+    default:
+        return PCI_SVA_INV_NONE;
+    }
+}
+
+static void vtd_count_atc(PCISVACounters *c, hwaddr addr, bool s_bit)
 {
     if (vtd_atc_range(&addr, s_bit) == PCI_ATS_ALL) {
         c->atc_all++;
     } else {
         c->atc_range++;
     }
-    return PCI_SVA_INV_ATC;
 }
 
-static PCISVAInvKind vtd_count_inv_desc(PCISVACounters *c,
-                                        const VTDInvDesc *desc)
+static void vtd_count_inv_desc(PCISVACounters *c, const VTDInvDesc *desc)
 {
     switch (VTD_INV_DESC_TYPE(desc->lo)) {
     case VTD_INV_DESC_CC:
     case VTD_INV_DESC_PC:
         c->config++;
-        return PCI_SVA_INV_CONFIG;
+        break;
     case VTD_INV_DESC_IOTLB:
         switch (desc->lo & VTD_INV_DESC_IOTLB_G) {
         case VTD_INV_DESC_IOTLB_GLOBAL:
@@ -58,7 +75,7 @@ static PCISVAInvKind vtd_count_inv_desc(PCISVACounters *c,
         default:
             c->iotlb_range++;
         }
-        return PCI_SVA_INV_IOTLB;
+        break;
     case VTD_INV_DESC_PIOTLB:
         if ((desc->lo & VTD_INV_DESC_PIOTLB_G) ==
             VTD_INV_DESC_PIOTLB_ALL_IN_PASID) {
@@ -66,27 +83,26 @@ static PCISVAInvKind vtd_count_inv_desc(PCISVACounters *c,
         } else {
             c->iotlb_range++;
         }
-        return PCI_SVA_INV_IOTLB;
+        break;
     case VTD_INV_DESC_DEVICE:
-        return vtd_count_atc(c, VTD_INV_DESC_DEVICE_IOTLB_ADDR(desc->hi),
-                             VTD_INV_DESC_DEVICE_IOTLB_SIZE(desc->hi));
+        vtd_count_atc(c, VTD_INV_DESC_DEVICE_IOTLB_ADDR(desc->hi),
+                      VTD_INV_DESC_DEVICE_IOTLB_SIZE(desc->hi));
+        break;
     case VTD_INV_DESC_DEV_PIOTLB:
-        return vtd_count_atc(c,
-                             VTD_INV_DESC_PASID_DEVICE_IOTLB_ADDR(desc->hi),
-                             VTD_INV_DESC_PASID_DEVICE_IOTLB_SIZE(desc->hi));
+        vtd_count_atc(c, VTD_INV_DESC_PASID_DEVICE_IOTLB_ADDR(desc->hi),
+                      VTD_INV_DESC_PASID_DEVICE_IOTLB_SIZE(desc->hi));
+        break;
     case VTD_INV_DESC_WAIT:
         c->sync++;
         break;
     }
-    return PCI_SVA_INV_NONE;
 }
 
 /* Count a descriptor. Returns whether it is to be lost (PCISVAOps.drop). */
 bool vtd_sva_count(IntelIOMMUState *s, const VTDInvDesc *desc)
 {
-    PCISVAInvKind kind = vtd_count_inv_desc(&s->counters, desc);
-
-    if (!s->drop_nth || kind != s->drop_kind || --s->drop_nth) {
+    vtd_count_inv_desc(&s->counters, desc);
+    if (!s->drop_nth || vtd_inv_kind(desc) != s->drop_kind || --s->drop_nth) {
         return false;
     }
     s->counters.dropped++;

@@ -12,24 +12,6 @@
 #include "intel_iommu_internal.h"
 #include "trace.h"
 
-/*
- * Send an Invalidation Request; PCI_NO_PASID means all PASIDs, too.
- *
- * A function that does not complete it would make hardware time out and set
- * FSTS_REG.ITE. Here it counts as completed: there are functions that have
- * nothing to do with pci_sva.h and get theirs by an IOMMU notifier.
- */
-void vtd_sva_invalidate(IntelIOMMUState *s, uint16_t sid, uint32_t pasid,
-                        hwaddr addr, bool s_bit)
-{
-    uint64_t size = vtd_atc_range(&addr, s_bit);
-    bool completed;
-
-    completed = pci_ats_invalidate(vtd_find_function(s, sid), pasid, addr,
-                                   size);
-    trace_vtd_ats_invalidate(sid, pasid, addr, size, completed);
-}
-
 static AddressSpace *vtd_sva_get_address_space(PCIBus *bus, void *opaque,
                                                int devfn, uint32_t pasid)
 {
@@ -312,6 +294,12 @@ static uint32_t vtd_sva_drop_left(PCIBus *bus, void *opaque)
     return s->drop_nth;
 }
 
+static void vtd_sva_late(PCIBus *bus, void *opaque, PCISVAInvKind kind,
+                         uint32_t ns)
+{
+    vtd_inv_late(opaque, kind, ns);
+}
+
 const PCISVAOps vtd_sva_ops = {
     .get_address_space = vtd_sva_get_address_space,
     .translate = vtd_sva_translate,
@@ -321,4 +309,5 @@ const PCISVAOps vtd_sva_ops = {
     .counters = vtd_sva_counters,
     .drop = vtd_sva_drop,
     .drop_left = vtd_sva_drop_left,
+    .late = vtd_sva_late,
 };

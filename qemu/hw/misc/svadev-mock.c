@@ -118,6 +118,7 @@ static void mock_counters(PCIBus *bus, void *opaque, PCISVACounters *counters,
         .iotlb_range = 1,
         .page_requests = *reg(opaque, SVADEV_MOCK_REQUESTS),
         .iotlb_misses = 13,
+        .timeouts = 17,
     };
     *unit = 7;
 }
@@ -134,6 +135,13 @@ static uint32_t mock_drop_left(PCIBus *bus, void *opaque)
     return *reg(opaque, SVADEV_MOCK_DROP_NTH);
 }
 
+static void mock_late(PCIBus *bus, void *opaque, PCISVAInvKind kind,
+                      uint32_t ns)
+{
+    *reg(opaque, SVADEV_MOCK_LATE_KIND) = kind;
+    *reg(opaque, SVADEV_MOCK_LATE_NS) = ns;
+}
+
 static const PCISVAOps mock_sva_ops = {
     .get_address_space = mock_pasid_as,
     .translate = mock_translate,
@@ -143,6 +151,7 @@ static const PCISVAOps mock_sva_ops = {
     .counters = mock_counters,
     .drop = mock_drop,
     .drop_left = mock_drop_left,
+    .late = mock_late,
 };
 
 static const PCIIOMMUOps mock_iommu_ops = {

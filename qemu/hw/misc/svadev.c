@@ -30,8 +30,20 @@
 QEMU_BUILD_BUG_ON(SVADEV_INJECT_IOTLB != (int)PCI_SVA_INV_IOTLB);
 QEMU_BUILD_BUG_ON(SVADEV_INJECT_ATC != (int)PCI_SVA_INV_ATC);
 QEMU_BUILD_BUG_ON(SVADEV_INJECT_CONFIG != (int)PCI_SVA_INV_CONFIG);
+QEMU_BUILD_BUG_ON(SVADEV_LATE_SYNC != (int)PCI_SVA_INV_SYNC);
 
 /* --- what the IOMMU says --- */
+
+static bool svadev_is_mute(SVADevState *s)
+{
+    if (!s->mute) {
+        return false;
+    }
+    if (s->mute != SVADEV_MUTE_ALL) {
+        s->mute--;
+    }
+    return true;
+}
 
 static bool svadev_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                               uint64_t size)
@@ -45,7 +57,7 @@ static bool svadev_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
     };
     unsigned dropped;
 
-    if (!pcie_ats_enabled(dev)) {
+    if (!pcie_ats_enabled(dev) || svadev_is_mute(s)) {
         trace_svadev_invalidate_lost(pasid, addr, size);
         return false;
     }
@@ -245,6 +257,8 @@ static void svadev_reset_function(SVADevState *s)
     s->step_bytes = SVADEV_PAGE_SIZE;
     s->step_ns = 0;
     s->inject_kind = 0;
+    s->late = 0;
+    s->mute = 0;
     s->verdict = (SVADevVerdict) { };
     memset(s->counters, 0, sizeof(s->counters));
     trace_svadev_reset();
@@ -316,6 +330,10 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.iotlb_hits;
     case SVADEV_U_IOTLB_MISS:
         return c.iotlb_misses;
+    case SVADEV_U_LATE:
+        return c.late;
+    case SVADEV_U_TIMEOUT:
+        return c.timeouts;
     default:
         return 0;
     }
@@ -403,6 +421,10 @@ static uint64_t svadev_read_control(SVADevState *s, hwaddr reg)
         return s->verdict.where;
     case SVADEV_UNIT:
         return svadev_unit(s);
+    case SVADEV_LATE:
+        return s->late;
+    case SVADEV_MUTE:
+        return s->mute;
     case SVADEV_COUNTERS ... SVADEV_COUNTERS_END - 1:
         return svadev_read_counter(s, reg);
     default:
@@ -431,11 +453,23 @@ static void svadev_write_inject(SVADevState *s, uint64_t val)
     uint8_t kind = val & SVADEV_INJECT_KIND;
     uint32_t nth = val >> ctz64(SVADEV_INJECT_NTH);
 
-    if (kind >= PCI_SVA_INV_KINDS) {
+    if (kind > SVADEV_INJECT_CONFIG) {
         return;
     }
     s->inject_kind = kind;
     pci_sva_drop(PCI_DEVICE(s), kind, kind == PCI_SVA_INV_NONE ? 0 : nth);
+}
+
+static void svadev_write_late(SVADevState *s, uint64_t val)
+{
+    uint8_t kind = val & SVADEV_LATE_KIND;
+    uint32_t ns = val >> ctz64(SVADEV_LATE_NS);
+
+    if (kind >= PCI_SVA_INV_KINDS) {
+        return;
+    }
+    s->late = val & (SVADEV_LATE_KIND | SVADEV_LATE_NS);
+    pci_sva_late(PCI_DEVICE(s), kind, kind == PCI_SVA_INV_NONE ? 0 : ns);
 }
 
 static void svadev_enable_queue(SVADevQueue *q, bool on)
@@ -492,6 +526,12 @@ static void svadev_write_control(SVADevState *s, hwaddr reg, uint64_t val,
         break;
     case SVADEV_INJECT:
         svadev_write_inject(s, val);
+        break;
+    case SVADEV_LATE:
+        svadev_write_late(s, val);
+        break;
+    case SVADEV_MUTE:
+        s->mute = MIN(val, SVADEV_MUTE_ALL);
         break;
     case SVADEV_VERIFY:
         if (low) {

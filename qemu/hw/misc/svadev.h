@@ -120,6 +120,8 @@ struct SVADevState {
     uint32_t step_bytes;
     uint32_t step_ns;
     uint8_t inject_kind;
+    uint64_t late;              /* as it was written here last */
+    uint32_t mute;
     SVADevVerdict verdict;
     uint64_t counters[SVADEV_N_COUNTERS];
 

@@ -170,3 +170,12 @@ uint32_t pci_sva_drop_left(PCIDevice *dev)
 
     return r.ops ? r.ops->drop_left(r.bus, r.opaque) : 0;
 }
+
+void pci_sva_late(PCIDevice *dev, PCISVAInvKind kind, uint32_t ns)
+{
+    SVARoute r = sva_route(dev);
+
+    if (r.ops) {
+        r.ops->late(r.bus, r.opaque, kind, ns);
+    }
+}

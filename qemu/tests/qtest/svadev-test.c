@@ -841,6 +841,7 @@ static void test_ats(void)
     g_assert_cmpint(ctl_read(&f, SVADEV_UNIT), ==, 7);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_IOTLB_RANGE), ==, 1);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_IOTLB_MISS), ==, 13);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_TIMEOUT), ==, 17);
     qtest_writeb(f.qts, BUF, 1);
     qtest_writeb(f.qts, BUF + PAGE, 2);
     map(&f, 1, VA, BUF, 3);
@@ -1361,6 +1362,53 @@ static void test_inject(void)
     stop(&f);
 }
 
+static void test_late(void)
+{
+    Fix f;
+
+    start_mock(&f, false, "");
+    ctl_write(&f, SVADEV_LATE, 3000ULL << 32 | 0xabcd00 | SVADEV_LATE_SYNC);
+    g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_KIND), ==, 4);
+    g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_NS), ==, 3000);
+    g_assert_cmphex(ctl_read(&f, SVADEV_LATE), ==, 3000ULL << 32 | 4);
+    ctl_write(&f, SVADEV_LATE, 9ULL << 32 | 5);
+    g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_NS), ==, 3000);
+    ctl_write(&f, SVADEV_LATE, 7ULL << 32);
+    g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_KIND), ==, 0);
+    g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_NS), ==, 0);
+    stop(&f);
+}
+
+/* What is not answered is not obeyed either; a reset is an end to it. */
+static void test_mute(void)
+{
+    Fix f;
+
+    start_mock(&f, false, "");
+    map(&f, 1, VA, BUF, 3);
+    q_enable(&f, 0, 1);
+    assert_done(&f, 0, sum1);
+    ctl_write(&f, SVADEV_MUTE, 2);
+    g_assert_false(invalidate(&f, 1, VA, PAGE));
+    g_assert_cmpint(ctl_read(&f, SVADEV_MUTE), ==, 1);
+    g_assert_false(invalidate(&f, NO_PASID, 0, UINT64_MAX));
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 1);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_RANGE), ==, 0);
+    g_assert_true(invalidate(&f, 1, VA, PAGE));
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 0);
+
+    ctl_write(&f, SVADEV_MUTE, UINT64_MAX);
+    g_assert_cmphex(ctl_read(&f, SVADEV_MUTE), ==, SVADEV_MUTE_ALL);
+    for (int i = 0; i < 3; i++) {
+        g_assert_false(invalidate(&f, 1, VA, PAGE));
+    }
+    g_assert_cmphex(ctl_read(&f, SVADEV_MUTE), ==, SVADEV_MUTE_ALL);
+    ctl_write(&f, SVADEV_CTRL, SVADEV_CTRL_RESET);
+    g_assert_cmphex(ctl_read(&f, SVADEV_MUTE), ==, 0);
+    g_assert_true(invalidate(&f, 1, VA, PAGE));
+    stop(&f);
+}
+
 static void fuzz_mock(Fix *f)
 {
     uint32_t pasid = g_test_rand_bit() ? 1 : NO_PASID;
@@ -1438,6 +1486,8 @@ int main(int argc, char **argv)
     qtest_add_func("/svadev/mock/pri-late", test_pri_late);
     qtest_add_func("/svadev/mock/pri-allocation", test_pri_allocation);
     qtest_add_func("/svadev/mock/inject", test_inject);
+    qtest_add_func("/svadev/mock/late", test_late);
+    qtest_add_func("/svadev/mock/mute", test_mute);
     qtest_add_func("/svadev/mock/fuzz", test_fuzz_mock);
 
     return g_test_run();

@@ -8,11 +8,12 @@
  * where hardware has its turn.
  *
  * A unit consumes its queue in order, one descriptor at a time, which leaves fences
- * without anything to do. Descriptors take effect as late as they may: not before the latency is over, and then only when
- * somebody waits for that queue. That leaves others as much time as possible to do
- * things in between, without a thread that would need a CPU of its own. Everything
- * that is submitted and consumed has a number, counted over all units, so that it
- * shows what was issued before something else was waited for.
+ * without anything to do. Descriptors take effect as late as they may: not before the
+ * latency is over, and then only when somebody waits for that queue. That leaves
+ * others as much time as possible to do things in between, without a thread that
+ * would need a CPU of its own. Everything that is submitted and consumed has a
+ * number, counted over all units, so that it shows what was issued before something
+ * else was waited for.
  *
  * A unit caches PASID entries, by requester and PASID, and does not look at the
  * entry in memory again until an invalidation has dropped the cached one; and

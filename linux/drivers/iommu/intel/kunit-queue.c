@@ -50,6 +50,8 @@
  * @irq_held: the unit was stopped when the last began
  * @irq_batches: submissions that an interrupt makes
  * @irq_errors: of those, how many failed
+ * @gone: a function that somebody else asks, each time that somebody waits,
+ * @askers: as often as this
  */
 struct queue {
 	struct kunit *test;
@@ -69,6 +71,8 @@ struct queue {
 	bool irq_held;
 	unsigned int irq_batches;
 	unsigned int irq_errors;
+	struct vtd_fn *gone;
+	unsigned int askers;
 };
 
 /* --- the watchdog --- */
@@ -108,6 +112,26 @@ static void queue_watch(struct queue *q)
 	}
 }
 
+static struct qi_desc atc_desc(struct vtd_fn *fn)
+{
+	struct qi_desc desc;
+
+	qi_desc_dev_iotlb(pci_dev_id(&fn->pdev), 0, 16, 0, MAX_AGAW_PFN_WIDTH,
+			  &desc);
+	return desc;
+}
+
+static void queue_ask(struct queue *q)
+{
+	struct qi_desc desc;
+
+	if (!q->askers)
+		return;
+	q->askers--;
+	desc = atc_desc(q->gone);
+	qi_submit(&q->unit->iommu, &desc, 1, 0);
+}
+
 static void queue_qi(struct intel_iommu *iommu, bool submitted)
 {
 	struct vtd_unit *unit = to_vtd_unit(iommu);
@@ -119,8 +143,10 @@ static void queue_qi(struct intel_iommu *iommu, bool submitted)
 			atomic_inc(&q->polls_irqs_off);
 	}
 	vtd_qi(iommu, submitted);
-	if (!submitted)
+	if (!submitted) {
 		queue_watch(q);
+		queue_ask(q);
+	}
 }
 
 /* --- submissions --- */
@@ -148,15 +174,6 @@ static int queue_wait(struct queue *q, u64 sync)
 static int queue_sync(struct queue *q, unsigned int did, unsigned int count)
 {
 	return queue_wait(q, queue_submit(q, did, count));
-}
-
-static struct qi_desc atc_desc(struct vtd_fn *fn)
-{
-	struct qi_desc desc;
-
-	qi_desc_dev_iotlb(pci_dev_id(&fn->pdev), 0, 16, 0, MAX_AGAW_PFN_WIDTH,
-			  &desc);
-	return desc;
 }
 
 /* Two commands, of which the second is for a function */
@@ -568,6 +585,26 @@ static void gone_for_who_asks(struct kunit *test)
 	KUNIT_EXPECT_GE(test, atomic_read(&b.q->executed[3]), b.rounds);
 }
 
+#define ASKERS	16
+
+/* However often it is: a flush of who has nothing to do with it does not fail. */
+static void gone_for_others(struct kunit *test)
+{
+	struct queue *q = queue_setup(test, 2);
+	struct vtd_machine *machine = test->priv;
+	struct vtd_fn *there = machine->fn[1];
+	struct iommu_domain *domain = vtd_paging(test, there, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(there, domain));
+	q->gone = machine->fn[0];
+	vtd_remove(q->gone);
+	q->askers = ASKERS;
+	queue_ask(q);
+	KUNIT_EXPECT_EQ(test, 0, cache_flush_all(to_dmar_domain(domain)));
+	KUNIT_EXPECT_LT(test, q->askers, ASKERS / 2);
+	q->askers = 0;
+}
+
 /* --- a command is refused --- */
 
 /* It is replaced, and none of the others pays for it, whoever gets to know first. */
@@ -646,6 +683,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(device_is_late),
 	KUNIT_CASE(others_lost_with_it),
 	KUNIT_CASE(gone_for_who_asks),
+	KUNIT_CASE(gone_for_others),
 	KUNIT_CASE(refused_in_the_middle),
 	KUNIT_CASE(refused_and_found_by_others),
 	KUNIT_CASE(two_refused),

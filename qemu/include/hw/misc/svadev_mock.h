@@ -38,6 +38,8 @@
 #define SVADEV_MOCK_BIG         0x88    /* rw: says that pages are 2 MiB */
 #define SVADEV_MOCK_DROP_KIND   0x90    /* ro: what INJECT asked for */
 #define SVADEV_MOCK_DROP_NTH    0x98
-#define SVADEV_MOCK_END         0xa0
+#define SVADEV_MOCK_LATE_KIND   0xa0    /* ro: what LATE asked for */
+#define SVADEV_MOCK_LATE_NS     0xa8
+#define SVADEV_MOCK_END         0xb0
 
 #endif

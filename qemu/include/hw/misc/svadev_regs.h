@@ -61,6 +61,15 @@
 #define SVADEV_CLEAR             0x050        /* wo: device counters to 0 */
 /* ro: number of the IOMMU in front, ~0 none */
 #define SVADEV_UNIT              0x058
+/* rw: commands that come late at the IOMMU; a write lets go what is held */
+#define SVADEV_LATE              0x060
+/* as INJECT_KIND, or LATE_SYNC */
+#define  SVADEV_LATE_KIND        0x00000000000000ffULL
+#define   SVADEV_LATE_SYNC       4            /* waits */
+#define  SVADEV_LATE_NS          0xffffffff00000000ULL /* by so much, 0 off */
+/* rw: so many Invalidation Requests to come get no answer, and do nothing */
+#define SVADEV_MUTE              0x068
+#define  SVADEV_MUTE_ALL         0xffffffff   /* until it is written again */
 
 /*
  * --- counters, 8 bytes each, ro, at these offsets in BAR 0 and, less
@@ -100,7 +109,9 @@
 #define SVADEV_U_DROPPED         0x250
 #define SVADEV_U_IOTLB_HIT       0x258
 #define SVADEV_U_IOTLB_MISS      0x260
-#define SVADEV_COUNTERS_END      0x268
+#define SVADEV_U_LATE            0x268  /* commands held back on purpose */
+#define SVADEV_U_TIMEOUT         0x270        /* time-outs reported */
+#define SVADEV_COUNTERS_END      0x278
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)           (0x1000 + (q) * 0x20)

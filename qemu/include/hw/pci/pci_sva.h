@@ -90,12 +90,13 @@ struct PCISVAClientOps {
 /* Size of an invalidation of the whole address space (2^64 has no number). */
 #define PCI_ATS_ALL             UINT64_MAX
 
-/* Kinds of invalidation command that an IOMMU can be told to lose. */
+/* Kinds of command that an IOMMU can be told to lose, or to be late with. */
 typedef enum PCISVAInvKind {
     PCI_SVA_INV_NONE,
     PCI_SVA_INV_IOTLB,          /* of a tag: a range or all of it */
     PCI_SVA_INV_ATC,            /* sent to a function */
     PCI_SVA_INV_CONFIG,         /* PASID entry, CD, STE */
+    PCI_SVA_INV_SYNC,           /* wait for those before it; never lost */
     PCI_SVA_INV_KINDS,
 } PCISVAInvKind;
 
@@ -119,6 +120,8 @@ typedef struct PCISVACounters {
     uint64_t dropped;           /* invalidations lost on purpose */
     uint64_t iotlb_hits;
     uint64_t iotlb_misses;      /* walks */
+    uint64_t late;              /* commands held back on purpose */
+    uint64_t timeouts;          /* time-outs reported */
 } PCISVACounters;
 
 /**
@@ -158,6 +161,10 @@ typedef struct PCISVAAudit {
  *        instance takes from its queue; 0 calls it off. One at a time.
  * @drop_left: how many invalidations of the kind are still to come before the
  *             one that is lost; 0 when none is to be lost
+ * @late: from now on be late by @ns with every command of @kind (0: with none).
+ *        Requests reach their function late, and a wait is over late; any other
+ *        command holds up those behind it. Whatever is held back at the moment
+ *        is carried out at once.
  */
 struct PCISVAOps {
     AddressSpace *(*get_address_space)(PCIBus *bus, void *opaque, int devfn,
@@ -175,6 +182,7 @@ struct PCISVAOps {
                      unsigned *unit);
     void (*drop)(PCIBus *bus, void *opaque, PCISVAInvKind kind, uint32_t nth);
     uint32_t (*drop_left)(PCIBus *bus, void *opaque);
+    void (*late)(PCIBus *bus, void *opaque, PCISVAInvKind kind, uint32_t ns);
 };
 
 /* PASID Extended Capability (PCIe 6.0, 7.8.9): @bits of PASID, 1 to 20. */
@@ -211,5 +219,6 @@ bool pci_sva_counters(PCIDevice *dev, PCISVACounters *counters,
                       unsigned *unit);
 void pci_sva_drop(PCIDevice *dev, PCISVAInvKind kind, uint32_t nth);
 uint32_t pci_sva_drop_left(PCIDevice *dev);
+void pci_sva_late(PCIDevice *dev, PCISVAInvKind kind, uint32_t ns);
 
 #endif

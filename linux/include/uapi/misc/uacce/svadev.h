@@ -55,6 +55,12 @@
 #define  SVADEV_WHERE_IOTLB	0x0000000200000000ULL
 #define SVADEV_CLEAR		0x050	/* wo: device counters to 0 */
 #define SVADEV_UNIT		0x058	/* ro: number of the IOMMU in front, ~0 none */
+#define SVADEV_LATE		0x060	/* rw: commands late at the IOMMU; lets go */
+#define  SVADEV_LATE_KIND	0x00000000000000ffULL	/* INJECT_KIND, or */
+#define   SVADEV_LATE_SYNC	4	/* waits */
+#define  SVADEV_LATE_NS		0xffffffff00000000ULL	/* by so much, 0 off */
+#define SVADEV_MUTE		0x068	/* rw: invalidations not to be answered */
+#define  SVADEV_MUTE_ALL	0xffffffff	/* until it is written again */
 
 /*
  * --- counters, 8 bytes each, ro, at these offsets in BAR 0 and, less
@@ -92,7 +98,9 @@
 #define SVADEV_U_DROPPED	0x250
 #define SVADEV_U_IOTLB_HIT	0x258
 #define SVADEV_U_IOTLB_MISS	0x260
-#define SVADEV_COUNTERS_END	0x268
+#define SVADEV_U_LATE		0x268	/* commands held back on purpose */
+#define SVADEV_U_TIMEOUT	0x270	/* time-outs reported */
+#define SVADEV_COUNTERS_END	0x278
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)		(0x1000 + (q) * 0x20)

@@ -247,4 +247,64 @@ TEST_F(sva_fork, two_processes)
 	EXPECT_EQ(0, verdict(pid));
 }
 
+/* How often the functions have asked for a translation */
+static uint64_t requests(const struct sva *s)
+{
+	uint64_t n = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++)
+		n += sva_read(s->dev[i].ctl, SVADEV_C_XLATE);
+	return n;
+}
+
+static int has_all_in_its_caches(struct sva *s, char *buf, int sync)
+{
+	struct sva_queue q[SVA_MAX_DEVS];
+	uint64_t before;
+	unsigned int i;
+
+	memset(buf, 6, LEN);
+	for (i = 0; i < s->nr; i++)
+		if (sva_open(&q[i], &s->dev[i]) || sva_fill(&q[i], buf, 7, LEN))
+			return 1;
+	if (!done(sync) || !wait_for(sync))
+		return 2;
+	before = requests(s);
+	for (i = 0; i < s->nr; i++)
+		if (!sva_sees(&q[i], buf, 7, LEN))
+			return 3;
+	return requests(s) == before ? 0 : 4;
+}
+
+/*
+ * A fork takes all that the functions have cached of the parent. What they have
+ * of another process is none of its business.
+ */
+TEST_F(sva_fork, spares_others)
+{
+	uint64_t untagged;
+	pid_t pid, other;
+
+	if (self->s.mode == SVA_UNTRANSLATED)
+		SKIP(return, "nothing is cached by the function");
+	other = fork_child(self->sync);
+	if (!other)
+		_exit(has_all_in_its_caches(&self->s, self->buf, self->sync[1]));
+	ASSERT_LT(0, other);
+	ASSERT_TRUE(wait_for(self->sync[0]));
+
+	memset(self->buf, 1, LEN);
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, LEN));
+	untagged = sva_untagged(&self->s);
+	pid = SVA_CHANGE(&self->s, fork());
+	if (!pid)
+		_exit(0);
+	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_CLEAN(&self->s);
+	EXPECT_EQ(untagged, sva_untagged(&self->s));
+	EXPECT_TRUE(done(self->sync[0]));
+	EXPECT_EQ(0, verdict(other));
+}
+
 TEST_HARNESS_MAIN

@@ -73,6 +73,7 @@ static bool run_suite(void)
 TEST_F_TIMEOUT(sva_kva, seen_by_every_unit, 120)
 {
 	unsigned int ran, failed, i, units = sva_units(&self->s);
+	uint64_t untagged = sva_untagged(&self->s);
 	struct sva_counts c;
 
 	for (i = 0; i < self->s.nr; i++)
@@ -87,6 +88,7 @@ TEST_F_TIMEOUT(sva_kva, seen_by_every_unit, 120)
 	EXPECT_EQ(0, failed);
 	EXPECT_LT(0, ran);
 	EXPECT_LE(units * ran, c.iotlb_range + c.iotlb_tag + c.iotlb_all);
+	EXPECT_EQ(untagged, sva_untagged(&self->s));
 	for (i = 0; i < self->s.nr; i++)
 		EXPECT_TRUE(sva_sees(&self->s.q[i], self->buf, 1, SVA_PAGE));
 }

@@ -15,9 +15,9 @@
  * each IOMMU loses the n-th command of that kind that a SVA_CHANGE() causes.
  * The kernel is innocent then, and the tests have to fail all the same:
  *
- *   iotlb:1	sva_map, sva_fork, sva_exit, sva_multi, sva_bind
- *   atc:1	sva_map, sva_fork, sva_exit, sva_multi, but for accesses that
- *		are not translated in advance
+ *   iotlb:1	sva_map, sva_fork, sva_exit, sva_multi, sva_bind, sva_window
+ *   atc:1	sva_map, sva_fork, sva_exit, sva_multi, sva_window, but for
+ *		accesses that are not translated in advance
  *   config:1	sva_bind (dma_after_last_close)
  *
  * What is lost is lost for good. Memory that a function could still write to
@@ -124,6 +124,8 @@ struct sva_counts {
 	uint64_t config;
 	uint64_t sync;
 	uint64_t dropped;
+	uint64_t late;
+	uint64_t timeouts;
 };
 
 /* Registers: one access of 8 bytes each, in program order */
@@ -577,6 +579,8 @@ static inline void sva_count(const struct sva *s, struct sva_counts *c)
 		c->config += sva_read(ctl, SVADEV_U_CONFIG);
 		c->sync += sva_read(ctl, SVADEV_U_SYNC);
 		c->dropped += sva_read(ctl, SVADEV_U_DROPPED);
+		c->late += sva_read(ctl, SVADEV_U_LATE);
+		c->timeouts += sva_read(ctl, SVADEV_U_TIMEOUT);
 	}
 }
 
@@ -594,6 +598,19 @@ static inline void sva_count_since(const struct sva *s, struct sva_counts *c)
 	c->config = now.config - c->config;
 	c->sync = now.sync - c->sync;
 	c->dropped = now.dropped - c->dropped;
+	c->late = now.late - c->late;
+	c->timeouts = now.timeouts - c->timeouts;
+}
+
+/* Invalidations without PASID, which take what all others have cached, too */
+static inline uint64_t sva_untagged(const struct sva *s)
+{
+	uint64_t n = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++)
+		n += sva_read(s->dev[i].ctl, SVADEV_C_INV_UNTAGGED);
+	return n;
 }
 
 /* --- losing an invalidation on purpose --- */
@@ -666,6 +683,52 @@ static inline void sva_change_end(const struct sva *s, struct sva_counts *c)
 	SVA_COUNTED(s, &__ignored, call);				\
 })
 
+/* --- IOMMUs that are late, and functions that do not answer --- */
+
+#define SVA_MS	1000000ULL	/* in ns */
+
+/*
+ * From now on the function's IOMMU takes @ns for a command of @kind,
+ * SVADEV_INJECT_* or SVADEV_LATE_SYNC. What is late already is carried out at
+ * once.
+ */
+static inline void sva_late_at(struct sva_dev *d, uint64_t kind, uint64_t ns)
+{
+	sva_write(d->ctl, SVADEV_LATE, kind | ns << 32);
+}
+
+/* All of them */
+static inline void sva_late(struct sva *s, uint64_t kind, uint64_t ns)
+{
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++)
+		if (sva_first_of_unit(s, i))
+			sva_late_at(&s->dev[i], kind, ns);
+}
+
+static inline void sva_on_time(struct sva *s)
+{
+	sva_late(s, 0, 0);
+}
+
+/* Waits until a command is late that was not when @before was read. */
+static inline bool sva_wait_late(struct sva_dev *d, uint64_t before)
+{
+	double end = sva_now() + SVA_TIMEOUT_S;
+
+	while (sva_counter(d, SVADEV_U_LATE) == before)
+		if (sva_now() > end)
+			return false;
+	return true;
+}
+
+/* The function neither obeys nor answers the next @n invalidations. */
+static inline void sva_mute(struct sva_dev *d, uint64_t n)
+{
+	sva_write(d->ctl, SVADEV_MUTE, n);
+}
+
 /* --- set up and clean up of a test --- */
 
 /* What @mode wants and one of the functions lacks, or NULL */
@@ -695,8 +758,10 @@ static inline void sva_set_mode(struct sva *s, enum sva_mode mode)
 	for (i = 0; i < s->nr; i++) {
 		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE);
 		sva_write(s->dev[i].ctl, SVADEV_CTRL, ctrl[mode]);
+		sva_mute(&s->dev[i], 0);
 	}
 	sva_inject(s, 0);
+	sva_on_time(s);
 }
 
 /* Can this process be bound? NULL, or what the kernel says. */
