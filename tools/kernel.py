@@ -128,7 +128,7 @@ def build(flavour):
             os.utime(part)
         return image
     with lock(BUILD / f".kernel-{flavour}.lock", f"the {flavour} kernel"):
-        made = build_locked(flavour, arch, tree, wanted)
+        made = compile_all(flavour, tree, wanted)
     if source(kind)[1] != key:
         raise Failed(f"{shown(tree)} changed while the {flavour} kernel was built; run it again")
     for part, file in zip(parts, made):
@@ -142,12 +142,20 @@ def modules(flavour, image):
     return [image.with_name(f"{image.name}.{Path(m).name}") for m in MODULES.get(flavour, ())]
 
 
-def build_locked(flavour, arch, tree, wanted):
+def command(flavour, tree):
+    """make for a flavour's object directory in a tree; options and targets follow."""
+    arch = FLAVOURS[flavour][2]
+    # W=1 as in make check, which judges what it says: so ccache serves both.
+    return ["make", "-C", tree, f"O=obj-{flavour}", f"CC=ccache {arch.gcc}", "W=1",
+            f"LOCALVERSION=-{flavour}", *arch.make]
+
+
+def compile_all(flavour, tree, wanted):
+    """A flavour in its object directory in a tree; the files made, the image last."""
+    arch = FLAVOURS[flavour][2]
     env = compiler_env()
     obj = tree / f"obj-{flavour}"
-    # W=1 as in make check, which judges what it says: so ccache serves both.
-    make = ["make", "-C", tree, f"O={obj.name}", f"CC=ccache {arch.gcc}", "W=1",
-            f"LOCALVERSION=-{flavour}", *arch.make]
+    make = command(flavour, tree)
     lost = configure(tree, obj, wanted, env, make)
     if lost:
         raise Failed(f"the {flavour} kernel's config lacks {', '.join(lost)} (dependencies?); "
