@@ -3,7 +3,8 @@
 
 PY := python3 -B
 
-.PHONY: help demo test test-list bench vm tree refresh check fetch kernel qemu clean distclean
+.PHONY: help demo test test-list bench vm tree refresh check mutants fetch kernel qemu clean \
+	distclean
 
 help:
 	@$(PY) tools/help.py
@@ -35,6 +36,9 @@ refresh:
 
 check:
 	@$(PY) tools/check.py
+
+mutants:
+	@$(PY) tools/mutants.py $(if $(MUTANT),--mutant "$(MUTANT)")
 
 fetch:
 	@$(PY) tools/packages.py

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mutants: what their files say, and what counts as caught."""
+
+import os
+import re
+import tempfile
+import unittest
+
+import mutants
+from common import Failed
+from mutants import Test, parse
+from patchqueue import LINUX
+from test import Case, Verdict
+
+PATCH = "diff --git a/x.c b/x.c\n--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n"
+CASE = Test("kunit", "suite.case")
+
+
+class Files(unittest.TestCase):
+    def test_header_is_understood(self):
+        m = parse("x", "Breaks\nit.\n\nCaught-by: kunit suite.case\n"
+                       f"Caught-by: sva sva_map.sva_map.munmap, or a crash\n\n{PATCH}")
+        self.assertEqual(m.about, "Breaks it.")
+        self.assertEqual(m.tests, [CASE, Test("sva", "sva_map.sva_map.munmap", True)])
+        self.assertEqual(m.files, ["x.c"])
+
+    def test_what_is_no_mutant_is_refused(self):
+        good = "Caught-by: kunit suite.case\n"
+        for text in (f"Breaks it.\n\n{PATCH}", f"{good}\n{PATCH}", f"Breaks it.\n\n{good}",
+                     f"Breaks it.\n\nCaught-by: nosuch suite.case\n\n{PATCH}",
+                     f"Breaks it.\n\nCaught-by: host test_tools\n\n{PATCH}",
+                     f"Breaks it.\n\nCaught-by: suite.case\n\n{PATCH}",
+                     f"Breaks it.\n\n{good}Caught-by: kunit suite.case or so\n\n{PATCH}"):
+            with self.assertRaises(Failed, msg=text):
+                parse("x", text)
+
+
+class Caught(unittest.TestCase):
+    def judge(self, *cases, test=CASE):
+        verdict = Verdict([Case(*c) for c in cases])
+        return test.passes(verdict) is None, test.catches(verdict)[0]
+
+    def test_the_case_that_is_named_decides(self):
+        self.assertEqual(self.judge(("suite/case", "ok")), (True, False))
+        self.assertEqual(self.judge(("suite/case", "not ok")), (False, True))
+        self.assertEqual(self.judge(("suite/case/a", "ok"), ("suite/case/b", "not ok")),
+                         (False, True))
+        self.assertEqual(self.judge(("suite/case_too", "not ok")), (False, False))
+        self.assertEqual(self.judge(("p: f.t", "not ok"), test=Test("sva", "p.f.t")),
+                         (False, True))
+        self.assertEqual(self.judge(("p: f.t", "not ok"), test=Test("sva", "p")), (False, True))
+
+    def test_what_did_not_run_neither_passes_nor_catches(self):
+        self.assertEqual(self.judge(), (False, False))
+        self.assertEqual(self.judge(("suite/case", "skip")), (False, False))
+
+    def test_a_crash_counts_only_if_the_header_says_so(self):
+        crash = ("kernel log", "not ok", "hung: killed after 90 s")
+        self.assertEqual(self.judge(crash), (False, False))
+        self.assertEqual(self.judge(crash, ("suite/case", "ok")), (False, False))
+        self.assertEqual(self.judge(crash, test=Test("kunit", "suite.case", True)),
+                         (False, True))
+
+
+class Ours(unittest.TestCase):
+    def test_they_break_code_not_its_tests(self):
+        for m in mutants.all_mutants():
+            for file in m.files:
+                self.assertFalse(re.search(r"kunit|mock|selftests", file), f"{m.name}: {file}")
+
+    def test_they_apply_to_the_series(self):
+        if not (LINUX.tree / ".git").exists():
+            self.skipTest("there is no tree yet: make tree")
+        with tempfile.TemporaryDirectory() as tmp:
+            env = dict(os.environ, GIT_INDEX_FILE=f"{tmp}/index")
+            LINUX.git("read-tree", "refs/sva/assembled", env=env)
+            for m in mutants.all_mutants():
+                LINUX.git("apply", "--cached", "--check", "-", env=env, input=m.text)
