@@ -16,6 +16,8 @@ TARGETS = [
     ("refresh", "take these trees' commits back into patches/, linux/ and qemu/", "", "3 s"),
     ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots;\n"
               "and the Spin models", "25 min", "12 s"),
+    ("mutants", "break the series in many places: does the test for each notice?\n"
+                "MUTANT=a,b for some", "17 min", "3 s"),
     ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
     ("kernel", "build one flavour: FLAVOUR=demo|debug|stock|...", "5 min", "1 s"),
     ("qemu", "build QEMU", "4 min", "1 s"),
@@ -31,8 +33,8 @@ def cli():
         say(f"{bold(f'make {name}'.ljust(17))}{line:67}{first:>7} {again:>6}")
         for line in more:
             say(f"{'':17}{line}")
-    say("\nTimes on 2 cores without KVM, those of check and bench after a test. Downloads and builds are\n"
-        f"kept in {shown(CACHE)} (SVA_CACHE or XDG_CACHE_HOME move it; deleting it is always\n"
+    say("\nTimes on 2 cores without KVM, those of check, mutants and bench after a test. Downloads and\n"
+        f"builds are kept in {shown(CACHE)} (SVA_CACHE or XDG_CACHE_HOME move it; deleting it is always\n"
         "safe). JOBS= sets the parallelism.")
 
 
