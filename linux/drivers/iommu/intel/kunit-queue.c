@@ -10,6 +10,7 @@
  * slots are taken back by force then, so that the test fails instead of being stuck.
  */
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/prandom.h>
@@ -556,7 +557,7 @@ static int stand_by(void *arg)
 
 	while (!READ_ONCE(b->stop)) {
 		b->wrong += queue_sync_atc(b->q, 3, b->fn) != 0;
-		b->rounds++;
+		WRITE_ONCE(b->rounds, b->rounds + 1);
 		cond_resched();
 	}
 	return 0;
@@ -578,6 +579,9 @@ static void gone_for_who_asks(struct kunit *test)
 	vtd_start(test, &thread, stand_by, &b);
 	for (n = 0; n < ROUNDS; n++)
 		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, queue_sync_atc(b.q, 2, gone));
+	/* It may not have had a CPU yet. */
+	for (n = 0; n < 5000 && !READ_ONCE(b.rounds); n++)
+		msleep(1);
 	WRITE_ONCE(b.stop, true);
 	vtd_join(&thread);
 	KUNIT_EXPECT_EQ(test, 0, b.wrong);

@@ -46,6 +46,7 @@
  * @stale: what was found too late
  * @late: a thread that is held, the next time that it waits
  * @late_before: before it looks at the unit; otherwise behind that
+ * @may_sleep: because it is where it may, and others need its CPU to get on
  * @is_late: it is
  * @go: it may go on
  */
@@ -62,6 +63,7 @@ struct race {
 	unsigned int stale;
 	struct task_struct *late;
 	bool late_before;
+	bool may_sleep;
 	bool is_late;
 	bool go;
 };
@@ -133,7 +135,10 @@ static void be_late(struct race *r)
 
 	WRITE_ONCE(r->is_late, true);
 	for (ms = 0; ms < LATE_MS && !READ_ONCE(r->go); ms++)
-		mdelay(1);
+		if (r->may_sleep)
+			usleep_range(1000, 1100);
+		else
+			mdelay(1);
 }
 
 static void late_qi(struct intel_iommu *iommu, bool submitted)
@@ -453,6 +458,7 @@ static void exit_in_mid_detach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, vtd_cached(r->machine, r->root));
 	at_each_step(r, access_at_each_step);
 	let_be_late(r, true);
+	r->may_sleep = true;
 	fill_queue(r->machine->unit);
 	vtd_start(test, &thread, remove_first, r);
 	KUNIT_EXPECT_TRUE(test, wait_late(r, &thread));
