@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels: a flavour is a source tree, config fragments, and one image in the cache."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import packages
-from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest, lock,
-                    main, output, prune, read, remember, run, say, shown, write_atomically)
+from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest,
+                    lock, main, output, prune, read, remember, remove, run, say, shown,
+                    write_atomically)
 from patchqueue import LINUX
 
 KERNELS = CACHE / "kernels"
@@ -86,12 +88,17 @@ def source(kind):
 
 def worktree(path, commit):
     """A second checkout of the queue's repository, at a commit."""
-    if not (path / ".git").exists():
+    head = None
+    if (path / ".git").exists():        # or git would take the repository around it
+        with contextlib.suppress(Failed):       # of a checkout whose repository is gone
+            head = output("git", "rev-parse", "--verify", "HEAD", cwd=path)
+    if not head:
+        remove(path)
         LINUX.git("worktree", "prune")
         progress = Progress(f"check out {path.name}")
         LINUX.git("worktree", "add", "-f", "--detach", path, commit)
         progress.done()
-    elif output("git", "rev-parse", "HEAD", cwd=path) != commit:
+    elif head != commit:
         output("git", "checkout", "-q", "--force", "--detach", commit, cwd=path)
     return path
 
