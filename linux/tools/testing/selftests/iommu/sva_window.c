@@ -471,6 +471,9 @@ TEST_F(sva_window, removed)
 
 	if (self->s.nr < 2)
 		SKIP(return, "needs two functions");
+	/* iotlb_to_section() of QEMU 10.0 looks up an old index in the new map. */
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		SKIP(return, "QEMU can take no BAR away while another CPU uses one");
 	own.ch = churn_new();
 	ASSERT_NE(NULL, own.ch);
 	sva_close(--self->s.end);
