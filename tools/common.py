@@ -2,6 +2,7 @@
 """What every program behind `make` shares: places, messages, running commands."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -20,6 +21,8 @@ LOGS = BUILD / "logs"
 CACHE = Path(os.environ.get("SVA_CACHE") or
              Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva")
 VERDICTS = CACHE / "check"
+GIGABYTE = 10**9
+NEEDED = 8 * GIGABYTE                   # by build/ and the cache, for all that make test builds
 JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 1)
 TTY = sys.stdout.isatty()
 
@@ -45,12 +48,40 @@ def main(function):
         sys.exit(function())
     except Failed as e:
         say(f"\nerror: {e}")
+        full()
+        sys.exit(1)
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        say(f"\nerror: {e}")
+        full()
         sys.exit(1)
     except KeyboardInterrupt:
         say("\ninterrupted: what was half done will be done again by the next run")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+
+
+def free(path):
+    """Bytes that the file system of a directory, which need not exist, has left."""
+    return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
+
+
+def full():
+    """If a disk is full, that is why something failed, whatever its message was."""
+    for path in (BUILD, CACHE):
+        if free(path) < GIGABYTE / 10:
+            say(f"  {shown(path)} is on a disk that is full: make room there and run this again; "
+                "it goes on where it was")
+
+
+def room():
+    """Refuse to begin from nothing where what it takes has no room."""
+    if free(BUILD) < NEEDED:
+        raise Failed(f"the disk of {shown(BUILD)} has {free(BUILD) / GIGABYTE:.1f} GB left; what is "
+                     f"built there needs {NEEDED / GIGABYTE:.0f} GB. Make room, or clone to another "
+                     "disk")
 
 
 @contextlib.contextmanager
@@ -101,7 +132,8 @@ def output(*command, cwd=None, env=None, input=None, check=True):
                        errors="replace",
                        input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if check and r.returncode:
-        raise Failed(f"{' '.join(map(str, command))}\n{r.stdout}{r.stderr}".rstrip())
+        said = (r.stdout + r.stderr).rstrip().splitlines()
+        raise Failed("\n".join([" ".join(map(str, command)), *said[-20:]]))
     return r.stdout.strip()
 
 

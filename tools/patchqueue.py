@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import packages
-from common import (BUILD, ROOT, Failed, Progress, digest, lock, output, read, remove, say, shown,
-                    write_atomically)
+from common import (BUILD, ROOT, Failed, Progress, digest, lock, output, read, remove, room, say,
+                    shown, write_atomically)
 
 AUTHOR = ("SVA series developers", "sva-series@localhost")
 EPOCH = "1700000000 +0000"
@@ -104,6 +104,8 @@ class Queue:
             self.refuse_edits("the base is to be unpacked anew")
         new = BUILD / f".{self.name}.new"
         remove(new)
+        if not any(queue.tree.exists() for queue in QUEUES):
+            room()
         new.mkdir(parents=True)
         progress = Progress(f"unpack {archive.name}")
         self.unpack(archive, new)
