@@ -18,18 +18,26 @@ from pathlib import Path
 import kernel
 import packages
 import qemu
+import selftests
 import vm
 from common import (BUILD, LOGS, ROOT, Failed, Progress, bold, main, output, say, shown,
                     write_atomically)
+from patchqueue import LINUX
 
 SOURCE = ROOT / "bench"
 OUT = BUILD / "bench"
 SAVED = ROOT / "doc/bench"
 WAYS = ("base", "series")
 FLAVOUR = {"base": "bench-base", "series": "bench"}
-PLOTS = ("instances", "scaling", "software", "mm")
+BOUND = {"base": "bench-core", "series": "bench"}       # the base itself cannot bind
+PLOTS = ("driver", "instances", "scaling", "software", "mm")
 PAIRS = 6                               # of guests, one of each way, after a pair to warm up
+DRIVER_PAIRS = 3                        # of those that measure the driver, and bound processes
 SLOW, FAST = ("instances", "threads", "bind"), ("elements", "attach", "one")
+DRIVER = ("commands", "flush", "irqsoff", "two_threads")
+LINE = re.compile(r"bench: ([\w-]+),(\d+),(\d+),(\w+),(\d+),(\d+),(\d+)")
+CHANGES = {"munmap": "munmap", "mprotect": "mprotect to read-only",
+           "fork": "fork and writes", "pageout": "reclaim"}
 
 # A clock that can be read without leaving the emulated CPU, and nothing that comes and goes.
 APPEND = "tsc=reliable clocksource=tsc"
@@ -54,13 +62,23 @@ class Key:
 
 # --- measuring ---
 
-def program():
-    target = OUT / "munmap"
-    source = SOURCE / "munmap.c"
+def program(name, *flags):
+    target, source = OUT / name, SOURCE / f"{name}.c"
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
         OUT.mkdir(parents=True, exist_ok=True)
-        output("gcc", "-static", "-O2", "-Wall", "-o", target, source)
+        output("gcc", "-static", "-O2", "-Wall", *flags, "-o", target, source)
     return target
+
+
+def pages_program():
+    return program("pages", f"-I{selftests.headers()}",
+                   f"-I{LINUX.tree}/tools/testing/selftests/iommu")
+
+
+def printed(text):
+    """The lines of measurements: (row, parameter, x, way, (low, median, high))"""
+    return [(row, int(parameter), int(x), way, tuple(map(int, values)))
+            for row, parameter, x, way, *values in LINE.findall(text)]
 
 
 def trusted(result):
@@ -70,41 +88,78 @@ def trusted(result):
     return result
 
 
-def suites(image, title, name, cases, machine):
+def suites(image, name, glob, cases, machine):
     """What the KUnit suites print; every case has to pass."""
-    progress = Progress(title)
-    machine.append += f" {APPEND} kunit.enable=1 loglevel=8"
+    machine.append += f" {APPEND} kunit.enable=1 kunit.filter_glob={glob} loglevel=8"
     result = trusted(vm.run_guest(image, machine, "exit 0", (), name, 400, quiet=False))
     bad = re.findall(r"# \w+: (?:EXPECTATION|ASSERTION) FAILED.*(?:\n.*){3}|not ok \d+ .*",
                      result.console)
     missing = [c for c in cases if not re.search(rf" ok \d+ {c}\b(?!.*SKIP)", result.console)]
     if bad or missing:
-        progress.done("FAILED")
-        raise Failed("\n  ".join(["the suites of iommu-bench.c did not pass:", *bad[:5],
+        raise Failed("\n  ".join([f"the suites {glob} did not pass:", *bad[:5],
                                   *(f"no result: {c}" for c in missing),
                                   f"the kernel's log: {shown(result.log)}"]))
-    progress.done()
-    return [(row, int(parameter), int(x), way, tuple(map(int, values)))
-            for row, parameter, x, way, *values in re.findall(
-                r"bench: ([\w-]+),(\d+),(\d+),(\w+),(\d+),(\d+),(\d+)", result.console)]
+    return printed(result.console)
 
 
 def kunit(image):
     """Times of all cases; of those without hardware the instructions, too."""
-    times = suites(image, "walks and bonds, in a guest of two CPUs (1 min)", "bench-kunit",
-                   SLOW + FAST, vm.Machine(units=1, devices=0))
-    counts = suites(image, "instructions, in a guest whose clock counts them", "bench-icount",
-                    FAST, vm.Machine(units=1, devices=0, cpus=1, icount=True,
-                                     append="kunit.filter=speed>slow"))
+    progress = Progress("walks and bonds, in a guest of two CPUs (1 min)")
+    times = suites(image, "bench-kunit", "iommu_bench*", SLOW + FAST,
+                   vm.Machine(units=1, devices=0))
+    progress.done()
+    progress = Progress("instructions, in a guest whose clock counts them")
+    counts = suites(image, "bench-icount", "iommu_bench*", FAST,
+                    vm.Machine(units=1, devices=0, cpus=1, icount=True,
+                               append="kunit.filter=speed>slow"))
+    progress.done()
     data = {Key(row, *key): values for row, *key, values in times}
     data.update({Key(f"{row}-instructions", *key): values for row, *key, values in counts
                  if not row.startswith("one-")})
     return data
 
 
+def turns(title, measure):
+    """What measure(way, number) prints of both ways in turns; the medians over the runs. The way
+    is that of the kernel, where what is printed does not know it."""
+    progress = Progress(title, total=2 * DRIVER_PAIRS)
+    seen = {}
+    for number in range(DRIVER_PAIRS):
+        for way in WAYS if number % 2 else reversed(WAYS):
+            for row, parameter, x, who, values in measure(way, number):
+                key = Key(row, parameter, x, way if who == "driver" else who)
+                seen.setdefault(key, []).append(values)
+            progress.tick()
+    progress.done()
+    return {key: tuple(map(statistics.median, zip(*runs))) for key, runs in seen.items()}
+
+
+def driver(images):
+    return turns("the VT-d driver of both kernels in turns", lambda way, number: suites(
+        images[way], f"bench-driver-{way}-{number}", "intel_iommu_bench", DRIVER,
+        vm.Machine(units=1, devices=0)))
+
+
+def pages(images):
+    """Processes that are bound, on the series and on its part that lets processes bind."""
+    add = [pages_program()]
+
+    def measure(way, number):
+        machine = vm.Machine(append=f"{APPEND} kunit.enable=0")
+        name = f"bench-pages-{way}-{number}"
+        lines = printed(trusted(vm.run_guest(images[way], machine, "./pages", add, name,
+                                             240)).text)
+        if len(lines) != 3 * (machine.devices + 1) * len(CHANGES):
+            raise Failed(f"a guest has not measured everything; see {shown(LOGS)}/"
+                         f"{name}.output.log")
+        return lines
+
+    return turns("pages of bound processes, both kernels in turns", measure)
+
+
 def boot(way, image, number, icount):
     """One guest's medians of munmap() and vmalloc(): {(row, pages): ns or instructions}."""
-    add = [program(), *(kernel.modules(FLAVOUR[way], image))]
+    add = [program("munmap"), *(kernel.modules(FLAVOUR[way], image))]
     rounds = 3 if icount else 10
     script = (f"mv *.test_vmalloc.ko test_vmalloc.ko; dmesg -c >/dev/null; ./munmap {rounds}\n"
               f"{VMALLOC}exit 0\n")
@@ -178,18 +233,57 @@ class Report:
 
     def rows(self):
         """(measurement, base, series, ratio, goal, whether it is met or None)"""
-        yield from self.instances()
+        yield from self.commands()
+        yield from self.instances("vtd-flush", "driver: flush of 8 units")
+        yield from self.irqsoff()
+        yield from self.scaling("vtd-threads", "driver: 2 threads flush one domain")
+        yield from self.pages()
+        yield from self.instances("instances", "flush of 8 instances")
         yield from self.scaling("threads", "2 threads flush one domain")
         yield from self.scaling("bind", "2 processes bind and unbind")
         yield from self.one()
         yield from self.software()
         yield from self.mm()
 
-    def instances(self):
-        for latency in self.parameters("instances"):
-            one, eight = (self.median("instances", latency, x, "series") for x in (1, 8))
-            base = self.median("instances", latency, 8, "base")
-            yield (f"flush of 8 instances, {latency} us each", us(base), us(eight),
+    def commands(self):
+        names = {"sva": "SVA", "sva-all": "SVA, full flush", "second-level": "second level",
+                 "parent": "nested parent"}
+        for key in [k for k in self.data if k.way == "bound"]:
+            what, name = re.fullmatch(r"vtd-(commands|waits)-([\w-]+)", key.row).groups()
+            base, series = self.both(key.row, key.parameter, key.x)
+            bound = self.data[key][1]
+            yield (f"driver: {names[name]}, {key.x} behind {key.parameter} "
+                   f"unit{'s' * (key.parameter > 1)}, {what}", base, series,
+                   f"{series / base:.2f}", f"= {bound:.0f}", series == bound)
+
+    def irqsoff(self):
+        for latency in self.parameters("vtd-irqsoff"):
+            for x in self.xs("vtd-irqsoff"):
+                base, series = self.both("vtd-irqsoff", latency, x)
+                yield (f"driver: interrupts off, {x} unit{'s' * (x > 1)}, {latency} us each",
+                       us(base), us(series), f"{series / base:.3f}", "<= 0.1 x latency",
+                       series <= 0.1 * latency * 1000)
+
+    def pages(self):
+        for change, about in CHANGES.items():
+            row = f"page-{change}"
+            for nr in self.parameters(row):
+                x, = self.xs(row)
+                where = f"{nr} function{'s' * (nr != 1)} bound"
+                base, series = self.both(row, nr, x)
+                yield (f"{about}, {where}, each of {x} pages", us(base), us(series),
+                       f"{series / base:.2f}", "", None)
+                for what in ("commands", "waits") if nr else ():
+                    base, series = (v / x for v in self.both(f"{row}-{what}", nr, x))
+                    yield (f"{about}, {where}, {what} per page", f"{base:.3f}",
+                           f"{series:.3f}", f"{series / base:.2f}" if base else "",
+                           "<= base", series <= base)
+
+    def instances(self, row, about):
+        for latency in self.parameters(row):
+            one, eight = (self.median(row, latency, x, "series") for x in (1, 8))
+            base = self.median(row, latency, 8, "base")
+            yield (f"{about}, {latency} us each", us(base), us(eight),
                    f"{eight / one:.2f} x one", "<= 1.15 x one" if latency else "",
                    eight / one <= 1.15 if latency else None)
 
@@ -279,10 +373,13 @@ def cli():
     load = os.getloadavg()[0]           # of others: before our own builds
     qemu.build()
     images = {way: kernel.build(FLAVOUR[way]) for way in WAYS}
+    bound = {way: kernel.build(BOUND[way]) for way in WAYS}
     if load > 0.5:
         say(f"  note: this machine has something else to do (load {load:.1f}): "
             "expect noise")
-    data = kunit(images["series"])
+    data = driver(images)
+    data.update(pages(bound))
+    data.update(kunit(images["series"]))
     data.update(summary(boots(images, PAIRS + 1, False)))
     data.update(summary(boots(images, 1, True), "-instructions"))
     report = Report(data)

@@ -47,10 +47,11 @@ FLAVOURS = {
     "arm64":      ("guest arm64 sva debug kunit".split(),      "series", ARM),
     "bench":      ("guest x86_64 sva bench".split(),           "series", X86),
     "bench-base": ("guest x86_64 sva bench".split(),           "stock",  X86),
+    "bench-core": ("guest x86_64 sva bench".split(),           "core",   X86),
 }
 
 # Modules that `make bench` inserts; the guests of everything else have none.
-MODULES = {"bench": ["lib/test_vmalloc.ko"], "bench-base": ["lib/test_vmalloc.ko"]}
+MODULES = dict.fromkeys(("bench", "bench-base", "bench-core"), ["lib/test_vmalloc.ko"])
 
 # Those that our QEMU boots with programs in them.
 GUESTS = [name for name, (_, _, arch) in FLAVOURS.items() if arch is X86 and name not in MODULES]
@@ -62,16 +63,16 @@ def fragments(names):
     return "".join(f"{l}\n" for l in sorted({l for l in lines if l.startswith("CONFIG_")}))
 
 
-def stock_commit():
-    """The base plus only what lets its SVA be asked: the leading section test/."""
+def commit_of(kind):
+    """Where the series is when it has got so far. "stock": the base plus only what lets its SVA be
+    asked, the leading section test/. "core": SVA is on, and VT-d is not on the attach list yet."""
     LINUX.assemble()
-    count = 0
-    for step in LINUX.steps():
-        if step.section != "test":
-            break
-        count += 1
-    total = len(LINUX.steps())
-    return LINUX.git("rev-parse", f"refs/sva/assembled~{total - count}")
+    sections = [step.section for step in LINUX.steps()]
+    if kind == "stock":
+        count = next((n for n, s in enumerate(sections) if s != "test"), len(sections))
+    else:
+        count = len(sections) - sections[::-1].index(kind)
+    return LINUX.git("rev-parse", f"refs/sva/assembled~{len(sections) - count}")
 
 
 def source(kind):
@@ -82,8 +83,8 @@ def source(kind):
         changed = LINUX.git("status", "--porcelain", "-uno")
         key = LINUX.git("rev-parse", "HEAD^{tree}")
         return tree, digest(key, LINUX.git("diff", "HEAD")) if changed else key
-    commit = stock_commit()
-    return worktree(BUILD / "linux-stock", commit), LINUX.git("rev-parse", f"{commit}^{{tree}}")
+    commit = commit_of(kind)
+    return worktree(BUILD / f"linux-{kind}", commit), LINUX.git("rev-parse", f"{commit}^{{tree}}")
 
 
 def worktree(path, commit):

@@ -581,7 +581,7 @@ static void gone_for_who_asks(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, queue_sync_atc(b.q, 2, gone));
 	/* It may not have had a CPU yet. */
 	for (n = 0; n < 5000 && !READ_ONCE(b.rounds); n++)
-		msleep(1);
+		usleep_range(1000, 2000);
 	WRITE_ONCE(b.stop, true);
 	vtd_join(&thread);
 	KUNIT_EXPECT_EQ(test, 0, b.wrong);

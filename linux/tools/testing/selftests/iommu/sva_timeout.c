@@ -47,9 +47,10 @@ FIXTURE_TEARDOWN(sva_timeout)
 
 static unsigned int requester(const struct sva_dev *d)
 {
-	unsigned int bus = 0, slot = 0, fn = 0;
+	unsigned int bus, slot, fn;
 
-	sscanf(d->pci, "%*x:%x:%x.%x", &bus, &slot, &fn);
+	if (sscanf(d->pci, "%*x:%x:%x.%x", &bus, &slot, &fn) != 3)
+		return ~0u;
 	return bus << 8 | slot << 3 | fn;
 }
 
@@ -72,7 +73,7 @@ static bool line_names(const char *line, const struct sva_dev *d)
 }
 
 /* An IOTLB needs no answer from anybody, so that nothing of it can fail. */
-#define NAMES_A_TAG	(1U << 31)
+#define NAMES_A_TAG	0x80000000u
 
 /* All that came since the last time. Bit n: the n-th function is named */
 static unsigned int names_in_log(int log, const struct sva *s)
