@@ -39,6 +39,21 @@ static struct vtd_fn *one_fn(struct kunit *test, const struct vtd_caps *caps,
 	return vtd_add_fn(test, 0, flags);
 }
 
+/* A function, on a bus of its own, whose requests have the ID of a VMD controller */
+static struct vtd_fn *add_behind(struct kunit *test, struct vtd_fn *real,
+				 unsigned int flags)
+{
+#if IS_ENABLED(CONFIG_VMD)
+	struct vtd_machine *machine = test->priv;
+
+	machine->unit[1].sysdata.vmd_dev = &real->pdev;
+	return vtd_add_fn(test, 1, flags);
+#else
+	kunit_skip(test, "without VMD there are no such functions");
+	return NULL;
+#endif
+}
+
 static void expect_access(struct kunit *test, struct vtd_fn *fn, u32 pasid,
 			  u64 iova, int ret)
 {
@@ -348,6 +363,123 @@ static void nested_has_ats(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, vtd_count(fn->unit, QI_DIOTLB_TYPE));
 }
 
+/* --- VMD --- */
+
+/*
+ * Drives behind a VMD controller have its domain, and not even a PASID table. One of
+ * them leaves, and invalidations must go on reaching the controller.
+ */
+static void drive_leaves_controller(struct kunit *test)
+{
+	struct iommu_domain *domain;
+	struct vtd_fn *real, *drive;
+
+	vtd_machine(test, 2, NULL);
+	real = vtd_add_fn(test, 0, VTD_FN_ATS);
+	drive = add_behind(test, real, 0);
+	domain = attached(test, real, 0);
+	vtd_map(test, domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 0, vtd_attach(drive, domain));
+	expect_access(test, real, IOMMU_NO_PASID, IOVA, 0);
+	vtd_block(drive);
+	expect_access(test, real, IOMMU_NO_PASID, IOVA, 0);
+	vtd_unmap(domain, IOVA, 1);
+	expect_access(test, real, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
+/* --- page requests --- */
+
+/* Its page requests have to be drained now, though it does not make any. */
+static struct iopf_queue *enable_pri(struct kunit *test, struct vtd_fn *fn)
+{
+	struct iopf_queue *queue = iopf_queue_alloc("vtd-mock");
+
+	KUNIT_ASSERT_NOT_NULL(test, queue);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(queue, &fn->pdev.dev));
+	mutex_init(&fn->unit->iommu.prq_drain_lock);
+	fn->info.pri_enabled = 1;
+	return queue;
+}
+
+static void disable_pri(struct vtd_fn *fn, struct iopf_queue *queue)
+{
+	fn->info.pri_enabled = 0;
+	iopf_queue_remove_device(queue, &fn->pdev.dev);
+	iopf_queue_free(queue);
+}
+
+/* The IOTLB is flushed behind a fence, and in front of the wait that drains. */
+static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
+{
+	const struct vtd_cmd *cmd = unit->log;
+
+	while (cmd < unit->log + unit->nr_logged && !cmd->fence)
+		cmd++;
+	KUNIT_EXPECT_EQ(test, 4, unit->log + unit->nr_logged - cmd);
+	KUNIT_EXPECT_EQ(test, QI_EIOTLB_TYPE, cmd[1].type);
+	KUNIT_EXPECT_EQ(test, PASID, cmd[1].pasid);
+	KUNIT_EXPECT_EQ(test, did, cmd[1].did);
+}
+
+static u16 entry_did(struct vtd_fn *fn, u32 pasid)
+{
+	return pasid_get_domain_id(vtd_entry(fn, pasid));
+}
+
+static void drain_with_did_of_pasid(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
+	struct iopf_queue *queue;
+	u16 did;
+
+	attached(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
+	did = entry_did(fn, PASID);
+	KUNIT_ASSERT_NE(test, did, entry_did(fn, IOMMU_NO_PASID));
+	queue = enable_pri(test, fn);
+	vtd_clear_log(test->priv);
+	vtd_remove_pasid(fn, PASID);
+	expect_drain(test, fn->unit, did);
+	disable_pri(fn, queue);
+}
+
+static void drain_with_did_of_sva(struct kunit *test)
+{
+	struct mm_struct *mm = vtd_mm(test);
+	struct iopf_queue *queue;
+	struct job job;
+
+	share(test, &job, mm);
+	queue = enable_pri(test, job.fn);
+	vtd_clear_log(test->priv);
+	vtd_remove_pasid(job.fn, PASID);
+	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
+	disable_pri(job.fn, queue);
+	vtd_mm_exit(mm);
+}
+
+/* Until its driver unbinds, a function may go on, and nobody wants to know. */
+static void exit_while_pasid_is_attached(struct kunit *test)
+{
+	struct mm_struct *mm = vtd_mm(test);
+	struct pasid_entry *entry;
+	struct iopf_queue *queue;
+	struct job job;
+
+	share(test, &job, mm);
+	queue = enable_pri(test, job.fn);
+	vtd_mm_exit(mm);
+	entry = vtd_entry(job.fn, PASID);
+	KUNIT_EXPECT_FALSE(test, pasid_pte_is_present(entry));
+	KUNIT_EXPECT_TRUE(test, pasid_pte_is_fault_disabled(entry));
+	vtd_clear_log(test->priv);
+	vtd_remove_pasid(job.fn, PASID);
+	KUNIT_EXPECT_FALSE(test, pasid_pte_is_fault_disabled(entry));
+	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
+	disable_pri(job.fn, queue);
+}
+
 /* --- nested domains and user space --- */
 
 static struct iommu_domain *nested_attached(struct kunit *test, struct vtd_fn *fn)
@@ -357,6 +489,16 @@ static struct iommu_domain *nested_attached(struct kunit *test, struct vtd_fn *f
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
 	return nested;
+}
+
+/* Nothing is ever mapped in it: how much could be is not the kernel's business. */
+static void nested_has_no_aperture(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	struct iommu_domain *nested = nested_attached(test, fn);
+
+	KUNIT_EXPECT_EQ(test, 0, nested->geometry.aperture_end);
+	KUNIT_EXPECT_EQ(test, 0, nested->pgsize_bitmap);
 }
 
 static void user_range_makes_no_sense(struct kunit *test)
@@ -555,17 +697,11 @@ static void sva_with_copied_context(struct kunit *test)
 
 static void sva_with_other_requester(struct kunit *test)
 {
-#if IS_ENABLED(CONFIG_VMD)
-	struct vtd_machine *machine = vtd_machine(test, 2, NULL);
-	struct vtd_fn *real = vtd_add_fn(test, 0, VTD_FN_PASID);
-	struct vtd_fn *fn = vtd_add_fn(test, 1, VTD_FN_PASID);
+	struct vtd_fn *real;
 
-	machine->unit[1].sysdata.vmd_dev = &real->pdev;
-	expect_no_sva(test, fn);
-	machine->unit[1].sysdata.vmd_dev = NULL;
-#else
-	kunit_skip(test, "without VMD there are no such functions");
-#endif
+	vtd_machine(test, 2, NULL);
+	real = vtd_add_fn(test, 0, VTD_FN_PASID);
+	expect_no_sva(test, add_behind(test, real, VTD_FN_PASID));
 }
 
 /* The kind of domain that is not made for a given unit, if there still is one */
@@ -762,6 +898,11 @@ static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(pasid_outlives_rid),
 	KUNIT_CASE(tag_outlives_function),
 	KUNIT_CASE(nested_has_ats),
+	KUNIT_CASE(drive_leaves_controller),
+	KUNIT_CASE(drain_with_did_of_pasid),
+	KUNIT_CASE(drain_with_did_of_sva),
+	KUNIT_CASE(exit_while_pasid_is_attached),
+	KUNIT_CASE(nested_has_no_aperture),
 	KUNIT_CASE(user_range_makes_no_sense),
 	KUNIT_CASE(user_range_is_wide),
 	KUNIT_CASE(user_table_has_odd_bits),

@@ -205,9 +205,15 @@ static void vtd_fn_init_pdev(struct vtd_fn *fn, unsigned int nr)
 	dev_set_name(&pdev->dev, "vtd-mock%u-fn%u", fn->unit->index, nr);
 }
 
+/* The unit that its requests get to, under its requester ID or another one's */
+static struct intel_iommu *vtd_fn_iommu(struct vtd_fn *fn)
+{
+	return &to_vtd_fn(&pci_real_dma_dev(&fn->pdev)->dev)->unit->iommu;
+}
+
 static void vtd_fn_init_info(struct vtd_fn *fn, unsigned int flags)
 {
-	struct intel_iommu *iommu = &fn->unit->iommu;
+	struct intel_iommu *iommu = vtd_fn_iommu(fn);
 	struct device_domain_info *info = &fn->info;
 
 	mutex_init(&fn->dev_iommu.lock);
@@ -237,7 +243,7 @@ static int vtd_fn_probe(struct vtd_fn *fn)
 	int ret;
 
 	rb_add(&info->node, &info->iommu->device_rbtree, vtd_sid_less);
-	if (!sm_supported(info->iommu))
+	if (!sm_supported(info->iommu) || pci_real_dma_dev(&fn->pdev) != &fn->pdev)
 		return 0;
 	ret = intel_pasid_alloc_table(info->dev);
 	if (!ret)

@@ -60,7 +60,7 @@
 #define VTD_FSTS_STOPPED	(DMA_FSTS_IQE | DMA_FSTS_ITE)
 #define VTD_FAULT_NS		(NSEC_PER_SEC / 2)
 /* How long a unit stops if the test does not notice */
-#define VTD_HOLD_NS		(5ULL * NSEC_PER_SEC)
+#define VTD_HOLD_NS		(20ULL * NSEC_PER_SEC)
 
 static u64 vtd_seq(struct vtd_unit *unit)
 {
