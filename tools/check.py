@@ -21,7 +21,7 @@ import packages
 import qemu
 import vm
 from common import (BUILD, JOBS, LOGS, VERDICTS, Failed, compiler_env, digest, lock, main, output,
-                    passed, passes, read, remember, run, say, shown, write_atomically)
+                    passed, passes, read, remember, remove, run, say, shown, write_atomically)
 from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
 
 FLAVOURS = ("debug", "arm64")           # whose configs are compiled, one for each architecture
@@ -131,7 +131,7 @@ class Builder:
     def go(self, commit):
         if self.at == commit:
             return
-        kernel.worktree(self.tree, commit)
+        LINUX.worktree(self.tree, commit)
         lost = kernel.configure(self.tree, self.tree / "obj-check", self.wanted, self.env,
                                 self.make())
         if lost:
@@ -168,6 +168,7 @@ class Builder:
         key = self.key("base", base) + "-" + digest(*self.touched)
         path = VERDICTS / key
         if not path.exists():
+            remove(self.tree / "obj-check")     # what is not compiled now says nothing
             said = self.compile(base, "base") | self.sparse(base, self.touched, "base")
             write_atomically(path, "\n".join(sorted(said)) + "\n")
         os.utime(path)
@@ -286,10 +287,7 @@ def qemu_steps():
             + digest(QEMU.git("rev-parse", f"{commit}^{{tree}}"), *touched)
         if passed(key):
             continue
-        if not (tree / ".git").exists():
-            QEMU.git("worktree", "prune")
-            QEMU.git("worktree", "add", "-q", "-f", "--detach", tree, commit)
-        output("git", "checkout", "-q", "--force", "--detach", commit, cwd=tree)
+        QEMU.worktree(tree, commit)
         qemu_device_list(tree, commits[-1])
         try:
             said = qemu_compile(tree / "obj", Path(step.patch).name[:4],

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels: a flavour is a source tree, config fragments, and one image in the cache."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -9,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import packages
-from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, Progress, compiler_env, digest,
-                    lock, main, output, prune, read, remember, remove, run, say, shown,
-                    write_atomically)
+from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, compiler_env, digest, lock, main,
+                    output, prune, read, remember, run, say, shown, write_atomically)
 from patchqueue import LINUX
 
 KERNELS = CACHE / "kernels"
@@ -84,24 +82,7 @@ def source(kind):
         key = LINUX.git("rev-parse", "HEAD^{tree}")
         return tree, digest(key, LINUX.git("diff", "HEAD")) if changed else key
     commit = commit_of(kind)
-    return worktree(BUILD / f"linux-{kind}", commit), LINUX.git("rev-parse", f"{commit}^{{tree}}")
-
-
-def worktree(path, commit):
-    """A second checkout of the queue's repository, at a commit."""
-    head = None
-    if (path / ".git").exists():        # or git would take the repository around it
-        with contextlib.suppress(Failed):       # of a checkout whose repository is gone
-            head = output("git", "rev-parse", "--verify", "HEAD", cwd=path)
-    if not head:
-        remove(path)
-        LINUX.git("worktree", "prune")
-        progress = Progress(f"check out {path.name}")
-        LINUX.git("worktree", "add", "-f", "--detach", path, commit)
-        progress.done()
-    elif head != commit:
-        output("git", "checkout", "-q", "--force", "--detach", commit, cwd=path)
-    return path
+    return LINUX.worktree(BUILD / f"linux-{kind}", commit), LINUX.git("rev-parse", f"{commit}^{{tree}}")
 
 
 def configure(tree, obj, wanted, env, make):

@@ -160,7 +160,7 @@ class Builder:
         self.commit, self.env, self.plain = commit, compiler_env(), {}
 
     def reset(self):
-        kernel.worktree(TREE, self.commit)
+        LINUX.worktree(TREE, self.commit)
         output("git", "reset", "-q", "--hard", cwd=TREE)
 
     def keep(self, flavour, name):

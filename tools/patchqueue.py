@@ -9,6 +9,7 @@ in an index of its own and then moves the work tree from the old end to the new
 one: only files that differ are touched, and an incremental build stays one.
 """
 
+import contextlib
 import inspect
 import os
 import re
@@ -157,6 +158,22 @@ class Queue:
             write_atomically(stamp, key)
             say(f"  {self.name}: {len(self.steps())} patches on "
                 f"{self.git('log', '-1', '--format=%s', 'base')}")
+
+    def worktree(self, path, commit):
+        """A second checkout of build/<name>'s repository, at a commit."""
+        head = None
+        if (path / ".git").exists():    # or git would take the repository around it
+            with contextlib.suppress(Failed):       # of a checkout whose repository is gone
+                head = output("git", "rev-parse", "--verify", "HEAD", cwd=path)
+        if not head:
+            remove(path)
+            self.git("worktree", "prune")
+            progress = Progress(f"check out {path.name}")
+            self.git("worktree", "add", "-f", "--detach", path, commit)
+            progress.done()
+        elif head != commit:
+            output("git", "checkout", "-q", "--force", "--detach", commit, cwd=path)
+        return path
 
     def commits(self):
         """One commit per step, made without touching the work tree; ids, base first."""
