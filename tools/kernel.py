@@ -82,7 +82,8 @@ def source(kind):
         key = LINUX.git("rev-parse", "HEAD^{tree}")
         return tree, digest(key, LINUX.git("diff", "HEAD")) if changed else key
     commit = commit_of(kind)
-    return LINUX.worktree(BUILD / f"linux-{kind}", commit), LINUX.git("rev-parse", f"{commit}^{{tree}}")
+    tree = LINUX.git("rev-parse", f"{commit}^{{tree}}")
+    return LINUX.worktree(BUILD / f"linux-{kind}", commit), tree
 
 
 def configure(tree, obj, wanted, env, make):
