@@ -516,9 +516,8 @@ static bool vtd_goes_on(struct vtd_unit *unit)
 
 	lockdep_assert_held(&unit->lock);
 
-	if (!unit->fault)
-		return true;
-	if (!(fsts & VTD_FSTS_MARK)) {
+	/* Cleared, perhaps once more by one who had read it before that */
+	if (fsts && !(fsts & VTD_FSTS_MARK)) {
 		unit->fault &= ~fsts;
 		vtd_show_fault(unit);
 	} else if (unit->fault & VTD_FSTS_STOPPED &&
@@ -707,7 +706,8 @@ static bool vtd_step(struct vtd_unit *unit)
 /**
  * vtd_qi() - &intel_iommu.qi_mock of a unit
  * @iommu: the unit
- * @submitted: descriptors have been submitted; otherwise somebody waits
+ * @submitted: the tail was written, because descriptors have been submitted or a
+ *	fault was cleared; otherwise somebody waits
  *
  * Context: any. Of those who wait, everybody may call it at the same time.
  */
@@ -717,11 +717,14 @@ void vtd_qi(struct intel_iommu *iommu, bool submitted)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
-	if (submitted)
+	if (submitted) {
 		vtd_accept(unit);
-	else
+		/* Whoever gets the q_lock next must not see what was cleared. */
+		vtd_goes_on(unit);
+	} else {
 		while (vtd_step(unit))
 			;
+	}
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
