@@ -128,13 +128,19 @@ def digest(*parts):
 
 def output(*command, cwd=None, env=None, input=None, check=True):
     """A command's standard output, stripped."""
-    r = subprocess.run([str(c) for c in command], cwd=cwd, env=env, text=True,
-                       errors="replace",
-                       input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if check and r.returncode:
-        said = (r.stdout + r.stderr).rstrip().splitlines()
+    with subprocess.Popen([str(c) for c in command], cwd=cwd, env=env, text=True, errors="replace",
+                          stdin=subprocess.PIPE if input is not None else None,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        try:
+            out, err = p.communicate(input)
+        except BaseException:
+            p.terminate()               # not killed: git has lock files to remove
+            p.wait()
+            raise
+    if check and p.returncode:
+        said = (out + err).rstrip().splitlines()
         raise Failed("\n".join([" ".join(map(str, command)), *said[-20:]]))
-    return r.stdout.strip()
+    return out.strip()
 
 
 class Progress:
