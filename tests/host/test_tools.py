@@ -6,6 +6,7 @@ import unittest
 from pathlib import Path
 
 import packages
+import test
 import vm
 from common import ROOT
 from patchqueue import QUEUES, subject_of
@@ -32,6 +33,18 @@ class Versions(unittest.TestCase):
     def test_newest_is_by_number(self):
         names = [Path(f"linux-source-6.12_6.12.{n}-1~deb12u1_all.deb") for n in (99, 117, 8)]
         self.assertEqual(max(names, key=packages.version_key), names[1])
+
+
+class Ktap(unittest.TestCase):
+    def test_header_is_in_one_piece(self):
+        lines = ["[ 1.0] KTAP version 1", "[ 1.0] 1..1", "[ 1.1]     KTAP version 1",
+                 "[ 1.1] tsc: Refined TSC clocksource calibration: 2596.150 MHz",
+                 "[ 1.1]     # Subtest: suite", "[ 1.2]     1..1", "[ 1.3] DMAR: something",
+                 "[ 1.4]     ok 1 case", "[ 1.4] ok 1 suite", ""]
+        whole = "\n".join(lines)
+        without = "\n".join(l for l in lines if "tsc" not in l)
+        self.assertEqual(test.undisturbed(whole), without)
+        self.assertEqual(test.undisturbed(without), without)
 
 
 class Trouble(unittest.TestCase):
