@@ -8,7 +8,7 @@ TARGETS = [
     ("test", "every suite, its figures, one closing line; SUITE=a,b for some", "41 min", "8 min"),
     ("test-list", "the suites", "", ""),
     ("bench", "the base's way against the series': a table, CSV and plots in\n"
-              "build/bench, with SAVE=1 in doc/bench, too", "25 min", "10 min"),
+              "build/bench, with SAVE=1 in doc/bench, too", "20 min", "4 min"),
     ("vm", "a shell in a guest with SVA, or ADD=\"files\" RUN=\"command\"\n"
            "UNITS= DEVICES= CPUS= MEMORY= KERNEL=demo|debug|stock\n"
            "SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "11 min", "8 s"),
