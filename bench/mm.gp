@@ -5,6 +5,7 @@ set multiplot layout 1,2 title "The series over the base, without SVA"
 set xrange [-0.5:6]
 set ylabel "ratio"
 set xlabel "pages"
+set offsets 0, 0, graph 0.3, 0		# room for the key
 do for [what in "time instructions"] {
 	suffix = (what eq "time" ? "" : "-instructions")
 	if (what eq "time") {
