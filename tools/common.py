@@ -46,21 +46,17 @@ def main(function):
     signal.signal(signal.SIGTERM, terminated)
     try:
         sys.exit(function())
-    except Failed as e:
-        say(f"\nerror: {e}")
-        full()
-        sys.exit(1)
-    except OSError as e:
-        if e.errno != errno.ENOSPC:
-            raise
-        say(f"\nerror: {e}")
-        full()
-        sys.exit(1)
     except KeyboardInterrupt:
         say("\ninterrupted: what was half done will be done again by the next run")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except (Failed, OSError) as e:
+        if not isinstance(e, Failed) and e.errno != errno.ENOSPC:
+            raise
+        say(f"\nerror: {e}")
+        full()
+        sys.exit(1)
 
 
 def free(path):
