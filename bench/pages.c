@@ -39,88 +39,71 @@ static uint64_t now(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-static void begin(struct sva *s, struct sva_counts *c, uint64_t *start)
+static void do_munmap(char *p)
 {
-	sva_count(s, c);
-	*start = now();
-}
-
-static void end(struct sva *s, struct sva_counts *c, uint64_t start, struct cost *cost)
-{
-	cost->ns = (now() - start) / PAGES;
-	sva_count_since(s, c);
-	cost->commands = c->iotlb_range + c->iotlb_tag + c->iotlb_all + c->atc_range +
-			 c->atc_all + c->config;
-	cost->waits = c->sync;
-}
-
-static void do_munmap(struct sva *s, char *p, struct cost *cost)
-{
-	struct sva_counts c;
-	uint64_t start;
-
-	begin(s, &c, &start);
 	if (munmap(p, PAGES * SVA_PAGE))
 		die("munmap");
-	end(s, &c, start, cost);
 }
 
-static void do_mprotect(struct sva *s, char *p, struct cost *cost)
+static void do_mprotect(char *p)
 {
-	struct sva_counts c;
-	uint64_t start;
-
-	begin(s, &c, &start);
 	if (mprotect(p, PAGES * SVA_PAGE, PROT_READ))
 		die("mprotect");
-	end(s, &c, start, cost);
 }
 
-static void do_pageout(struct sva *s, char *p, struct cost *cost)
+static void do_pageout(char *p)
 {
-	struct sva_counts c;
-	uint64_t start;
-
-	begin(s, &c, &start);
 	if (madvise(p, PAGES * SVA_PAGE, MADV_PAGEOUT))
 		die("MADV_PAGEOUT");
-	end(s, &c, start, cost);
 }
 
-/* A child that has the pages, too, until @stop is closed */
-static pid_t child(int stop[2])
+/* The child of do_fork() has the pages, too, until the pipe is closed. */
+static int stop[2] = { -1, -1 };
+
+static void fork_ends(void)
 {
-	pid_t pid;
+	if (stop[0] < 0)
+		return;
+	close(stop[1]);
+	wait(NULL);
+	close(stop[0]);
+	stop[0] = -1;
+}
+
+/* fork, and a write to each page, which gets the writer a copy */
+static void do_fork(char *p)
+{
+	unsigned int n;
 	char c;
 
 	if (pipe(stop))
 		die("pipe");
-	pid = fork();
-	if (pid < 0)
+	switch (fork()) {
+	case -1:
 		die("fork");
-	if (pid)
-		return pid;
-	close(stop[1]);
-	_exit(read(stop[0], &c, 1) != 0);
-}
-
-/* fork, and a write to each page, which gets the writer a copy */
-static void do_fork(struct sva *s, char *p, struct cost *cost)
-{
-	struct sva_counts c;
-	unsigned int n;
-	uint64_t start;
-	int stop[2];
-	pid_t pid;
-
-	begin(s, &c, &start);
-	pid = child(stop);
+	case 0:
+		close(stop[1]);
+		_exit(read(stop[0], &c, 1) != 0);
+	}
 	for (n = 0; n < PAGES; n++)
 		*(volatile char *)(p + n * SVA_PAGE) = 2;
-	end(s, &c, start, cost);
-	close(stop[1]);
-	waitpid(pid, NULL, 0);
-	close(stop[0]);
+}
+
+static struct cost cost_of(struct sva *s, char *p, void (*change)(char *p))
+{
+	struct sva_counts c;
+	struct cost cost;
+	uint64_t start;
+
+	sva_count(s, &c);
+	start = now();
+	change(p);
+	cost.ns = (now() - start) / PAGES;
+	sva_count_since(s, &c);
+	cost.commands = c.iotlb_range + c.iotlb_tag + c.iotlb_all + c.atc_range +
+			c.atc_all + c.config;
+	cost.waits = c.sync;
+	return cost;
 }
 
 static int order(const void *a, const void *b)
@@ -139,7 +122,7 @@ static void report(const char *what, const char *suffix, unsigned int nr, uint64
 }
 
 static void measure(struct sva *s, const char *what, unsigned int nr,
-		    void (*change)(struct sva *s, char *p, struct cost *cost))
+		    void (*change)(char *p))
 {
 	uint64_t ns[ROUNDS], commands[ROUNDS], waits[ROUNDS];
 	struct cost cost;
@@ -150,7 +133,8 @@ static void measure(struct sva *s, const char *what, unsigned int nr,
 		p = sva_pages(PAGES, 1);
 		if (!p)
 			die("mmap");
-		change(s, p, &cost);
+		cost = cost_of(s, p, change);
+		fork_ends();
 		munmap(p, PAGES * SVA_PAGE);
 		if (round < 0)
 			continue;
