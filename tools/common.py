@@ -20,9 +20,12 @@ BUILD = ROOT / "build"
 LOGS = BUILD / "logs"
 CACHE = Path(os.environ.get("SVA_CACHE") or
              Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva")
+# What the tools put there. Nothing else below CACHE is ever removed.
+CACHED = ("apt", "ccache", "check", "distribution", "downloads", "estimates", "kernels", "qemu",
+          "results")
+MARKER = CACHE / "CACHEDIR.TAG"
 VERDICTS = CACHE / "check"
 GIGABYTE = 10**9
-NEEDED = 8 * GIGABYTE                   # by build/ and the cache, for all that make test builds
 JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 1)
 TTY = sys.stdout.isatty()
 
@@ -47,16 +50,38 @@ def main(function):
     try:
         sys.exit(function())
     except KeyboardInterrupt:
-        say("\ninterrupted: what was half done will be done again by the next run")
+        say("\ninterrupted; the next run resumes where this one was")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
     except (Failed, OSError) as e:
-        if not isinstance(e, Failed) and e.errno != errno.ENOSPC:
+        if not isinstance(e, Failed) and not program_of(e) and e.errno != errno.ENOSPC:
             raise
-        say(f"\nerror: {e}")
+        say(f"\nerror: {missing_program(e) or e}")
         full()
         sys.exit(1)
+
+
+# Debian's package of a program, where it has another name.
+PACKAGE_OF = {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "apt-get": "apt",
+              "dpkg-deb": "dpkg", "dpkg-query": "dpkg", "dpkg-source": "dpkg-dev",
+              "gnuplot": "gnuplot-nox", "ld": "binutils", "modprobe": "kmod",
+              "ninja": "ninja-build", "objcopy": "binutils",
+              "qemu-system-aarch64": "qemu-system-arm", "strip": "binutils", "tar": "tar",
+              "xz": "xz-utils"}
+
+
+def program_of(e):
+    """The program that could not be started, if that is what an error says: no path is a bare
+    name, and no file of ours is opened by one."""
+    name = str(getattr(e, "filename", None) or "")
+    return name if isinstance(e, FileNotFoundError) and name and "/" not in name else None
+
+
+def missing_program(e):
+    name = program_of(e)
+    return name and (f"the program '{name}' is missing; install the package "
+                     f"'{PACKAGE_OF.get(name, name)}' (Debian's name)")
 
 
 def free(path):
@@ -72,12 +97,31 @@ def full():
                 "it goes on where it was")
 
 
-def room():
-    """Refuse to begin from nothing where what it takes has no room."""
-    if free(BUILD) < NEEDED:
-        raise Failed(f"the disk of {shown(BUILD)} has {free(BUILD) / GIGABYTE:.1f} GB left; what is "
-                     f"built there needs {NEEDED / GIGABYTE:.0f} GB. Make room, or clone to another "
-                     "disk")
+def room(build, cache):
+    """Refuse to begin from nothing where what it takes, in GB, has no room."""
+    wanted = {}
+    for path, size in ((BUILD, build), (CACHE, cache)):
+        disk = next(p for p in (path, *path.parents) if p.exists()).stat().st_dev
+        wanted[disk] = (wanted.get(disk, (None, 0))[0] or path, wanted.get(disk, (None, 0))[1] + size)
+    for path, size in wanted.values():
+        if free(path) < size * GIGABYTE:
+            raise Failed(f"the disk of {shown(path)} has {free(path) / GIGABYTE:.1f} GB left; what "
+                         f"is kept there needs {size:.0f} GB. Make room, or move it: build/ with "
+                         "the clone, the cache with SVA_CACHE=")
+
+
+def claim_cache():
+    """Mark the cache's directory as ours, so that `make distclean` can know it. One that holds
+    something else is refused: our files do not go in between."""
+    if MARKER.exists():
+        return
+    there = {p.name for p in CACHE.iterdir()} if CACHE.exists() else set()
+    if there - set(CACHED):
+        raise Failed(f"the cache directory {shown(CACHE)} has files that are not ours "
+                     f"({', '.join(sorted(there - set(CACHED))[:3])}); name one that is empty or "
+                     "does not exist yet: SVA_CACHE=directory")
+    write_atomically(MARKER, "Signature: 8a477f597d28d172789f06886806bc55\n"
+                     "# The cache of linux-sva; `make distclean` removes it.\n")
 
 
 @contextlib.contextmanager
@@ -139,8 +183,51 @@ def output(*command, cwd=None, env=None, input=None, check=True):
     return out.strip()
 
 
+# Seconds that the long steps take on 2 slow cores with nothing cached. Only their ratios matter.
+NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU": 600,
+           "build the demo kernel": 700, "build the debug kernel": 1000,
+           "build the arm64 kernel": 900}
+
+
+class Outlook:
+    """How long a whole command still takes: the nominal times of what is to come, at the pace of
+    what was done."""
+
+    def __init__(self):
+        self.titles, self.after, self.nominal, self.took = [], 0, 0, 0
+
+    def plan(self, titles, after=0):
+        """The long steps to come, in order, and the seconds that follow them."""
+        self.titles, self.after = list(titles), after
+
+    def begins(self, title):
+        """What stands before a step in the plan was not needed, or is done."""
+        if title in self.titles:
+            del self.titles[:self.titles.index(title) + 1]
+
+    def ends(self, title, took):
+        self.nominal += NOMINAL.get(title, 0)
+        self.took += took if title in NOMINAL else 0
+
+    def left(self, title, took, share):
+        """In words; empty where nothing was planned, or nothing can be said yet."""
+        if not self.after and title not in NOMINAL:
+            return ""
+        now = NOMINAL.get(title, 0)
+        if share < 0.02 and not self.nominal:
+            return ""
+        pace = (self.took + took) / (self.nominal + now * share) if now and share else \
+            self.took / self.nominal if self.nominal else 1
+        seconds = pace * (now * (1 - share) + self.after
+                          + sum(NOMINAL.get(t, 0) for t in self.titles))
+        return f", about {max(1, round(seconds / 60))} min left"
+
+
+outlook = Outlook()
+
+
 class Progress:
-    """One line that says what is done and how far it is.
+    """One line that says what is done, how far it is, and how long everything still takes.
 
     On a terminal the line is rewritten; in a log a new one comes every 20 s.
     """
@@ -149,6 +236,7 @@ class Progress:
         self.title, self.total, self.quiet = title, total, quiet
         self.start = self.shown = time.monotonic()
         self.count = 0
+        outlook.begins(title)
         if quiet:
             return
         if TTY:
@@ -160,8 +248,9 @@ class Progress:
         if self.quiet:
             return
         took = time.monotonic() - self.start
-        far = f"{min(99, 100 * self.count // self.total):3d} %  " if self.total else ""
-        line = f"  {self.title}  {far}{took:.0f} s"
+        share = min(0.99, self.count / self.total) if self.total else 0
+        far = f"{100 * share:3.0f} %  " if self.total else ""
+        line = f"  {self.title}  {far}{took:.0f} s{outlook.left(self.title, took, share)}"
         if TTY:
             print(f"\r\033[K{line}", end=end, flush=True)
         else:
@@ -175,9 +264,10 @@ class Progress:
             self.show("")
 
     def done(self, word="done"):
+        took = time.monotonic() - self.start
+        outlook.ends(self.title, took)
         if self.quiet and word == "done":
             return
-        took = time.monotonic() - self.start
         line = f"  {self.title}: {word}, {took:.0f} s"
         say(f"\r\033[K{line}" if TTY else line)
 

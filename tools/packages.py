@@ -8,11 +8,12 @@ machine's configuration is never changed.
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
 
-from common import CACHE, LOGS, Failed, main, output, read, run, say
+from common import CACHE, LOGS, ROOT, Failed, claim_cache, main, output, read, run, say
 
 BUILD_TOOLS = """ccache gcc make flex bison bc libelf-dev libssl-dev cpio kmod xz-utils rsync
                  git perl python3 dpkg-dev pkg-config""".split()
@@ -23,6 +24,8 @@ ARM_TOOLS = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".split()
 BENCH_TOOLS = ["gnuplot-nox"]
 CHECK_TOOLS = "sparse spin python3-ply python3-git".split() + ARM_TOOLS
 
+# Debian's own python3 and meson before others: their modules are packages, too.
+PATH = f"/usr/bin:{os.environ.get('PATH', '')}"
 DOWNLOADS = CACHE / "downloads"
 QEMU_SUITE = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -42,25 +45,41 @@ def root_command():
     return ["sudo", "-n"] if shutil.which("sudo") else None
 
 
-def apt(title, *args, log="apt.log"):
+def may_become_root(doing):
+    """Say what a person has to run where sudo would ask for a password that nobody can type."""
     prefix = root_command()
+    if prefix and subprocess.run([*prefix, "true"], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        prefix = None
     if prefix is None:
-        raise Failed("packages are missing and there is neither root nor sudo; as root run:\n"
-                     f"  apt-get {' '.join(args)}")
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    run(title, [*prefix, "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120", *args],
-        LOGS / log, env=env)
+        raise Failed("packages are missing, and neither is this root nor does sudo work without a "
+                     f"password; as root run:\n  apt-get {doing}\n"
+                     "or 'sudo -v' first, then this again")
+    return prefix
+
+
+def apt(title, *args, log="apt.log"):
+    prefix = may_become_root(" ".join(args))
+    run(title, [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y",
+                "-o", "DPkg::Lock::Timeout=120", *args], LOGS / log)
 
 
 def ensure(*groups):
     """Install what is missing of these packages."""
+    claim_cache()
+    if platform.machine() not in ("x86_64", "AMD64"):
+        raise Failed(f"this host is {platform.machine()}; the guests' kernels and programs are "
+                     "compiled with the host's own compiler, which has to be one for x86-64")
+    if os.environ.get("SVA_NO_INSTALL"):
+        return
     if not shutil.which("dpkg-query"):
-        raise Failed("this host is no Debian; README.md says what to install by hand "
-                     "(SVA_NO_INSTALL=1 then skips this step)")
+        raise Failed("this host is not Debian. Install what 'What a host needs' in README.md "
+                     "lists, and set SVA_NO_INSTALL=1")
     names = missing(sorted({n for g in groups for n in g}))
-    if not names or os.environ.get("SVA_NO_INSTALL"):
+    if not names:
         return
     say(f"installing {len(names)} Debian packages: {' '.join(names)}")
+    may_become_root(f"install --no-install-recommends {' '.join(names)}")
     try:
         apt("package lists", "update")
         apt("packages", "install", "--no-install-recommends", *names)
@@ -94,18 +113,15 @@ def private_apt(lists):
     return dict(os.environ, APT_CONFIG=str(home / "apt.conf"))
 
 
-def download(title, steps, env, patterns):
-    """Run package client commands in a directory whose half files they can resume,
-    then move what came, whole, into the cache. Returns the files."""
+def download(title, command, env, pattern):
+    """Run a package client's download in a directory whose half files it can resume, then move
+    what came, whole, into the cache. Returns the files."""
     part = DOWNLOADS / ".part"
     part.mkdir(parents=True, exist_ok=True)
-    for i, command in enumerate(steps):
-        run(f"{title}{': lists' if i < len(steps) - 1 else ''}",
-            [*command[:1], "-o", "APT::Sandbox::User=root", *command[1:]],
-            LOGS / f"{title.replace(' ', '-')}.log", cwd=part, env=env)
-    came = [f for p in patterns for f in sorted(part.glob(p))]
+    run(title, command, LOGS / f"{title.replace(' ', '-')}.log", cwd=part, env=env)
+    came = sorted(part.glob(pattern))
     if not came:
-        raise Failed(f"{title}: the package client succeeded, but no {' '.join(patterns)} came")
+        raise Failed(f"{title}: the package client succeeded, but no {pattern} came")
     for f in came:
         f.rename(DOWNLOADS / f.name)
     return [DOWNLOADS / f.name for f in came]
@@ -120,35 +136,81 @@ def newest(pattern):
     return found[-1] if found else None
 
 
-def linux_archive(refresh=False):
-    """The base's source package (.deb), newest 6.12 that this host's suites have."""
-    pattern = "linux-source-6.12_6.12.*.deb"
-    have = newest(pattern)
-    if have and not refresh:
-        return have
-    return fetched("linux-source-6.12", pattern, have, [
-        ["apt-get", "-q", "update"], ["apt-get", "-q", "download", "linux-source-6.12"]], None)
+def recorded_base(queue):
+    """The base's version that a queue was last tested on: '# base: 6.12.117' in its series."""
+    match = re.search(r"(?m)^# base: (\S+)$", read(ROOT / "patches" / queue / "series"))
+    return match[1] if match else ""
 
 
-def qemu_archive(refresh=False):
-    """QEMU's source package (.dsc) of Debian stable: any 10.0."""
-    pattern = "qemu_10.0.*.dsc"
-    have = newest(pattern)
-    if have and not refresh:
-        return have
-    env = private_apt([("deb-src", QEMU_SUITE)])
-    return fetched("qemu source", pattern, have, [
-        ["apt-get", "-q", "update"],
-        ["apt-get", "-q", "source", "--download-only", f"qemu/{QEMU_SUITE}"]], env, "qemu_*")
+def get(*args):
+    """apt-get without the user that only root's own downloads can change to."""
+    return ["apt-get", "-q", "-o", "APT::Sandbox::User=root", *args]
 
 
-def fetched(title, pattern, have, steps, env, files=None):
+def new_lists(title, env=None):
+    """Ask for the package lists; those of the machine only where we may write them."""
+    prefix = [] if env else root_command()
+    if prefix is not None:
+        run(title, [*prefix, *get("update")], LOGS / f"{title.replace(' ', '-')}.log", env=env)
+
+
+def offered(package, version, env=None):
+    """The version of a package in the lists that is a base's version; empty if none is."""
+    rows = output("apt-cache", "madison", package, env=env, check=False).splitlines()
+    versions = [row.split("|")[1].strip() for row in rows]
+    return next((v for v in versions if version and re.match(rf"{re.escape(version)}[-+]", v)), "")
+
+
+class Archive:
+    """A base's source as a Debian package in the cache. The version that the series records is
+    preferred, since that is the one its patches were tested on; else the newest of its line."""
+
+    def __init__(self, queue, package, name, line, wanted, suite=None):
+        self.queue, self.package = queue, package
+        self.name, self.line = name, line               # "qemu_{}.dsc", "10.0.*"
+        self.wanted, self.suite = wanted, suite         # an apt-get command; of another suite
+
+    @property
+    def pattern(self):
+        return self.name.format(self.line)
+
+    def have(self):
+        version = recorded_base(self.queue)
+        return (version and newest(self.name.format(f"{version}[-+]*"))) or newest(self.pattern)
+
+    def __call__(self, refresh=False):
+        """The file; fetched if there is none, or if newer ones are asked for."""
+        have = self.have()
+        if have and not refresh:
+            return have
+        return fetched(self.package, self.pattern, have, lambda: self.fetch(refresh))
+
+    def fetch(self, refresh):
+        version = "" if refresh else recorded_base(self.queue)
+        env = private_apt([("deb-src", self.suite)]) if self.suite else None
+        exact = "" if self.suite else offered(self.package, version)
+        if not exact:
+            new_lists(f"{self.package} lists", env)
+            exact = offered(self.package, version, env)
+        if version and not exact:
+            say(f"  note: patches/{self.queue} was tested on {version}, which the package pool "
+                "does not have any more; taking its newest")
+        which = f"{self.package}={exact}" if exact else \
+            self.package + (f"/{self.suite}" if self.suite else "")
+        files = f"{self.package.split('-')[0]}*" if self.suite else self.pattern
+        return download(self.package, get(*self.wanted, which), env, files)
+
+
+linux_archive = Archive("linux-6.12", "linux-source-6.12", "linux-source-6.12_{}.deb", "6.12.*",
+                        ["download"])
+qemu_archive = Archive("qemu-10.0", "qemu", "qemu_{}.dsc", "10.0.*",
+                       ["source", "--download-only"], QEMU_SUITE)
+
+
+def fetched(title, pattern, have, fetch):
+    """What `fetch` brings into the cache; what is there serves where that fails."""
     try:
-        if root_command() is None and env is None:
-            steps = steps[1:]           # lists of the machine need root
-        elif env is None:
-            steps[0] = root_command() + steps[0]
-        got = download(title, steps, env, [files or pattern])
+        got = fetch()
     except Failed as e:
         if have:
             say(f"  {title} could not be fetched; going on with {have.name} from the cache")
@@ -158,33 +220,33 @@ def fetched(title, pattern, have, steps, env, files=None):
     if not any(f.match(pattern) for f in got):
         raise Failed(f"{title}: wanted {pattern}, the pool now has "
                      f"{', '.join(f.name for f in got)}. The queue is written for that series; "
-                     "see 'Moving to a newer base' in doc/hacking.md")
-    return newest(pattern)
+                     "see 'Move to a newer 6.12.y' in doc/hacking.md")
+    return max((f for f in got if f.match(pattern)), key=version_key)
 
 
 def meson():
     """QEMU 10.0 wants meson 1.5; Debian 12 has it in backports only."""
     if os.environ.get("SVA_NO_INSTALL"):
         return
-    have = output("/usr/bin/meson", "--version", check=False) if os.path.exists("/usr/bin/meson") \
-        else "0"
+    meson = shutil.which("meson", path=PATH)
+    have = output(meson, "--version", check=False) if meson else "0"
     if tuple(int(n) for n in re.findall(r"\d+", have)[:2]) >= MESON_WANTED:
         return
-    suite = host_release()
-    deb = newest("meson_*.deb")
-    if not deb:
-        env = private_apt([("deb", f"{suite}-backports")])
-        deb = fetched("meson", "meson_*.deb", None, [
-            ["apt-get", "-q", "update"], ["apt-get", "-q", "download", "meson"]], env)
+    env = private_apt([("deb", f"{host_release()}-backports")])
+
+    def fetch():
+        new_lists("meson lists", env)
+        return download("meson", get("download", "meson"), env, "meson_*.deb")
+    deb = newest("meson_*.deb") or fetched("meson", "meson_*.deb", None, fetch)
     apt("meson from backports", "install", "--no-install-recommends", str(deb))
 
 
 def fetch():
     """`make fetch`: ask for newer bases; keep the old ones."""
-    for title, get in (("Linux", linux_archive), ("QEMU", qemu_archive)):
-        before = get(refresh=False)
-        after = get(refresh=True)
-        say(f"{title} base: {after.name}" + ("" if before == after else f" (was {before.name})"))
+    for title, archive in (("Linux", linux_archive), ("QEMU", qemu_archive)):
+        used, newer = archive(), archive(refresh=True)
+        say(f"{title} base: {used.name}" + ("" if used == newer else f"; newer: {newer.name}. "
+            "'Move to a newer 6.12.y' in doc/hacking.md says how to change to it"))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from common import (BUILD, ROOT, Failed, Progress, digest, lock, output, read, r
 
 AUTHOR = ("SVA series developers", "sva-series@localhost")
 EPOCH = "1700000000 +0000"
+NEEDED = (10, 3)                        # GB in build/ and in the cache, for all of make test
 
 
 @dataclass
@@ -105,8 +106,9 @@ class Queue:
             self.refuse_edits("the base is to be unpacked anew")
         new = BUILD / f".{self.name}.new"
         remove(new)
+        packages.claim_cache()
         if not any(queue.tree.exists() for queue in QUEUES):
-            room()
+            room(*NEEDED)
         new.mkdir(parents=True)
         progress = Progress(f"unpack {archive.name}")
         self.unpack(archive, new)
@@ -118,7 +120,8 @@ class Queue:
         for args in (["init", "-q", "-b", "sva"], ["add", "-A", "-f", "."],
                      [*who, "commit", "-q", "-m", self.version_of(new)], ["tag", "base"]):
             output("git", "-c", "core.autocrlf=false", "-c", "gc.auto=0", *args, cwd=new, env=env)
-        for key, value in zip(("user.name", "user.email"), AUTHOR):
+        # A developer's commits must not start a repack of the whole kernel in the background.
+        for key, value in (("user.name", AUTHOR[0]), ("user.email", AUTHOR[1]), ("gc.auto", "0")):
             output("git", "config", key, value, cwd=new)
         write_atomically(new / ".git/info/exclude", "/obj-*\n/obj\n")
         remove(self.tree)
@@ -220,7 +223,7 @@ class Queue:
                 return
         raise Failed(f"{shown(patch)} does not apply to "
                      f"{self.git('log', '-1', '--format=%s', 'base')}:\n{r.stdout.rstrip()}\n"
-                     "see 'Moving to a newer base' in doc/hacking.md")
+                     "see 'Move to a newer 6.12.y' in doc/hacking.md")
 
     # --- tree -> queue ---
 
@@ -321,8 +324,10 @@ class Queue:
                          if p.is_dir()), reverse=True):
             if not any(d.iterdir()):
                 d.rmdir()
-        write_atomically(self.patches / "series", series_text(
-            read(self.patches / "series"), lines))
+        version = self.git("log", "-1", "--format=%s", "base").split()[-1]
+        write_atomically(self.patches / "series", re.sub(
+            r"(?m)^# base: .*$", f"# base: {version}", series_text(
+                read(self.patches / "series"), lines)))
 
 
 def subject_of(patch):
@@ -375,7 +380,7 @@ def unpack_linux(deb, into):
 
 def unpack_qemu(dsc, into):
     into.rmdir()
-    output("dpkg-source", "--no-check", "-x", dsc, into)
+    output("dpkg-source", "--no-check", "--no-copy", "-x", dsc, into)
     remove(into / "debian")
     remove(into / ".pc")
 
