@@ -3,8 +3,8 @@
 
 PY := python3 -B
 
-.PHONY: help demo test test-list bench vm tree refresh check mutants fetch kernel qemu clean \
-	distclean
+.PHONY: help demo test test-all test-list bench vm tree refresh check mutants fetch kernel qemu \
+	clean distclean
 
 help:
 	@$(PY) tools/help.py
@@ -13,7 +13,10 @@ demo:
 	@$(PY) tools/demo.py
 
 test:
-	@$(PY) tools/test.py $(if $(SUITE),--suite "$(SUITE)")
+	@$(PY) tools/test.py $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
+
+test-all:
+	@$(PY) tools/test.py --all $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
 
 test-list:
 	@$(PY) tools/test.py --list
@@ -22,11 +25,11 @@ bench:
 	@$(PY) tools/bench.py $(if $(SAVE),--save)
 
 vm:
-	@$(PY) tools/vm.py $(if $(ADD),--add "$(ADD)") $(if $(RUN),--run "$$RUN") \
-		$(if $(KERNEL),--kernel $(KERNEL)) $(if $(UNITS),--units $(UNITS)) \
-		$(if $(DEVICES),--devices $(DEVICES)) $(if $(CPUS),--cpus $(CPUS)) \
-		$(if $(MEMORY),--memory $(MEMORY)) $(if $(SVADEV),--svadev "$(SVADEV)") \
-		$(if $(APPEND),--append "$(APPEND)") $(if $(TIMEOUT),--timeout $(TIMEOUT))
+	@$(PY) tools/vm.py $(if $(ADD),--add "$$ADD") $(if $(RUN),--run "$$RUN") \
+		$(if $(KERNEL),--kernel "$$KERNEL") $(if $(UNITS),--units "$$UNITS") \
+		$(if $(DEVICES),--devices "$$DEVICES") $(if $(CPUS),--cpus "$$CPUS") \
+		$(if $(MEMORY),--memory "$$MEMORY") $(if $(SVADEV),--svadev "$$SVADEV") \
+		$(if $(APPEND),--append "$$APPEND") $(if $(TIMEOUT),--timeout "$$TIMEOUT")
 
 tree:
 	@$(PY) tools/tree.py
@@ -38,7 +41,7 @@ check:
 	@$(PY) tools/check.py
 
 mutants:
-	@$(PY) tools/mutants.py $(if $(MUTANT),--mutant "$(MUTANT)")
+	@$(PY) tools/mutants.py $(if $(MUTANT),--mutant "$$MUTANT")
 
 fetch:
 	@$(PY) tools/packages.py
@@ -55,6 +58,7 @@ clean:
 distclean:
 	@$(PY) tools/clean.py --cache
 
-# The command as it was typed: make must not expand its dollars.
-override RUN := $(value RUN)
-export RUN
+# Words as they were typed, in the environment: neither make nor the shell expands them.
+WORDS := ADD APPEND CPUS DEVICES KERNEL MEMORY MUTANT PATCH RUN SUITE SVADEV TEST TIMEOUT UNITS
+$(foreach word,$(WORDS),$(if $(value $(word)),\
+	$(eval override $(word) := $$(value $(word)))$(eval export $(word))))

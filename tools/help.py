@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make help."""
 
+import kernel
 from common import CACHE, bold, main, say, shown
 
 TARGETS = [
     ("demo", "from nothing to a device working on malloc'd memory", "15 min", "9 s"),
-    ("test", "every suite, its figures, one closing line; SUITE=a,b for some", "41 min", "8 min"),
+    ("test", "what CI runs; SUITE=a,b for some, TEST= for one test of them", "41 min", "8 min"),
+    ("test-all", "every suite; those that passed only when a part of them changed", "", ""),
     ("test-list", "the suites", "", ""),
     ("bench", "the base's way against the series': a table, CSV and plots in\n"
               "build/bench, with SAVE=1 in doc/bench, too", "20 min", "4 min"),
     ("vm", "a shell in a guest with SVA, or ADD=\"files\" RUN=\"command\"\n"
-           "UNITS= DEVICES= CPUS= MEMORY= KERNEL=demo|debug|stock\n"
+           f"UNITS= DEVICES= CPUS= MEMORY= KERNEL={'|'.join(kernel.GUESTS)}\n"
            "SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "11 min", "8 s"),
     ("tree", "build/linux-6.12 and build/qemu-10.0: git trees, a commit a patch", "1 min", "1 s"),
     ("refresh", "take these trees' commits back into patches/, linux/ and qemu/", "", "3 s"),
     ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots;\n"
-              "and the Spin models", "50 min", "12 s"),
+              "and the Spin models; PATCH=fixes/ for some", "50 min", "12 s"),
     ("mutants", "break the series in many places: does the test for each notice?\n"
                 "MUTANT=a,b for some", "15 min", "3 s"),
     ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
-    ("kernel", "build one flavour: FLAVOUR=demo|debug|stock|...", "5 min", "1 s"),
+    ("kernel", f"build one flavour: FLAVOUR={'|'.join(kernel.FLAVOURS)}", "5 min", "1 s"),
     ("qemu", "build QEMU", "4 min", "1 s"),
     ("clean", "remove build/ (refuses to lose edits there)", "", "2 s"),
     ("distclean", "that, and the cache: downloads, compiled kernels, QEMU, ccache", "", "2 s"),
@@ -35,7 +37,7 @@ def cli():
             say(f"{'':17}{line}")
     say("\nTimes on 2 cores without KVM, those of check, mutants and bench after a test. Downloads and\n"
         f"builds are kept in {shown(CACHE)} (SVA_CACHE or XDG_CACHE_HOME move it; deleting it is always\n"
-        "safe). JOBS= sets the parallelism.")
+        "safe). JOBS= sets the parallelism; ACCEL=kvm uses /dev/kvm for the guests.")
 
 
 main(cli)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import packages
 from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, compiler_env, digest, lock, main,
@@ -36,23 +37,34 @@ X86 = Arch("x86_64", image="arch/x86/boot/bzImage")
 ARM = Arch("arm64", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"),
            "arch/arm64/boot/Image.gz")
 
-#               fragments, in this order                     source    architecture
+class Flavour(NamedTuple):
+    fragments: list                     # of config/, in this order
+    source: str                         # "series", or how much of it: see commit_of()
+    arch: Arch
+    append: str                         # to the command line
+
+
+def flavour(names, source="series", arch=X86, append=""):
+    return Flavour(names.split(), source, arch, append)
+
+
+POISON = "page_poison=1"                # freed pages hold a pattern, which nobody may change
+
 FLAVOURS = {
-    "demo":       ("guest x86_64 sva".split(),                 "series", X86),
-    "stock":      ("guest x86_64 sva".split(),                 "stock",  X86),
-    "debug":      ("guest x86_64 sva debug kunit kunit-x86_64".split(), "series", X86),
-    "kcsan":      ("guest x86_64 sva kcsan kunit".split(),     "series", X86),
-    "arm64":      ("guest arm64 sva debug kunit".split(),      "series", ARM),
-    "bench":      ("guest x86_64 sva bench".split(),           "series", X86),
-    "bench-base": ("guest x86_64 sva bench".split(),           "stock",  X86),
-    "bench-core": ("guest x86_64 sva bench".split(),           "core",   X86),
+    "demo":       flavour("guest x86_64 sva"),
+    "debug":      flavour("guest x86_64 sva debug kunit kunit-x86_64", append=POISON),
+    "kcsan":      flavour("guest x86_64 sva kcsan kunit"),
+    "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=POISON),
+    "bench":      flavour("guest x86_64 sva bench"),
+    "bench-base": flavour("guest x86_64 sva bench", "stock"),
+    "bench-core": flavour("guest x86_64 sva bench", "core"),
 }
 
 # Modules that `make bench` inserts; the guests of everything else have none.
 MODULES = dict.fromkeys(("bench", "bench-base", "bench-core"), ["lib/test_vmalloc.ko"])
 
 # Those that our QEMU boots with programs in them.
-GUESTS = [name for name, (_, _, arch) in FLAVOURS.items() if arch is X86 and name not in MODULES]
+GUESTS = [n for n, f in FLAVOURS.items() if f.arch is X86 and n not in MODULES]
 
 
 def fragments(names):
@@ -106,7 +118,7 @@ def symbols(tree):
 
 def build(flavour):
     """The image of a flavour; from the cache if nothing that it is made from changed."""
-    names, kind, arch = FLAVOURS[flavour]
+    names, kind, arch, _ = FLAVOURS[flavour]
     packages.ensure(packages.BUILD_TOOLS, arch.packages())
     tree, key = source(kind)
     wanted = fragments(names)
@@ -134,15 +146,16 @@ def modules(flavour, image):
 
 def command(flavour, tree):
     """make for a flavour's object directory in a tree; options and targets follow."""
-    arch = FLAVOURS[flavour][2]
-    # W=1 as in make check, which judges what it says: so ccache serves both.
-    return ["make", "-C", tree, f"O=obj-{flavour}", f"CC=ccache {arch.gcc}", "W=1",
+    arch = FLAVOURS[flavour].arch
+    # The compiler flags of W=1, as in make check, so that ccache serves both, but without
+    # the script that reads each file's kernel-doc.
+    return ["make", "-C", tree, f"O=obj-{flavour}", f"CC=ccache {arch.gcc}", "W=1", "cmd_checkdoc=",
             f"LOCALVERSION=-{flavour}", *arch.make]
 
 
 def compile_all(flavour, tree, wanted):
     """A flavour in its object directory in a tree; the files made, the image last."""
-    arch = FLAVOURS[flavour][2]
+    arch = FLAVOURS[flavour].arch
     env = compiler_env()
     obj = tree / f"obj-{flavour}"
     make = command(flavour, tree)

@@ -70,14 +70,13 @@ class Test:
 
     @property
     def flavour(self):
-        return suites()[self.suite].get("kernel", "demo")
+        return suites()[self.suite]["kernel"]
 
     def run(self, image, log):
         """Boot an image for this test alone."""
         (LOGS / "mutants").mkdir(parents=True, exist_ok=True)
         log = f"mutants/{log}"
-        suite = dict(suites()[self.suite], name=log, image=image, timeout=LIMIT[self.kind],
-                     must_pass=[])
+        suite = dict(suites()[self.suite], name=log, image=image, timeout=LIMIT[self.kind])
         if self.kind == "kunit":
             suite["append"] = (f"{suite.get('append', '')} kunit.filter_glob={self.name} "
                                "kunit_shutdown=poweroff")
@@ -167,13 +166,13 @@ class Builder:
         """A copy of the image that has just been built."""
         image = IMAGES / f"{name}-{flavour}"
         IMAGES.mkdir(exist_ok=True)
-        shutil.copy(TREE / f"obj-{flavour}" / kernel.FLAVOURS[flavour][2].image, image)
+        shutil.copy(TREE / f"obj-{flavour}" / kernel.FLAVOURS[flavour].arch.image, image)
         return image
 
     def unmutated(self, flavour):
         if flavour not in self.plain:
             self.reset()
-            wanted = kernel.fragments(kernel.FLAVOURS[flavour][0])
+            wanted = kernel.fragments(kernel.FLAVOURS[flavour].fragments)
             kernel.compile_all(flavour, TREE, wanted)
             self.plain[flavour] = self.keep(flavour, "unmutated")
         return self.plain[flavour]
@@ -187,7 +186,7 @@ class Builder:
         output("git", "apply", "-", cwd=TREE, input=mutant.text)
         images = {}
         for flavour in flavours:
-            image = Path(kernel.FLAVOURS[flavour][2].image).name
+            image = Path(kernel.FLAVOURS[flavour].arch.image).name
             run(f"build {mutant.name}", [*kernel.command(flavour, TREE), f"-j{JOBS}", image],
                 LOGS / f"mutants/{mutant.name}.build.log", env=self.env, quiet=True)
             images[flavour] = self.keep(flavour, mutant.name)
@@ -206,7 +205,7 @@ def keys(shared, mutant):
     """{test: (key of it on the unmutated tree, key of it on the mutant)}"""
     found = {}
     for t in mutant.tests:
-        names, _, arch = kernel.FLAVOURS[t.flavour]
+        names, _, arch, _ = kernel.FLAVOURS[t.flavour]
         parts = (*shared, str(t), json.dumps(suites()[t.suite]), kernel.fragments(names),
                  output(arch.gcc, "--version").splitlines()[0])
         found[t] = tuple(f"mutant-{digest(*parts, text)}" for text in ("", mutant.text))
@@ -323,7 +322,7 @@ def cli():
     if unknown:
         raise Failed(f"no mutant '{', '.join(sorted(unknown))}' in {shown(MUTANTS)}; there are "
                      f"{', '.join(m.name for m in mutants)}")
-    archs = {kernel.FLAVOURS[t.flavour][2] for m in mutants for t in m.tests}
+    archs = {kernel.FLAVOURS[t.flavour].arch for m in mutants for t in m.tests}
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS,
                     *(packages.ARM_GUEST_TOOLS + a.packages() for a in archs - {kernel.X86}))
     qemu.build()

@@ -5,7 +5,7 @@ import fnmatch
 import os
 
 import packages
-from common import BUILD, JOBS, LOGS, ROOT, Failed, output, run
+from common import BUILD, JOBS, LOGS, ROOT, Failed, output, remove, run
 from patchqueue import LINUX
 
 OUT = BUILD / "selftests"
@@ -34,14 +34,27 @@ def headers():
     return HEADERS / "include"
 
 
-def all_programs():
-    include = headers()
-    OUT.mkdir(parents=True, exist_ok=True)
+def make(directory, *args):
+    """make in a directory of the kernel's selftests; programs are static, for the guests."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    run("selftests", ["make", f"-j{JOBS}", "-C", LINUX.tree / "tools/testing/selftests/iommu",
-                      f"OUTPUT={OUT}", f"CC=gcc -static -include {SHIM}",
-                      f"KHDR_INCLUDES=-isystem {include}"],
+    run("selftests", ["make", f"-j{JOBS}", "-C", LINUX.tree / "tools/testing/selftests" / directory,
+                      f"CC=gcc -static -include {SHIM}", f"KHDR_INCLUDES=-isystem {headers()}",
+                      *args],
         LOGS / "selftests.log", env=env, quiet=True)
+
+
+def install():
+    """What `make install` of the kernel's selftests gives for iommu, run_kselftest.sh included."""
+    home = BUILD / "kselftest"
+    remove(home)
+    make("", "TARGETS=iommu", f"OUTPUT={BUILD / 'kselftest-obj'}", f"INSTALL_PATH={home}",
+         "install")
+    return home
+
+
+def all_programs():
+    OUT.mkdir(parents=True, exist_ok=True)
+    make("iommu", f"OUTPUT={OUT}")
     return sorted(p for p in OUT.iterdir() if p.is_file() and os.access(p, os.X_OK))
 
 

@@ -1,63 +1,46 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make test: every suite of tests/suites.toml, its figures, and one closing line."""
+"""make test, make test-all: the suites of tests/suites.toml, their figures, one closing line."""
 
 import argparse
+import fnmatch
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+import distribution
 import kernel
 import packages
 import qemu
 import selftests
 import vm
-from common import LOGS, ROOT, Failed, bold, main, say, shown, write_atomically
-from patchqueue import LINUX, QEMU
+from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, bold, compiler_env, digest, main,
+                    outlook, prune, read, run, say, shown, write_atomically)
+from ktap import Case, fail, junit, parse
+from patchqueue import LINUX
 
-
-@dataclass
-class Case:
-    name: str
-    state: str                          # "ok", "not ok", "skip"
-    why: str = ""
+SUITES = ROOT / "tests/suites.toml"
+SKIPS = ROOT / "tests/skips.toml"
+KEPT = CACHE / "results"
+REPORT = BUILD / "results.xml"
+# What every result is made from, whatever its suite runs.
+CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "selftests.py")),
+        vm.INIT, SKIPS]
 
 
 @dataclass
 class Verdict:
     cases: list = field(default_factory=list)
-    note: str = ""
 
     def count(self, state):
         return sum(c.state == state for c in self.cases)
-
-
-def fail(name, why):
-    return Case(name, "not ok", why)
-
-
-def ktap(text, prefix=""):
-    """The cases of KTAP output at its top level; a diagnostic before a failure is its why."""
-    cases, notes = [], []
-    for line in text.splitlines():
-        match = re.match(r"(ok|not ok) \d+ ?-? ?([^#]*)(?:# ?(\w+)\b:? *(.*))?", line)
-        if not match:
-            if re.match(r"# .*(Expected|Assert|:\d+:|error|stale|expected)", line):
-                notes.append(line[2:].strip())
-            continue
-        state, name, directive, why = match.groups()
-        if (directive or "").upper() == "SKIP":
-            cases.append(Case(prefix + name.strip(), "skip", why))
-        else:
-            cases.append(Case(prefix + name.strip(), state,
-                              "" if state == "ok" else "; ".join(notes[-3:])))
-        notes = []
-    return cases
 
 
 def planned(text):
@@ -83,85 +66,70 @@ def run_host(suite):
 
         def addSkip(self, test, reason):
             self.cases.append(Case(test.id(), "skip", reason))
-    result = Collect()
-    unittest.defaultTestLoader.discover(str(ROOT / "tests/host"), "test_*.py").run(result)
-    return Verdict(result.cases)
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{suite['test']}*"] if suite.get("test") else None
+    loader.discover(str(ROOT / "tests/host"), "test_*.py").run(Collect())
+    return Verdict(Collect.cases)
 
 
 def run_qtest(suite):
-    home = qemu.build()
+    home = qemu.build(**suite.get("qemu", {}))
     cases = []
     for program in suite["programs"]:
         env = dict(os.environ, QTEST_QEMU_BINARY=str(home / "qemu-system-x86_64"),
                    G_TEST_SLOW="0")
-        r = subprocess.run([home / program, "--tap"], env=env, text=True, cwd="/tmp",
-                           stdin=subprocess.DEVNULL, errors="replace",
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                           timeout=suite.get("timeout", 180))
+        command = [home / program, "--tap"] + (["-p", suite["test"]] if suite.get("test") else [])
+        with tempfile.TemporaryDirectory() as tmp:
+            r = subprocess.run(command, env=env, text=True, cwd=tmp, stdin=subprocess.DEVNULL,
+                               errors="replace", stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, timeout=suite.get("timeout", 180))
         (LOGS / f"{suite['name']}.{program}.log").write_text(r.stdout)
-        cases += ktap(r.stdout)
+        cases += parse(r.stdout)
         if r.returncode:
             cases.append(fail(program, f"exit status {r.returncode}: "
-                              + r.stdout.strip().splitlines()[-1]))
+                              + (r.stdout.strip().splitlines() or ["no output"])[-1]))
     return Verdict(cases)
 
 
 def machine(suite):
     return vm.Machine(suite.get("units", 2), suite.get("devices", 2), suite.get("cpus", 2),
-                      suite.get("memory", 1024), suite.get("svadev", ""), suite.get("append", ""))
+                      suite.get("memory", 1024), suite.get("svadev", ""), parameters(suite))
+
+
+def parameters(suite):
+    """The kernel's: of the flavour and of the suite."""
+    return f"{kernel.FLAVOURS[suite['kernel']].append} {suite.get('append', '')}"
 
 
 def image_of(suite):
     """The suite's kernel; that of `make mutants` is none of the cache."""
-    return suite.get("image") or kernel.build(suite.get("kernel", "demo"))
+    return suite.get("image") or kernel.build(suite["kernel"])
 
 
 def guest(suite, command, add, name, timeout=None):
     return vm.run_guest(image_of(suite), machine(suite), command, add, name,
-                        timeout or suite.get("timeout", 300))
-
-
-def undisturbed(console):
-    """KTAP whose headers are in one piece. kunit.py does not see a subtest, and all that is in
-    it has no name, if another CPU's message is between the two lines that begin it."""
-    return re.sub(r"(?m)^(.*\bKTAP version 1\n)(?:(?!.*(?:# Subtest:|\b1\.\.\d|\bKTAP )).*\n)+"
-                  r"(?=.*# Subtest: )", r"\1", console)
+                        timeout or suite["timeout"])
 
 
 def run_kunit(suite):
+    if suite.get("test"):
+        suite = dict(suite, append=f"{suite.get('append', '')} kunit.filter_glob={suite['test']}")
     image = image_of(suite)
-    if suite["kernel"] == "arm64":
-        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], suite.get("append", ""))
+    if kernel.FLAVOURS[suite["kernel"]].arch is kernel.ARM:
+        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], parameters(suite))
     else:
         m = machine(dict(suite, devices=0, units=1))
         m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
         result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False)
         if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
             result.status = 0           # make mutants: off as soon as KUnit is over
-    report, log = LOGS / f"{suite['name']}.json", LOGS / f"{suite['name']}.ktap.log"
-    report.unlink(missing_ok=True)
-    write_atomically(log, undisturbed(result.console))
-    subprocess.run([sys.executable, "-B", LINUX.tree / "tools/testing/kunit/kunit.py", "parse",
-                    f"--json={report}", log], stdout=subprocess.PIPE,
-                   stderr=subprocess.STDOUT)
-    cases = []
-    skips = dict(re.findall(r"ok \d+ (\S+) # SKIP (.*)", result.console))
-
-    def walk(group, path):
-        for case in group.get("test_cases", []):
-            state = {"PASS": "ok", "SKIP": "skip"}.get(case["status"], "not ok")
-            why = skips.get(case["name"], "") if state == "skip" else f"see {shown(result.log)}"
-            cases.append(Case("/".join([*path, case["name"]]), state, why.strip()))
-        for sub in group.get("sub_groups", []):
-            walk(sub, [*path, sub["name"]])
-    if report.exists():
-        walk(json.loads(report.read_text()), [])
-    wanted = suite.get("must_log")
-    if wanted and wanted not in result.console:
-        cases.append(fail("kernel log", f"lacks '{wanted}'  ({shown(result.log)})"))
     # KUnit's own failures are reported as cases; a WARNING that a test provokes
     # on purpose is announced by the kernel's selftests and does not count here.
-    return with_trouble(Verdict(cases), result)
+    verdict = Verdict(parse(result.console))
+    wanted = suite.get("must_log")
+    if wanted and wanted not in result.console:
+        verdict.cases.append(fail("kernel log", f"lacks '{wanted}'  ({shown(result.log)})"))
+    return with_trouble(verdict, result)
 
 
 def with_trouble(verdict, result):
@@ -183,25 +151,26 @@ def run_programs(suite, programs, name, environment="", arguments=""):
     for part in re.split(r"(?m)^## (?!exit)", result.text)[1:]:
         program, _, text = part.partition("\n")
         program = program.strip()
-        own = ktap(text, f"{program}: ")
-        status = re.search(r"(?m)^## exit (\d+)", text)
-        if not own:
-            own = [Case(program, "skip", text.strip()[:100])] if status and status[1] == "4" \
-                else [fail(program, "no test ran")]
-        elif not status:
-            own.append(fail(program, "did not end"))
-        elif len(own) < planned(text):
-            own.append(fail(program, f"{planned(text)} tests announced, {len(own)} reported"))
-        elif status[1] not in ("0", "4") and all(c.state != "not ok" for c in own):
-            own.append(fail(program, f"exit status {status[1]}"))
-        cases += own
+        text, _, status = text.partition("## exit ")
+        cases += results_of(program, text, int(status) if status.strip().isdigit() else None)
     excuse(cases, suite.get("fails_on_base", {}))
     ran = {c.name.split(":")[0] for c in cases}
     cases += [fail(p.name, "did not run") for p in programs if p.name not in ran]
-    for p in suite.get("must_pass", []):
-        if not any(c.state == "ok" and c.name.startswith(f"{p}: ") for c in cases):
-            cases.append(fail(p, "no test of it passed"))
     return with_trouble(Verdict(cases), result)
+
+
+def results_of(program, text, status):
+    """The cases of one program's output and exit status (None: it did not end)."""
+    if status == 4 and not re.search(r"(?m)^(not )?ok ", text):
+        return [Case(program, "skip", text.strip()[:100])]
+    own = [Case(f"{program}: {c.name}", c.state, c.why) for c in parse(text, ".")]
+    if status is None:
+        own.append(fail(program, "did not end"))
+    elif len(own) < planned(text):
+        own.append(fail(program, f"{planned(text)} tests announced, {len(own)} reported"))
+    elif status not in (0, 4) and all(c.state != "not ok" for c in own):
+        own.append(fail(program, f"exit status {status}"))
+    return own or [fail(program, "no test ran")]
 
 
 def excuse(cases, known):
@@ -214,9 +183,23 @@ def excuse(cases, known):
                 case.state, case.why = "skip", f"fails on the base too: {known[case.name]}"
 
 
+def chosen(programs, test):
+    """The programs that have the test of TEST=program.test, and their arguments."""
+    program, *path = test.split(".")
+    programs = [p for p in programs if fnmatch.fnmatch(p.name, program)]
+    if not programs:
+        raise Failed(f"no program '{program}' in this suite; TEST is program.test, or "
+                     "program.fixture.test")
+    if len(path) > 1:
+        return programs, f"-r {'.'.join(path)}"
+    return programs, f"-t {path[0]}" if path else ""
+
+
 def run_guest_suite(suite):
-    programs = selftests.build(suite["programs"])
-    return run_programs(suite, programs, suite["name"])
+    programs, arguments = selftests.build(suite["programs"]), ""
+    if suite.get("test"):
+        programs, arguments = chosen(programs, suite["test"])
+    return run_programs(suite, programs, suite["name"], arguments=arguments)
 
 
 def run_notice(suite):
@@ -237,81 +220,221 @@ def run_notice(suite):
 
 
 def run_stock(suite):
-    demo = selftests.demo()
-    result = vm.run_guest(kernel.build("stock"), vm.Machine(2, 2), f"/root/{demo.name}", [demo],
-                          suite["name"], 120)
-    refused = "dev0.open=EOPNOTSUPP" in result.text
-    cases = [Case("the base answers EOPNOTSUPP", "ok" if refused else "not ok",
-                  "" if refused else result.text.strip()[-200:])]
+    """The distribution's own kernel is asked to bind by a module that is built for it."""
+    image, module = distribution.kernel(), distribution.module()
+    result = vm.run_guest(image, vm.Machine(2, 2, append="intel_iommu=on,sm_on"),
+                          f"insmod {module.name}; dmesg | grep sva_ask:", [module],
+                          suite["name"], suite["timeout"])
+    asked = re.findall(r"sva_ask: (\S+): (\w+)", result.text)
+    cases = [Case(f"{device} answers EOPNOTSUPP", "ok") if answer == "EOPNOTSUPP" else
+             fail(f"{device} answers EOPNOTSUPP", f"it answers {answer}")
+             for device, answer in asked]
+    if len(asked) < 2:
+        cases.append(fail("two functions were asked", result.text.strip()[-200:]))
     return with_trouble(Verdict(cases), result)
 
 
-KINDS = {"host": run_host, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
+def run_kunit_py(suite):
+    """The kernel's own front end, as README says: it configures, builds and boots by itself."""
+    packages.ensure(*([packages.ARM_TOOLS, packages.ARM_GUEST_TOOLS] if "arm64" in suite["name"]
+                      else []))
+    log = LOGS / f"{suite['name']}.log"
+    run(f"kunit.py {suite['config']}",
+        [sys.executable, "tools/testing/kunit/kunit.py", "run", "--raw_output=kunit",
+         f"--kunitconfig={suite['config']}", f"--build_dir={BUILD / suite['name']}",
+         f"--jobs={JOBS}", *suite.get("options", [])],
+        log, cwd=LINUX.tree, env=dict(compiler_env(), CC="ccache gcc"), status=True, quiet=True)
+    return Verdict(parse(read(log)))
+
+
+def run_kselftest(suite):
+    """The kernel's own run_kselftest.sh in a guest; one case for each program."""
+    home = selftests.install()
+    result = guest(suite, f"cd /root/{home.name} && ./run_kselftest.sh {suite['arguments']}",
+                   [home], suite["name"])
+    return with_trouble(Verdict(parse(result.text)), result)
+
+
+KINDS = {"host": run_host, "kunit.py": run_kunit_py, "kselftest": run_kselftest, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
          "notice": run_notice, "stock": run_stock}
 
 
-def run_suite(suite):
+# --- judging ---
+
+def judge_skips(cases, listed, whole=True):
+    """A skip that tests/skips.toml does not list is a failure, and so is a listed test that
+    runs, or that is not there any more (`whole`: all of the suite ran)."""
+    used = set()
+    for case in cases:
+        if case.name in ("kernel log", "guest", "output") or case.why.startswith("fails on the base"):
+            continue
+        pattern = next((p for p in listed if fnmatch.fnmatchcase(case.name, p)), None)
+        used.add(pattern)
+        if case.state == "skip" and pattern is None:
+            case.state, case.why = "not ok", ("skipped, which tests/skips.toml does not expect: "
+                                              f"{case.why or 'no reason given'}")
+        elif case.state == "ok" and pattern is not None:
+            case.state, case.why = "not ok", "runs, but tests/skips.toml expects it to skip"
+        elif case.state == "skip":
+            case.why = listed[pattern]
+    return cases + [fail(p, "in tests/skips.toml, but there is no such test")
+                    for p in listed if whole and p not in used]
+
+
+def result_of(suite):
+    """Run a suite; its cases and how long it took."""
     start = time.monotonic()
     try:
         verdict = KINDS[suite["kind"]](suite)
     except subprocess.TimeoutExpired as e:
         verdict = Verdict([fail(suite["name"], f"timed out after {e.timeout:.0f} s")])
-    if not verdict.cases:
-        verdict.cases.append(fail(suite["name"], "no test ran"))
-    p, f, s = (verdict.count(x) for x in ("ok", "not ok", "skip"))
-    took = time.monotonic() - start
-    mark = "FAILED" if f else "ok"
-    say(f"{bold(suite['name']):14} {mark:7} {p} passed, {f} failed, {s} skipped"
-        f"  ({took:.0f} s)  {suite['about']}")
-    for case in verdict.cases:
+    cases = judge_skips(verdict.cases, suite["skips"], whole="test" not in suite)
+    if not any(c.state != "skip" for c in cases):
+        cases.append(fail(suite["name"], "no test ran"))
+    return time.monotonic() - start, cases
+
+
+def report(suite, took, cases, kept=False):
+    count = Counter(c.state for c in cases)
+    above = took > suite["budget"] and not kept
+    time_said = "kept from an earlier run" if kept else \
+        f"{took:.0f} s of {suite['budget']}{': ABOVE ITS BUDGET' if above else ''}"
+    say(f"{bold(suite['name']):14} {'FAILED' if count['not ok'] else 'ok':7} "
+        f"{count['ok']} passed, {count['not ok']} failed, {count['skip']} skipped"
+        f"  ({time_said})  {suite['about']}")
+    for case in cases:
         if case.state == "not ok":
             say(f"    not ok  {case.name}" + (f"\n            {case.why}" if case.why else ""))
-    for why, count in Counter(c.why for c in verdict.cases if c.state == "skip").items():
-        say(f"    skipped {count}: {why or 'no reason given'}")
-    return p, f, s
+    for why, n in Counter(c.why for c in cases if c.state == "skip").items():
+        say(f"    skipped {n}: {why or 'no reason given'}")
+    return count
+
+
+# --- what is run ---
+
+def configuration():
+    return tomllib.loads(read(SUITES))
+
+
+def all_suites():
+    """Every suite of tests/suites.toml, with the skips that are expected of it."""
+    listed = tomllib.loads(read(SKIPS))
+    suites = configuration()["suite"]
+    for suite in suites:
+        suite["skips"] = {}
+        for name in [*suite.get("skips_of", []), suite["name"]]:
+            suite["skips"].update(listed.get(name, {}))
+    return suites
+
+
+def kept_as(suite):
+    """Where the result of a suite is kept, named by all that it is made from."""
+    if suite["kind"] == "host" or "test" in suite:
+        return None
+    parts = [json.dumps(suite, sort_keys=True), qemu.key(), *CODE]
+    if "kernel" in suite:
+        parts.append(kernel.build(suite["kernel"]).name)
+    if suite["kind"] in ("guest", "notice", "kselftest"):
+        parts += selftests.all_programs()
+    if suite["kind"] == "kunit.py":
+        parts.append(kernel.source("series")[1])
+    if suite["kind"] == "stock":
+        parts.append(distribution.version())
+    return KEPT / f"{suite['name']}-{digest(*parts)}.json"
+
+
+def remembered(path):
+    """The result that is kept there, if one is."""
+    if not path or not path.exists():
+        return None
+    os.utime(path)
+    took, cases = json.loads(read(path))
+    return took, [Case(**c) for c in cases]
 
 
 def prepare(suites):
     """Everything that takes long, before the first figure."""
-    LINUX.assemble()
-    QEMU.assemble()
-    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS)
-    qemu.build()
     kinds = {s["kind"] for s in suites}
-    flavours = {s["kernel"] for s in suites if "kernel" in s}
-    if "arm64" in flavours:
+    if kinds == {"host"}:
+        return packages.ensure(packages.BUILD_TOOLS)
+    packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.QEMU_TOOLS)
+    qemu.build()
+    flavours = sorted({s["kernel"] for s in suites if "kernel" in s})
+    if any(kernel.FLAVOURS[f].arch is kernel.ARM for f in flavours):
         packages.ensure(packages.ARM_GUEST_TOOLS)
-    for flavour in sorted(flavours | ({"stock"} if "stock" in kinds else set())):
+    for flavour in flavours:
         kernel.build(flavour)
 
 
-def all_suites():
-    return tomllib.loads((ROOT / "tests/suites.toml").read_text())["suite"]
+def plan(suites):
+    """What is to come, for 'about N min left'."""
+    flavours = sorted({s["kernel"] for s in suites if "kernel" in s})
+    return ["build QEMU"] * any(s["kind"] != "host" for s in suites) \
+        + [f"build the {f} kernel" for f in flavours]
+
+
+def select(suites, tier, names, test):
+    """The suites that are asked for; those of `make test` if none is named."""
+    unknown = set(names) - {s["name"] for s in suites}
+    if unknown:
+        raise Failed(f"no suite '{', '.join(sorted(unknown))}'; 'make test-list' names them")
+    if names:
+        suites = [s for s in suites if s["name"] in names]
+    elif tier == "test":
+        suites = [s for s in suites if s.get("tier", "test") == "test"]
+    if test and not names:
+        raise Failed("TEST wants a SUITE to run it in: make test SUITE=sva TEST=sva_map.munmap")
+    return [dict(s, test=test) for s in suites] if test else suites
+
+
+def list_suites(suites):
+    for tier, title in (("test", "make test"), ("all", "make test-all, besides those")):
+        say(bold(title))
+        for s in (s for s in suites if s.get("tier", "test") == tier):
+            say(f"  {s['name']:16} {s['about']}")
+    say("\nSUITE=a,b chooses suites of both, TEST= a test in them: SUITE=sva TEST=sva_map.munmap,\n"
+        "SUITE=kunit TEST=iommu_attach.walk*. Results are in build/results.xml (JUnit), too.")
+    return 0
 
 
 def cli():
     parser = argparse.ArgumentParser(prog="make test")
     parser.add_argument("--suite", default="", help="names, comma-separated")
+    parser.add_argument("--test", default="", help="program.test, or KUnit suite.case")
+    parser.add_argument("--all", action="store_true", help="the suites of make test-all, too; "
+                        "those that passed and whose parts did not change are not run again")
     parser.add_argument("--list", action="store_true")
     a = parser.parse_args()
     suites = all_suites()
     if a.list:
-        for s in suites:
-            say(f"{s['name']:14} {s['about']}")
-        return 0
-    wanted = [n for n in re.split(r"[ ,]+", a.suite) if n]
-    unknown = set(wanted) - {s["name"] for s in suites}
-    if unknown:
-        raise Failed(f"no suite '{', '.join(sorted(unknown))}'; 'make test-list' names them")
-    suites = [s for s in suites if not wanted or s["name"] in wanted]
+        return list_suites(suites)
+    names = [n for n in re.split(r"[ ,]+", a.suite) if n]
+    suites = select(suites, "all" if a.all else "test", names, a.test)
     LOGS.mkdir(parents=True, exist_ok=True)
+    outlook.plan(plan(suites), sum(s["budget"] for s in suites))
     prepare(suites)
-    total = Counter()
+    return run_all(suites, a.all)
+
+
+def run_all(suites, keep):
+    total, spent, results = Counter(), 0, []
     for suite in suites:
-        p, f, s = run_suite(suite)
-        total.update(passed=p, failed=f, skipped=s)
-    say(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
-    return 1 if total["failed"] else 0
+        path = kept_as(suite) if keep else None
+        known = remembered(path)
+        took, cases = known or result_of(suite)
+        count = report(suite, took, cases, kept=bool(known))
+        if path and not known and not count["not ok"]:
+            write_atomically(path, json.dumps([took, [asdict(c) for c in cases]]))
+        total += count
+        spent += 0 if known else took
+        results.append((suite["name"], took, cases))
+        write_atomically(REPORT, junit(results))
+    if keep and KEPT.exists():
+        prune(KEPT, 100)
+    budget = sum(s["budget"] for s in suites)
+    say(f"suites: {spent / 60:.1f} of {budget / 60:.1f} min budgeted; each case: {shown(REPORT)}")
+    say(f"{total['ok']} passed, {total['not ok']} failed, {total['skip']} skipped")
+    return 1 if total["not ok"] else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,10 @@ import qemu
 from common import LOGS, ROOT, Failed, main, output, read, say, shown
 
 INIT = ROOT / "tests/guest/init"
-SEABIOS = "/usr/share/seabios"
+# Where distributions have the firmware of a PC.
+SEABIOS = ("/usr/share/seabios", "/usr/share/qemu", "/usr/share/qemu-kvm")
+# TCG is the reference: what CI runs, and what all figures and time-outs are for.
+ACCEL = os.environ.get("ACCEL") or "tcg"
 
 # What no run of ours may print into the kernel's log.
 TROUBLE = re.compile(
@@ -32,7 +35,8 @@ TROUBLE = re.compile(
     r"|possible circular locking|possible recursive locking|suspicious RCU usage"
     r"|detected stall|detected expedited stall|soft lockup|hard LOCKUP|unreferenced object"
     r"|refcount_t: |UBSAN: |KASAN: |KCSAN: |invalid opcode|page fault for address"
-    r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning")
+    r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning"
+    r"|pagealloc: |BUG \S+ \(")
 
 # The base has data races, too; ours are those with a function of what we change at the top of
 # one of the two stacks. Deeper down it only waits, or was interrupted.
@@ -82,7 +86,7 @@ class Result:
     took: float = 0
 
     def problem(self):
-        """Why this run is none to trust, in a line; None if it is."""
+        """Why this run cannot be trusted, in a line; None if it can."""
         if self.trouble:
             return f"kernel log: {self.trouble[0]}"
         if self.status is None:
@@ -96,12 +100,46 @@ def libraries(program):
     return [Path(p) for p in re.findall(r"(/\S+) \(0x", text)]
 
 
+def busybox():
+    """A static busybox: the guest has no libraries."""
+    path = shutil.which("busybox")
+    if not path or libraries(path):
+        raise Failed(f"{path or 'busybox'} is {'not static' if path else 'missing'}: install the "
+                     "package 'busybox-static' (Debian's name)")
+    return path
+
+
+def firmware():
+    found = next((d for d in SEABIOS if os.path.exists(f"{d}/bios-256k.bin")), None)
+    if not found:
+        raise Failed(f"no bios-256k.bin in {', '.join(SEABIOS)}: install the package 'seabios'")
+    return found
+
+
+def accelerator(icount):
+    """QEMU's options for who executes the guest, and its CPU."""
+    if ACCEL == "kvm":
+        if icount:
+            raise Failed("counting instructions needs TCG; run this without ACCEL=kvm")
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            raise Failed("ACCEL=kvm: /dev/kvm is " + (
+                "not yours to open: join the group kvm" if os.path.exists("/dev/kvm") else
+                "missing: no hardware virtualization here; run this without ACCEL=kvm"))
+        # Interrupt remapping needs the I/O APIC in QEMU. The emulated unit walks 4 levels.
+        return ["-accel", "kvm", "-machine", "q35,kernel-irqchip=split", "-cpu", "host,la57=off"]
+    if ACCEL != "tcg":
+        raise Failed(f"ACCEL={ACCEL}: there are tcg and kvm")
+    clock = ["-icount", "shift=0,sleep=off"] if icount else []
+    return ["-accel", f"tcg,thread={'single' if icount else 'multi'}", *clock,
+            "-machine", "q35", "-cpu", "qemu64,+pdpe1gb"]
+
+
 def initramfs(directory, add, command):
     """busybox, our init, the user's files with their libraries, and the command."""
     root = directory / "root"
     for d in ("bin", "run", "root"):
         (root / d).mkdir(parents=True)
-    shutil.copy("/bin/busybox", root / "bin/busybox")
+    shutil.copy(busybox(), root / "bin/busybox")
     shutil.copy(INIT, root / "init")
     (root / "init").chmod(0o755)
     for path in add:
@@ -145,11 +183,9 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                   "no_timer_check "
                   f"{'quiet ' if quiet else ''}{machine.append} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
-        clock = ["-icount", "shift=0,sleep=off"] if machine.icount else []
-        accel = f"tcg,thread={'single' if machine.icount else 'multi'}"
-        argv = [home / "qemu-system-x86_64", "-accel", accel, *clock, "-smp", machine.cpus,
-                "-cpu", "qemu64,+pdpe1gb", "-machine", "q35", "-m", machine.memory, "-nodefaults",
-                "-display", "none", "-no-reboot", "-L", SEABIOS, "-L", home / "roms",
+        argv = [home / "qemu-system-x86_64", *accelerator(machine.icount), "-smp", machine.cpus,
+                "-m", machine.memory, "-nodefaults",
+                "-display", "none", "-no-reboot", "-L", firmware(), "-L", home / "roms",
                 "-serial", f"file:{log}",
                 "-kernel", image, "-initrd", initrd, "-append", append, *machine.arguments()]
         log.unlink(missing_ok=True)
@@ -247,8 +283,10 @@ def cli():
     parser.add_argument("--svadev", default="", help="device properties: ats=off,pri=off,queues=4")
     parser.add_argument("--append", default="", help="more kernel parameters")
     parser.add_argument("--timeout", type=int, default=600, help="seconds for --run")
+    parser.epilog += "\nACCEL=kvm uses /dev/kvm; the default is tcg, which needs nothing.\n"
     a = parser.parse_args()
-    machine = Machine(a.units, a.devices, a.cpus, a.memory, a.svadev, a.append)
+    machine = Machine(a.units, a.devices, a.cpus, a.memory, a.svadev,
+                      f"{kernel.FLAVOURS[a.kernel].append} {a.append}")
     machine.arguments()
     packages.ensure(packages.GUEST_TOOLS)
     image = kernel.build(a.kernel)

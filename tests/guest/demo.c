@@ -154,18 +154,18 @@ static unsigned int functions_with_ats(struct sva *s, unsigned long long unit)
 }
 
 /* One IOTLB invalidation, one for each ATC, one wait; not more, not less */
-static bool within_bound(struct sva *s, unsigned int i, struct unit_counts was)
+static bool within_limit(struct sva *s, unsigned int i, struct unit_counts was)
 {
 	struct unit_counts now = count_unit(&s->dev[i]);
 	unsigned int unit = s->dev[i].unit;
 	unsigned int atcs = functions_with_ats(s, s->dev[i].unit);
 
 	say_of("unit", unit, "munmap_iotlb", now.iotlb - was.iotlb);
-	say_of("unit", unit, "munmap_iotlb_bound", 1);
+	say_of("unit", unit, "munmap_iotlb_limit", 1);
 	say_of("unit", unit, "munmap_atc", now.atc - was.atc);
-	say_of("unit", unit, "munmap_atc_bound", atcs);
+	say_of("unit", unit, "munmap_atc_limit", atcs);
 	say_of("unit", unit, "munmap_waits", now.sync - was.sync);
-	say_of("unit", unit, "munmap_waits_bound", 1);
+	say_of("unit", unit, "munmap_waits_limit", 1);
 	return now.iotlb - was.iotlb == 1 && now.atc - was.atc == atcs &&
 	       now.sync - was.sync == 1;
 }
@@ -193,9 +193,9 @@ static void unmap(struct sva *s)
 	SVA_CHANGE(s, munmap(p, SVA_PAGE));
 	for (i = 0; i < s->nr; i++)
 		if (sva_first_of_unit(s, i))
-			bound = within_bound(s, i, was[i]) && bound;
+			bound = within_limit(s, i, was[i]) && bound;
 	check(!sva_stale(s), "nothing_stale");
-	check(bound, "commands_within_bound");
+	check(bound, "commands_within_limit");
 
 	say("unmapped_address", "%p", p);
 	for (i = 0; i < s->nr; i++)

@@ -10,7 +10,8 @@ import mutants
 from common import Failed
 from mutants import Test, parse
 from patchqueue import LINUX
-from test import Case, Verdict
+from ktap import Case
+from test import Verdict
 
 PATCH = "diff --git a/x.c b/x.c\n--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n"
 CASE = Test("kunit", "suite.case")

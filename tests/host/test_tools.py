@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Small judgements that other programs rely on."""
 
+import os
 import re
+import subprocess
+import sys
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
+import common
 import packages
-import test
 import vm
 from common import ROOT
 from patchqueue import QUEUES, subject_of
@@ -35,18 +40,6 @@ class Versions(unittest.TestCase):
         self.assertEqual(max(names, key=packages.version_key), names[1])
 
 
-class Ktap(unittest.TestCase):
-    def test_header_is_in_one_piece(self):
-        lines = ["[ 1.0] KTAP version 1", "[ 1.0] 1..1", "[ 1.1]     KTAP version 1",
-                 "[ 1.1] tsc: Refined TSC clocksource calibration: 2596.150 MHz",
-                 "[ 1.1]     # Subtest: suite", "[ 1.2]     1..1", "[ 1.3] DMAR: something",
-                 "[ 1.4]     ok 1 case", "[ 1.4] ok 1 suite", ""]
-        whole = "\n".join(lines)
-        without = "\n".join(l for l in lines if "tsc" not in l)
-        self.assertEqual(test.undisturbed(whole), without)
-        self.assertEqual(test.undisturbed(without), without)
-
-
 class Trouble(unittest.TestCase):
     def test_reports_are_seen(self):
         for line in ("[ 1.0] WARNING: CPU: 0 PID: 1 at kernel/foo.c:1 foo+0x1/0x2",
@@ -55,7 +48,9 @@ class Trouble(unittest.TestCase):
                      "WARNING: suspicious RCU usage", "INFO: task sh:1 blocked for more than 60 s",
                      "BUG: sleeping function called from invalid context at x.c:3",
                      "rcu: INFO: rcu_preempt self-detected stall on CPU",
-                     "list_del corruption. prev->next should be x", "ODEBUG: free active"):
+                     "list_del corruption. prev->next should be x", "ODEBUG: free active",
+                     "pagealloc: memory corruption", "pagealloc: single bit error",
+                     "BUG kmalloc-64 (Not tainted): Poison overwritten"):
             self.assertTrue(vm.TROUBLE.search(line), line)
 
     def test_ordinary_lines_are_not(self):
@@ -93,6 +88,138 @@ class Races(unittest.TestCase):
         self.assertEqual(vm.troubles(race(*deep), None), [])
         self.assertEqual(len(vm.troubles(race("imock_add", *deep), None)), 1)
         self.assertEqual(len(vm.troubles(race("memcpy", "iommu_attach_find", *deep), None)), 1)
+
+
+class Packages(unittest.TestCase):
+    """What is run as root, and by whom."""
+
+    def commands(self, prefix, call):
+        ran = []
+        with mock.patch.multiple(
+                packages, root_command=lambda: prefix,
+                run=lambda title, command, *a, **k: ran.append([str(c) for c in command])), \
+                mock.patch.object(subprocess, "run", lambda *a, **k: mock.Mock(returncode=0)):
+            call()
+        return ran
+
+    def test_sudo_gets_no_option_of_apt(self):
+        for command in self.commands(["sudo", "-n"], lambda: packages.new_lists("lists")):
+            self.assertEqual(command[:3], ["sudo", "-n", "apt-get"])
+        install = self.commands(["sudo", "-n"], lambda: packages.apt("x", "install", "make"))[0]
+        self.assertEqual(install[:3], ["sudo", "-n", "env"])
+        self.assertIn("DEBIAN_FRONTEND=noninteractive", install)
+
+    def test_lists_of_the_machine_want_root(self):
+        self.assertEqual(self.commands(None, lambda: packages.new_lists("lists")), [])
+
+    def test_without_root_it_is_said_what_to_run(self):
+        with mock.patch.object(packages, "root_command", lambda: None):
+            with self.assertRaisesRegex(common.Failed, "apt-get install make"):
+                packages.apt("x", "install", "make")
+
+    def test_no_install_comes_first(self):
+        with mock.patch.dict(os.environ, SVA_NO_INSTALL="1"), \
+                mock.patch.object(packages, "missing", self.fail), \
+                mock.patch.object(packages, "claim_cache", lambda: None), \
+                mock.patch.object(packages.shutil, "which", lambda name, **k: None):
+            packages.ensure(packages.BUILD_TOOLS)
+
+    def test_other_hosts_are_told_at_once(self):
+        with mock.patch.object(packages.platform, "machine", lambda: "aarch64"), \
+                mock.patch.object(packages, "claim_cache", lambda: None):
+            with self.assertRaisesRegex(common.Failed, "aarch64"):
+                packages.ensure(packages.BUILD_TOOLS)
+
+    def test_base_of_the_series_is_preferred(self):
+        with tempfile.TemporaryDirectory() as tmp, \
+                mock.patch.object(packages, "DOWNLOADS", Path(tmp)), \
+                mock.patch.object(packages, "recorded_base", lambda queue: "6.12.117"):
+            for n in (116, 117, 118):
+                (Path(tmp) / f"linux-source-6.12_6.12.{n}-1~deb12u1_all.deb").touch()
+            self.assertIn("6.12.117-1", packages.linux_archive().name)
+            packages.linux_archive().unlink()
+            self.assertIn("6.12.118-1", packages.linux_archive().name)
+
+    def test_both_queues_record_a_base(self):
+        for queue in QUEUES:
+            self.assertRegex(packages.recorded_base(queue.name), r"^\d+\.\d+\.\d+$")
+
+
+def tool(code, **environment):
+    """Run a line of Python as a tool; its exit status and what it printed."""
+    r = subprocess.run([sys.executable, "-B", "-c", f"import common\n{code}"], text=True,
+                       cwd=ROOT / "tools", env=dict(os.environ, **environment),
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return r.returncode, r.stdout
+
+
+class Cache(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(self.tmp.cleanup)
+        self.cache = Path(self.tmp.name) / "cache"
+
+    def tool(self, code):
+        return tool(code, SVA_CACHE=str(self.cache))
+
+    def test_a_directory_of_something_else_is_refused(self):
+        self.cache.mkdir()
+        (self.cache / "photos").touch()
+        status, said = self.tool("common.main(common.claim_cache)")
+        self.assertEqual(status, 1)
+        self.assertIn("photos", said)
+
+    def test_only_what_is_ours_is_removed(self):
+        self.assertEqual(self.tool("common.main(common.claim_cache)")[0], 0)
+        for name in ("downloads", "photos"):
+            (self.cache / name).mkdir()
+        clean = "import clean as c\ncommon.main(c.remove_cache)"
+        self.assertEqual(self.tool(clean)[0], 0)
+        self.assertEqual([p.name for p in self.cache.iterdir()], ["photos"])
+        status, said = self.tool(clean)
+        self.assertEqual(status, 1, said)
+        self.assertTrue((self.cache / "photos").exists())
+
+
+class Errors(unittest.TestCase):
+    def test_a_missing_program_is_named_with_its_package(self):
+        status, said = tool("common.main(lambda: common.output('ninja'))", PATH="/nonexistent")
+        self.assertEqual(status, 1)
+        self.assertIn("'ninja-build'", said)
+        self.assertNotIn("Traceback", said)
+
+    def test_a_missing_file_is_a_bug(self):
+        status, said = tool("common.main(lambda: open('/nonexistent/x'))")
+        self.assertIn("Traceback", said)
+
+    def test_sections_that_messages_name_exist(self):
+        found = 0
+        for program in (ROOT / "tools").glob("*.py"):
+            text = re.sub(r'"\s*f?"', "", program.read_text())
+            for section, file in re.findall(r"'([A-Z][\w .]+)' in ([\w/]+\.md)", text):
+                self.assertRegex((ROOT / file).read_text(), rf"(?m)^#+ {re.escape(section)}$")
+                found += 1
+        self.assertGreaterEqual(found, 3)
+
+
+class Outlook(unittest.TestCase):
+    def test_minutes_left_follow_the_pace(self):
+        title, later = "build QEMU", "build the debug kernel"
+        fast, slow = common.Outlook(), common.Outlook()
+        for o in (fast, slow):
+            o.plan([title, later])
+            o.begins(title)
+        half = common.NOMINAL[title] / 2
+        self.assertIn(f"about {round((half + common.NOMINAL[later]) / 60)} min",
+                      fast.left(title, half, 0.5))
+        self.assertIn(f"about {round((half + common.NOMINAL[later]) / 30)} min",
+                      slow.left(title, 2 * half, 0.5))
+
+    def test_what_was_cached_is_not_waited_for(self):
+        o = common.Outlook()
+        o.plan(["build QEMU", "build the debug kernel"])
+        o.begins("build the debug kernel")
+        self.assertEqual(o.titles, [])
 
 
 class Readme(unittest.TestCase):

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The distribution's own kernel of the base's version, and a module that is built for it.
+
+It is unpacked from its packages, not installed: nothing of the host changes.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import packages
+from common import BUILD, CACHE, LOGS, ROOT, Failed, compiler_env, digest, output, read, remove, run
+
+HOME = CACHE / "distribution"
+SOURCE = ROOT / "tests/stock/sva_ask.c"
+REGISTERS = ROOT / "linux/include/uapi/misc/uacce/svadev.h"
+
+
+def version():
+    """The base as Debian numbers it: 6.12.117-1~deb12u1."""
+    match = re.match(r"linux-source-6.12_(.*)_all\.deb", packages.linux_archive().name)
+    if not match:
+        raise Failed("the distribution's kernel is known for Debian's linux-source package only")
+    return match[1]
+
+
+def release():
+    """Its `uname -r` less the flavour: 6.12.117+deb12."""
+    number, distribution = re.match(r"([\d.]+)-.*~(deb\d+)", version()).groups()
+    return f"{number}+{distribution}"
+
+
+def unpacked():
+    """The kernel's packages, unpacked side by side in the cache."""
+    home = HOME / version()
+    if (home / "done").exists():
+        return home
+    names = [f"linux-image-{release()}-amd64-unsigned", f"linux-headers-{release()}-amd64",
+             f"linux-headers-{release()}-common", f"linux-kbuild-{release()}"]
+    remove(home)
+    home.mkdir(parents=True)
+    packages.fetched("distribution-kernel", "linux-*.deb", None, lambda: packages.download(
+        "distribution-kernel", packages.get("download", *names), None, "linux-*.deb"))
+    for name in names:
+        deb = packages.newest(f"{name}_*.deb")
+        if "image" in name:
+            output("sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -C "$1" -xf - ./boot', deb, home)
+        else:
+            output("dpkg-deb", "-x", deb, home)
+        deb.unlink()
+    makefile = headers(home) / "Makefile"
+    makefile.write_text(read(makefile).replace("include /usr/src", f"include {home}/usr/src"))
+    (home / "done").touch()
+    return home
+
+
+def headers(home):
+    return home / f"usr/src/linux-headers-{release()}-amd64"
+
+
+def kernel():
+    return unpacked() / f"boot/vmlinuz-{release()}-amd64"
+
+
+def module():
+    """sva_ask.ko for this kernel."""
+    packages.ensure(packages.BUILD_TOOLS)
+    home = unpacked()
+    path = BUILD / f"stock-{digest(SOURCE, REGISTERS, version())}"
+    if not (path / "sva_ask.ko").exists():
+        remove(path)
+        path.mkdir(parents=True)
+        for file in (SOURCE, REGISTERS):
+            shutil.copy(file, path)
+        (path / "Makefile").write_text("obj-m := sva_ask.o\n")
+        run("module for the distribution's kernel",
+            ["make", "-C", headers(home), f"M={path}", "modules"], LOGS / "stock-module.log",
+            env=compiler_env())
+    return Path(path / "sva_ask.ko")
