@@ -51,7 +51,7 @@ def flavour(names, source="series", arch=X86, append=""):
 POISON = "page_poison=1"                # freed pages hold a pattern, which nobody may change
 
 FLAVOURS = {
-    "demo":       flavour("guest x86_64 sva"),
+    "demo":       flavour("guest user x86_64 sva"),
     "debug":      flavour("guest x86_64 sva debug kunit kunit-x86_64", append=POISON),
     "kcsan":      flavour("guest x86_64 sva kcsan kunit"),
     "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=POISON),
