@@ -10,18 +10,12 @@
 
 #include "svadev.h"
 
-static const char *answer(struct pci_dev *pdev)
+static const char *bind(struct pci_dev *pdev)
 {
-	struct iommu_sva *handle;
-	int ret;
+	struct iommu_sva *handle = iommu_sva_bind_device(&pdev->dev, current->mm);
 
-	ret = iommu_dev_enable_feature(&pdev->dev, IOMMU_DEV_FEAT_SVA);
-	if (ret)
-		return "no_feature";
-	handle = iommu_sva_bind_device(&pdev->dev, current->mm);
 	if (!IS_ERR(handle))
 		iommu_sva_unbind_device(handle);
-	iommu_dev_disable_feature(&pdev->dev, IOMMU_DEV_FEAT_SVA);
 	switch (PTR_ERR_OR_ZERO(handle)) {
 	case 0:
 		return "bound";
@@ -30,6 +24,21 @@ static const char *answer(struct pci_dev *pdev)
 	default:
 		return "another_error";
 	}
+}
+
+/* With all that a driver prepares, so that nothing else is a reason to refuse */
+static const char *answer(struct pci_dev *pdev)
+{
+	const char *said = "no_features";
+
+	if (iommu_dev_enable_feature(&pdev->dev, IOMMU_DEV_FEAT_IOPF))
+		return said;
+	if (!iommu_dev_enable_feature(&pdev->dev, IOMMU_DEV_FEAT_SVA)) {
+		said = bind(pdev);
+		iommu_dev_disable_feature(&pdev->dev, IOMMU_DEV_FEAT_SVA);
+	}
+	iommu_dev_disable_feature(&pdev->dev, IOMMU_DEV_FEAT_IOPF);
+	return said;
 }
 
 static int __init sva_ask_init(void)
