@@ -54,22 +54,22 @@ def run_host(suite):
     sys.path[:0] = [str(ROOT / "tests/host"), str(ROOT / "tools")]
     import unittest
 
-    class Collect(unittest.TestResult):
-        cases = []
+    cases = []
 
+    class Collect(unittest.TestResult):
         def addSuccess(self, test):
-            self.cases.append(Case(test.id(), "ok"))
+            cases.append(Case(test.id(), "ok"))
 
         def addFailure(self, test, err):
-            self.cases.append(fail(test.id(), str(err[1]).strip()))
+            cases.append(fail(test.id(), str(err[1]).strip()))
         addError = addFailure
 
         def addSkip(self, test, reason):
-            self.cases.append(Case(test.id(), "skip", reason))
+            cases.append(Case(test.id(), "skip", reason))
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{suite['test']}*"] if suite.get("test") else None
     loader.discover(str(ROOT / "tests/host"), "test_*.py").run(Collect())
-    return Verdict(Collect.cases)
+    return Verdict(cases)
 
 
 def run_qtest(suite):
@@ -331,9 +331,9 @@ def kept_as(suite):
     """Where the result of a suite is kept, named by all that it is made from."""
     if suite["kind"] == "host" or "test" in suite:
         return None
-    parts = [json.dumps(suite, sort_keys=True), qemu.key(), *CODE]
+    parts = [json.dumps(suite, sort_keys=True), qemu.key(**suite.get("qemu", {})), vm.ACCEL, *CODE]
     if "kernel" in suite:
-        parts.append(kernel.build(suite["kernel"]).name)
+        parts += [kernel.build(suite["kernel"]).name, parameters(suite)]
     if suite["kind"] in ("guest", "notice", "kselftest"):
         parts += selftests.all_programs()
     if suite["kind"] == "kunit.py":
@@ -352,6 +352,10 @@ def remembered(path):
     return took, [Case(**c) for c in cases]
 
 
+def flavours_of(suites):
+    return sorted({s["kernel"] for s in suites if "kernel" in s})
+
+
 def prepare(suites):
     """Everything that takes long, before the first figure."""
     kinds = {s["kind"] for s in suites}
@@ -359,7 +363,7 @@ def prepare(suites):
         return packages.ensure(packages.BUILD_TOOLS)
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.QEMU_TOOLS)
     qemu.build()
-    flavours = sorted({s["kernel"] for s in suites if "kernel" in s})
+    flavours = flavours_of(suites)
     if any(kernel.FLAVOURS[f].arch is kernel.ARM for f in flavours):
         packages.ensure(packages.ARM_GUEST_TOOLS)
     for flavour in flavours:
@@ -368,9 +372,10 @@ def prepare(suites):
 
 def plan(suites):
     """What is to come, for 'about N min left'."""
-    flavours = sorted({s["kernel"] for s in suites if "kernel" in s})
-    return ["build QEMU"] * any(s["kind"] != "host" for s in suites) \
-        + [f"build the {f} kernel" for f in flavours]
+    if all(s["kind"] == "host" for s in suites):
+        return []
+    return ["packages", "linux-source-6.12", "qemu", "build QEMU"] \
+        + [f"build the {f} kernel" for f in flavours_of(suites)]
 
 
 def select(suites, tier, names, test):

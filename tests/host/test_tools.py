@@ -181,6 +181,23 @@ class Cache(unittest.TestCase):
         self.assertTrue((self.cache / "photos").exists())
 
 
+class FrontDoor(unittest.TestCase):
+    def test_words_arrive_as_they_were_typed(self):
+        typed = 'dyndbg="file x +p" $HOME $(shell echo no) `echo no`'
+        echo = f"{sys.executable} -c 'import sys; print(sys.argv[-1])'"
+        for target, word in (("vm", "APPEND"), ("vm", "RUN"), ("test", "TEST")):
+            r = subprocess.run(["make", "-s", target, f"{word}={typed}", f"PY={echo}"], cwd=ROOT,
+                               text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertEqual(r.stdout.rstrip("\n"), typed, word)
+
+    def test_help_names_every_target(self):
+        targets = re.search(r"(?s)\.PHONY:(.*?)\n\n", (ROOT / "Makefile").read_text())[1]
+        said = subprocess.run([sys.executable, "-B", "tools/help.py"], cwd=ROOT, text=True,
+                              stdout=subprocess.PIPE).stdout
+        for target in set(targets.replace("\\", " ").split()) - {"help"}:
+            self.assertRegex(said, rf"(?m)^make {target}\b")
+
+
 class Errors(unittest.TestCase):
     def test_a_missing_program_is_named_with_its_package(self):
         status, said = tool("common.main(lambda: common.output('ninja'))", PATH="/nonexistent")
