@@ -165,9 +165,10 @@ class Archive:
     """A base's source as a Debian package in the cache. The version that the series records is
     preferred, since that is the one its patches were tested on; else the newest of its line."""
 
-    def __init__(self, queue, package, name, line, wanted, suite=None):
+    def __init__(self, queue, package, name, upstream, line, wanted, suite=None):
         self.queue, self.package = queue, package
         self.name, self.line = name, line               # "qemu_{}.dsc", "10.0.*"
+        self.upstream = upstream                        # its authors' archive, if put there
         self.wanted, self.suite = wanted, suite         # an apt-get command; of another suite
 
     @property
@@ -176,7 +177,10 @@ class Archive:
 
     def have(self):
         version = recorded_base(self.queue)
-        return (version and newest(self.name.format(f"{version}[-+]*"))) or newest(self.pattern)
+        wanted = (self.name.format(f"{version}[-+]*"), self.upstream.format(version)) \
+            if version else ()
+        return next(filter(None, map(newest, (*wanted, self.pattern,
+                                              self.upstream.format(self.line)))), None)
 
     def __call__(self, refresh=False):
         """The file; fetched if there is none, or if newer ones are asked for."""
@@ -201,9 +205,9 @@ class Archive:
         return download(self.package, get(*self.wanted, which), env, files)
 
 
-linux_archive = Archive("linux-6.12", "linux-source-6.12", "linux-source-6.12_{}.deb", "6.12.*",
-                        ["download"])
-qemu_archive = Archive("qemu-10.0", "qemu", "qemu_{}.dsc", "10.0.*",
+linux_archive = Archive("linux-6.12", "linux-source-6.12", "linux-source-6.12_{}.deb",
+                        "linux-{}.tar.xz", "6.12.*", ["download"])
+qemu_archive = Archive("qemu-10.0", "qemu", "qemu_{}.dsc", "qemu-{}.tar.xz", "10.0.*",
                        ["source", "--download-only"], QEMU_SUITE)
 
 

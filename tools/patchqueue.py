@@ -366,11 +366,16 @@ def series_text(old, lines):
     return "\n".join(out) + "\n"
 
 
+def unpack_tar(archive, into):
+    output("tar", "-C", into, "--strip-components=1", "-xf", archive)
+
+
 def unpack_linux(deb, into):
+    if deb.suffix == ".xz":
+        return unpack_tar(deb, into)
     with tempfile.TemporaryDirectory(dir=into.parent) as tmp:
         output("dpkg-deb", "-x", deb, tmp)
-        tar = next(Path(tmp).glob("usr/src/linux-source-*.tar.xz"))
-        output("tar", "-C", into, "--strip-components=1", "-xf", tar)
+        unpack_tar(next(Path(tmp).glob("usr/src/linux-source-*.tar.xz")), into)
     # Debian's copy ignores everything that is new at the top level; a developer's tree
     # must not.
     ignore = into / ".gitignore"
@@ -379,6 +384,8 @@ def unpack_linux(deb, into):
 
 
 def unpack_qemu(dsc, into):
+    if dsc.suffix == ".xz":
+        return unpack_tar(dsc, into)
     into.rmdir()
     output("dpkg-source", "--no-check", "--no-copy", "-x", dsc, into)
     remove(into / "debian")

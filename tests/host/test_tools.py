@@ -139,6 +139,8 @@ class Packages(unittest.TestCase):
             self.assertIn("6.12.117-1", packages.linux_archive().name)
             packages.linux_archive().unlink()
             self.assertIn("6.12.118-1", packages.linux_archive().name)
+            (Path(tmp) / "linux-6.12.117.tar.xz").touch()
+            self.assertEqual("linux-6.12.117.tar.xz", packages.linux_archive().name)
 
     def test_both_queues_record_a_base(self):
         for queue in QUEUES:
