@@ -777,6 +777,54 @@ static void unit_does_not_snoop(struct kunit *test)
 	expect_no_change(test, caps);
 }
 
+/* --- descriptors --- */
+
+/*
+ * Reserved fields are zero, whatever was in the memory before: a unit may refuse the
+ * descriptor otherwise. Those who build descriptors on the stack need not clear it.
+ */
+static void descriptors_have_no_garbage(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, 0);
+	u16 sid = pci_dev_id(&fn->pdev);
+	struct qi_desc desc[6], *d;
+
+	memset(desc, 0xff, sizeof(desc));
+	qi_desc_iotlb(&fn->unit->iommu, 2, IOVA, 0, DMA_TLB_PSI_FLUSH, &desc[0]);
+	qi_desc_dev_iotlb(sid, 0, 16, IOVA, 0, &desc[1]);
+	qi_desc_piotlb(2, PASID, IOVA, 1, true, &desc[2]);
+	qi_desc_piotlb(2, PASID, 0, -1, false, &desc[3]);
+	qi_desc_dev_iotlb_pasid(sid, 0, PASID, 16, IOVA, 0, &desc[4]);
+	qi_desc_dev_iotlb_pasid(sid, 0, PASID, 16, 0, VTD_AM_ALL, &desc[5]);
+	for (d = desc; d < desc + ARRAY_SIZE(desc); d++) {
+		KUNIT_EXPECT_EQ_MSG(test, 0, d->qw2, "of %zu", d - desc);
+		KUNIT_EXPECT_EQ_MSG(test, 0, d->qw3, "of %zu", d - desc);
+	}
+}
+
+static noinline void leave_garbage_on_stack(void)
+{
+	u8 garbage[1536];
+
+	memset(garbage, 0xff, sizeof(garbage));
+	barrier_data(garbage);
+}
+
+/* The mock looks at the reserved fields of all it gets. */
+static void flush_on_dirty_stack(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
+	struct vtd_machine *machine = test->priv;
+
+	attached(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
+	leave_garbage_on_stack();
+	domain->ops->flush_iotlb_all(domain);
+	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
+			    machine->complaint);
+}
+
 /* --- errors --- */
 
 /* A function that is gone does not spoil it for the others. */
@@ -915,6 +963,8 @@ static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(sva_with_other_requester),
 	KUNIT_CASE(unit_has_fewer_levels),
 	KUNIT_CASE(unit_does_not_snoop),
+	KUNIT_CASE(descriptors_have_no_garbage),
+	KUNIT_CASE(flush_on_dirty_stack),
 	KUNIT_CASE(function_is_gone),
 	KUNIT_CASE(bystander_sees_error),
 	KUNIT_CASE(queue_error_in_batch),
