@@ -1,7 +1,7 @@
 /*
- * QTest of VT-d with x-svm against a guest that means harm: it has the unit
- * write to registers, sends interrupts to them, fills queues that nobody
- * empties, and uses more PASIDs than any machine has processes.
+ * QTest of VT-d with x-svm against a hostile guest: it has the unit write to
+ * registers, sends interrupts to them, fills the queue with commands that are
+ * never over, and uses one PASID after the other.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -496,7 +496,7 @@ static void test_pasids_take_turns(void)
     stop(&f);
 }
 
-/* --- what is left of the machine without x-svm, or with it --- */
+/* --- the rest of the machine --- */
 
 /* Two registers in one access, where the manual has 32-bit ones */
 static void test_wide_write(void)
