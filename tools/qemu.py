@@ -2,6 +2,7 @@
 """Our QEMU: built from the queue, kept in the cache with its option ROMs."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,57 +13,69 @@ from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"
 TARGETS = ("x86_64",)
-QTESTS = ("svadev-test", "vtd-inv-test")
+ASAN_TARGETS = ("x86_64",)
+QTESTS = ("svadev-test", "vtd-inv-test", "vtd-hostile-test")
 ROMS = ("linuxboot_dma.bin", "kvmvapic.bin")
 OPTIONS = """--python=/usr/bin/python3 --disable-download --without-default-features
              --without-default-devices --enable-system --enable-tcg --enable-fdt=system
              --disable-docs --disable-tools --disable-guest-agent --disable-werror
              --disable-install-blobs""".split()
+# The address sanitizer ends a program with SIGABRT, which libqtest reports. Leaks count, too.
+ASAN_ENV = {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1"}
 
 
-def configure_command():
-    return ["../configure", *OPTIONS, f"--target-list={','.join(f'{t}-softmmu' for t in TARGETS)}",
-            *(f"--with-devices-{t}=sva" for t in TARGETS)]
+def targets(asan):
+    return ASAN_TARGETS if asan else TARGETS
 
 
-def key():
+def configure_command(asan=False):
+    return ["../configure", *OPTIONS, *(["--enable-asan"] if asan else []),
+            f"--target-list={','.join(f'{t}-softmmu' for t in targets(asan))}",
+            *(f"--with-devices-{t}=sva" for t in targets(asan))]
+
+
+def key(asan=False):
     tree = QEMU.git("rev-parse", "HEAD^{tree}")
     edits = QEMU.git("diff", "HEAD")
-    return digest(tree, edits, " ".join(configure_command()), *TARGETS, *QTESTS,
+    return digest(tree, edits, " ".join(configure_command(asan)), *targets(asan), *QTESTS,
                   *ROMS)
 
 
-def build():
-    """The directory that has qemu-system-*, its ROMs and its qtests."""
+def build(asan=False):
+    """The directory that has qemu-system-*, its ROMs and its qtests; with `asan` those for
+    qtests alone, built with the address sanitizer and to be run with ASAN_ENV."""
     QEMU.assemble()
-    home = BUILDS / key()
+    home = BUILDS / key(asan)
     if (home / "done").exists():
         os.utime(home)
         return home
     packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS)
     packages.meson()
     with lock(BUILD / ".qemu.lock", "QEMU"):
-        return build_locked(home)
+        return build_locked(home, asan)
 
 
-def build_locked(home):
-    obj = QEMU.tree / "obj"
+def build_locked(home, asan):
+    obj = QEMU.tree / ("obj-asan" if asan else "obj")
     env = dict(compiler_env(), CC="ccache gcc", PATH=f"/usr/bin:{os.environ['PATH']}")
     configured = obj / "configured-by"
-    command = configure_command()
+    command = configure_command(asan)
     if read(configured) != " ".join(command) or not (obj / "build.ninja").exists():
         remove(obj)
         obj.mkdir(parents=True)
         run("configure QEMU", command, LOGS / "qemu-configure.log", cwd=obj, env=env)
         configured.write_text(" ".join(command))
-    wanted = [f"qemu-system-{t}" for t in TARGETS] + [f"tests/qtest/{t}" for t in QTESTS]
-    run("build QEMU", ["ninja", f"-j{JOBS}", *wanted], LOGS / "qemu.log", cwd=obj, env=env,
+    wanted = [f"qemu-system-{t}" for t in targets(asan)] + [f"tests/qtest/{t}" for t in QTESTS]
+    run("build QEMU" + (" with ASAN" if asan else ""), ["ninja", f"-j{JOBS}", *wanted],
+        LOGS / f"{'qemu-asan' if asan else 'qemu'}.log", cwd=obj, env=env,
         count=r"^\[(\d+)/(\d+)\]")
     with tempfile.TemporaryDirectory(dir=obj) as tmp:
         new = Path(tmp) / "new"
         new.mkdir()
         for name in wanted:
-            output("strip", "-o", new / Path(name).name, obj / name)
+            # Reports name functions by the symbols.
+            output("strip", "--strip-debug" if asan else "--strip-all", "-o",
+                   new / Path(name).name, obj / name)
         option_roms(new / "roms")
         (new / "done").touch()
         BUILDS.mkdir(parents=True, exist_ok=True)
@@ -86,7 +99,7 @@ def option_roms(into):
 
 
 def cli():
-    say(f"QEMU: {shown(build())}")
+    say(f"QEMU: {shown(build(asan='--asan' in sys.argv[1:]))}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,12 @@
  * reach their function late and waits complete late. Others are carried out in
  * order, so that a late one stops the queue.
  *
+ * Re-entrancy: a command can end in a write to an address that the guest
+ * chooses, such as the MSI of a function that gets a page response. Registers
+ * are out of reach from there, because accesses to the unit do not nest, and
+ * what gets here without one (the timer, PCISVAOps.late) keeps to the same
+ * rule. So the list does not change behind the back of one that walks it.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -42,14 +48,28 @@ struct VTDPendingInv {
     bool s_bit;
 };
 
+/*
+ * So many commands can be pending, then the queue stops. It bounds the memory
+ * and the time that a guest can have for them; no queue of one page is longer.
+ */
+#define VTD_INV_PENDING_MAX     256
+
 static int64_t vtd_inv_now(void)
 {
     return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 }
 
+static bool vtd_inv_is_fence(const VTDPendingInv *p)
+{
+    return p->is_wait && (p->wait.lo & VTD_INV_DESC_WAIT_FN);
+}
+
 static void vtd_inv_remove(IntelIOMMUState *s, VTDPendingInv *p)
 {
     QTAILQ_REMOVE(&s->inv_pending, p, next);
+    s->inv_pending_waits -= p->is_wait;
+    s->inv_pending_requests -= !p->is_wait;
+    s->inv_pending_fences -= vtd_inv_is_fence(p);
     g_free(p);
 }
 
@@ -87,14 +107,17 @@ static int64_t vtd_inv_due(IntelIOMMUState *s, PCISVAInvKind kind)
     return vtd_inv_now() + s->late_ns;
 }
 
-static VTDPendingInv *vtd_inv_add(IntelIOMMUState *s, int64_t due)
+static VTDPendingInv *vtd_inv_add(IntelIOMMUState *s,
+                                  const VTDPendingInv *command)
 {
-    VTDPendingInv *p = g_new0(VTDPendingInv, 1);
+    VTDPendingInv *p = g_memdup2(command, sizeof(*command));
 
-    p->due = due;
     QTAILQ_INSERT_TAIL(&s->inv_pending, p, next);
-    if (due) {
-        timer_mod_anticipate(s->inv_timer, due);
+    s->inv_pending_waits += p->is_wait;
+    s->inv_pending_requests += !p->is_wait;
+    s->inv_pending_fences += vtd_inv_is_fence(p);
+    if (p->due) {
+        timer_mod_anticipate(s->inv_timer, p->due);
     }
     return p;
 }
@@ -114,7 +137,7 @@ static bool vtd_inv_send(IntelIOMMUState *s, VTDPendingInv *p)
     trace_vtd_ats_invalidate(p->sid, p->pasid, addr, size, answered);
     if (!answered) {
         p->sent = true;
-        p->due = vtd_inv_now() + s->inv_timeout_us * SCALE_US;
+        p->due = vtd_inv_now() + (int64_t)s->inv_timeout_us * SCALE_US;
         timer_mod_anticipate(s->inv_timer, p->due);
     }
     return answered;
@@ -124,14 +147,15 @@ static bool vtd_inv_send(IntelIOMMUState *s, VTDPendingInv *p)
 void vtd_inv_request(IntelIOMMUState *s, uint16_t sid, uint32_t pasid,
                      hwaddr addr, bool s_bit)
 {
-    int64_t due = vtd_inv_due(s, PCI_SVA_INV_ATC);
-    VTDPendingInv *p = vtd_inv_add(s, due);
+    VTDPendingInv *p = vtd_inv_add(s, &(VTDPendingInv) {
+        .due = vtd_inv_due(s, PCI_SVA_INV_ATC),
+        .sid = sid,
+        .pasid = pasid,
+        .addr = addr,
+        .s_bit = s_bit,
+    });
 
-    p->sid = sid;
-    p->pasid = pasid;
-    p->addr = addr;
-    p->s_bit = s_bit;
-    if (!due && vtd_inv_send(s, p)) {
+    if (!p->due && vtd_inv_send(s, p)) {
         vtd_inv_remove(s, p);
     }
 }
@@ -140,18 +164,15 @@ void vtd_inv_request(IntelIOMMUState *s, uint16_t sid, uint32_t pasid,
 bool vtd_inv_wait_pends(IntelIOMMUState *s, const VTDInvDesc *desc)
 {
     int64_t due = vtd_inv_due(s, PCI_SVA_INV_SYNC);
-    VTDPendingInv *p;
-    bool ahead = false;
 
-    QTAILQ_FOREACH(p, &s->inv_pending, next) {
-        ahead = ahead || !p->is_wait;
-    }
-    if (!due && !ahead) {
+    if (!due && !s->inv_pending_requests) {
         return false;
     }
-    p = vtd_inv_add(s, due);
-    p->is_wait = true;
-    p->wait = *desc;
+    vtd_inv_add(s, &(VTDPendingInv) {
+        .due = due,
+        .is_wait = true,
+        .wait = *desc,
+    });
     return true;
 }
 
@@ -180,18 +201,10 @@ bool vtd_inv_hold(IntelIOMMUState *s, const VTDInvDesc *desc)
 /* Whether no descriptor may be fetched for now */
 bool vtd_inv_stopped(IntelIOMMUState *s)
 {
-    VTDPendingInv *p;
-
-    if (vtd_get_long_raw(s, DMAR_FSTS_REG) & VTD_FSTS_ITE ||
-        s->inv_held_until > vtd_inv_now()) {
-        return true;
-    }
-    QTAILQ_FOREACH(p, &s->inv_pending, next) {
-        if (p->is_wait && (p->wait.lo & VTD_INV_DESC_WAIT_FN)) {
-            return true;
-        }
-    }
-    return false;
+    return vtd_get_long_raw(s, DMAR_FSTS_REG) & VTD_FSTS_ITE ||
+           s->inv_held_until > vtd_inv_now() || s->inv_pending_fences ||
+           s->inv_pending_requests + s->inv_pending_waits >=
+           VTD_INV_PENDING_MAX;
 }
 
 /*
@@ -225,10 +238,12 @@ static bool vtd_inv_run_request(IntelIOMMUState *s, VTDPendingInv *p,
 
 static void vtd_inv_run_wait(IntelIOMMUState *s, VTDPendingInv *p)
 {
-    if (!vtd_complete_wait_desc(s, &p->wait)) {
+    VTDInvDesc wait = p->wait;
+
+    vtd_inv_remove(s, p);
+    if (!vtd_complete_wait_desc(s, &wait)) {
         vtd_handle_inv_queue_error(s);
     }
-    vtd_inv_remove(s, p);
 }
 
 /*
@@ -258,9 +273,27 @@ void vtd_inv_run(IntelIOMMUState *s)
     vtd_inv_resume(s);
 }
 
+/*
+ * Run, and refuse accesses to the registers meanwhile. From inside a command
+ * that is being carried out, be it by an access to a register or by this, the
+ * run is left to the timer.
+ */
+static void vtd_inv_run_guarded(IntelIOMMUState *s)
+{
+    MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
+
+    if (guard->engaged_in_io) {
+        timer_mod(s->inv_timer, vtd_inv_now());
+        return;
+    }
+    guard->engaged_in_io = true;
+    vtd_inv_run(s);
+    guard->engaged_in_io = false;
+}
+
 static void vtd_inv_timer(void *opaque)
 {
-    vtd_inv_run(opaque);
+    vtd_inv_run_guarded(opaque);
 }
 
 /* PCISVAOps.late. Releases what has been late until now. */
@@ -277,7 +310,7 @@ void vtd_inv_late(IntelIOMMUState *s, PCISVAInvKind kind, uint32_t ns)
     }
     /* In the past: what stands at the head has had its time. */
     s->inv_held_until = s->inv_held_until ? -1 : 0;
-    vtd_inv_run(s);
+    vtd_inv_run_guarded(s);
 }
 
 /* The queue is off. */

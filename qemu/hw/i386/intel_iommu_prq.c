@@ -124,7 +124,7 @@ bool vtd_prq_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
     desc[1] = cpu_to_le64(desc[1]);
     if (dma_memory_write(&address_space_memory,
                          (pqa & VTD_PQA_ADDR_MASK(s->aw_bits)) + tail,
-                         desc, sizeof(desc), MEMTXATTRS_UNSPECIFIED)) {
+                         desc, sizeof(desc), VTD_RAM_ONLY)) {
         error_report_once("%s: no page request queue at 0x%" PRIx64,
                           __func__, pqa);
         vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_FAILURE);

@@ -12,10 +12,24 @@
 #include "intel_iommu_internal.h"
 #include "trace.h"
 
+/* Under this PASID stands the address space that serves all of them. */
+#define VTD_ANY_PASID           0
+
+/*
+ * A function has one address space for requests with PASID, which is that of
+ * the last PASID asked for. The guest chooses among 2^20, and what has been
+ * made for one could never be freed.
+ */
 static AddressSpace *vtd_sva_get_address_space(PCIBus *bus, void *opaque,
                                                int devfn, uint32_t pasid)
 {
-    return &vtd_find_add_as(opaque, bus, devfn, pasid)->as;
+    VTDAddressSpace *as = vtd_find_add_as(opaque, bus, devfn, VTD_ANY_PASID);
+
+    if (as->pasid != pasid) {
+        as->pasid = pasid;
+        vtd_switch_address_space(as);
+    }
+    return &as->as;
 }
 
 static void vtd_sva_no_access(PCIATSReply *reply, hwaddr addr)

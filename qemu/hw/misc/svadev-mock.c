@@ -22,6 +22,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(MockState, SVADEV_MOCK)
 
 #define MOCK_PAGE       (4 * KiB)
 #define MOCK_PASIDS     8
+#define MOCK_MAPPINGS   4096            /* then MAP has no effect */
 #define N_REGS          (SVADEV_MOCK_END / sizeof(uint64_t))
 
 struct MockState {
@@ -170,8 +171,10 @@ static void mock_command(MockState *s, uint64_t cmd)
 
     switch (cmd) {
     case SVADEV_MOCK_MAP:
-        g_hash_table_replace(s->pages, mock_key(pasid, va),
-                             g_memdup2(&entry, sizeof(entry)));
+        if (g_hash_table_size(s->pages) < MOCK_MAPPINGS) {
+            g_hash_table_replace(s->pages, mock_key(pasid, va),
+                                 g_memdup2(&entry, sizeof(entry)));
+        }
         break;
     case SVADEV_MOCK_INVALIDATE:
         *reg(s, SVADEV_MOCK_COMPLETED) =

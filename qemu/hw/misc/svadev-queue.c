@@ -8,7 +8,9 @@
  * would lose that.
  *
  * DMA reaches RAM only. Nothing that a step calls can therefore come back
- * into this device, but for pci_pri_request(), which may answer at once.
+ * into this device, but for pci_pri_request(), which may answer at once, and
+ * the interrupt, which a guest can send to the registers of the IOMMU: it
+ * comes last.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

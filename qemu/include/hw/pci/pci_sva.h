@@ -144,7 +144,8 @@ typedef struct PCISVAAudit {
  * @bus and @devfn are the requester as the IOMMU sees it; @opaque is what
  * pci_setup_iommu() was given.
  *
- * @get_address_space: where memory requests with @pasid go (untranslated)
+ * @get_address_space: where memory requests with @pasid go (untranslated),
+ *                     until the next call for the function
  * @translate: a Translation Request. @perm lacking IOMMU_WO sets No Write.
  *             Sets accessed and dirty bits as a walk does; records no fault
  *             for a page that is not there.
@@ -199,7 +200,10 @@ bool pcie_ats_enabled(const PCIDevice *dev);
 /* A function takes part in these messages from here on (realize). */
 void pci_sva_set_client(PCIDevice *dev, const PCISVAClientOps *ops);
 
-/* NULL where the function stands behind no IOMMU that knows PASIDs. */
+/*
+ * NULL where the function stands behind no IOMMU that knows PASIDs. To be used
+ * at once: the next call for this function may make it that of another PASID.
+ */
 AddressSpace *pci_sva_address_space(PCIDevice *dev, uint32_t pasid);
 PCIATSStatus pci_ats_translate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                                IOMMUAccessFlags perm, PCIATSReply *reply);

@@ -1,0 +1,706 @@
+/*
+ * QTest of VT-d with x-svm against a hostile guest: it has the unit write to
+ * registers, sends interrupts to them, fills the queue with commands that are
+ * never over, and uses one PASID after the other.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "hw/pci/pci_regs.h"
+#include "qobject/qdict.h"
+#include "vtd-fixture.h"
+
+#define PENDING_MAX     256             /* VTD_INV_PENDING_MAX */
+
+#define CFG_PASID_CTRL  0x116
+#define CFG_PRI_CTRL    0x124
+#define CFG_PRI_ALLOC   0x12c
+
+/* Guest memory: tables, the page request queue, a page of each PASID */
+#define ROOT            (18 * MiB)
+#define CONTEXT         (ROOT + 0x1000)
+#define PASID_DIR       (ROOT + 0x2000)
+#define PASID_TABLE     (ROOT + 0x3000)
+#define IRTES           (ROOT + 0x4000)
+#define PAGING(pasid, level) \
+    (ROOT + 0x10000 * (pasid) + 0x1000 * (level))
+#define PRQ             (19 * MiB)
+#define PAGE(pasid)     (20 * MiB + 0x1000 * (pasid))
+#define VA              0x10000ULL      /* of PAGE, in the PASID's tables */
+#define PASIDS          2               /* 1 and 2 have tables */
+
+#define MSI             0xfee00000U
+#define MSI_REMAPPABLE  (1U << 4)
+
+static uint64_t reg_addr(unsigned reg)
+{
+    return Q35_HOST_BRIDGE_IOMMU_ADDR + reg;
+}
+
+static void set_gcmd(Fix *f, uint32_t val)
+{
+    qtest_writel(f->qts, reg_addr(DMAR_GCMD_REG), val);
+}
+
+static uint64_t q_read(Fix *f, int dev, unsigned reg)
+{
+    return qpci_io_readq(f->dev[dev], f->pages[dev], reg);
+}
+
+static void q_write(Fix *f, int dev, unsigned reg, uint64_t val)
+{
+    qpci_io_writeq(f->dev[dev], f->pages[dev], reg, val);
+}
+
+/* --- the function: PASIDs, page requests, operations of queue 0 --- */
+
+static void config_write(Fix *f, int dev, unsigned reg, uint32_t val)
+{
+    qtest_writel(f->qts, ECAM + (SID(dev) << 12) + reg, val);
+}
+
+static void enable_pasid(Fix *f, int dev)
+{
+    qtest_writew(f->qts, ECAM + (SID(dev) << 12) + CFG_PASID_CTRL,
+                 PCI_PASID_CTRL_ENABLE);
+}
+
+static void enable_pri(Fix *f, int dev)
+{
+    config_write(f, dev, CFG_PRI_ALLOC, 8);
+    config_write(f, dev, CFG_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
+}
+
+static void start_op(Fix *f, int dev, uint32_t pasid, unsigned op,
+                     unsigned flags, uint64_t addr)
+{
+    dev_write(f, dev, SVADEV_QCTL(0) + SVADEV_QCTL_ENABLE, 0);
+    dev_write(f, dev, SVADEV_QCTL(0) + SVADEV_QCTL_PASID, pasid);
+    dev_write(f, dev, SVADEV_QCTL(0) + SVADEV_QCTL_ENABLE, 1);
+    q_write(f, dev, SVADEV_Q_OP, op);
+    q_write(f, dev, SVADEV_Q_FLAGS, flags);
+    q_write(f, dev, SVADEV_Q_SRC, addr);
+    q_write(f, dev, SVADEV_Q_LEN, 8);
+    q_write(f, dev, SVADEV_Q_DOORBELL, 1);
+}
+
+/* Operations run in a bottom half. */
+static uint64_t wait_op(Fix *f, int dev)
+{
+    uint64_t state = SVADEV_STATE_RUN;
+
+    for (int i = 0; i < 1000 && state == SVADEV_STATE_RUN; i++) {
+        state = q_read(f, dev, SVADEV_Q_STATE);
+    }
+    return state;
+}
+
+static uint64_t sum(Fix *f, uint32_t pasid, uint64_t addr)
+{
+    start_op(f, A, pasid, SVADEV_OP_SUM, 0, addr);
+    g_assert_cmpint(wait_op(f, A), ==, SVADEV_STATE_DONE);
+    return q_read(f, A, SVADEV_Q_RESULT);
+}
+
+/* Vector 0 of @dev becomes a write of @data to @addr. */
+static void set_msi(Fix *f, int dev, uint64_t addr, uint32_t data)
+{
+    QPCIDevice *d = f->dev[dev];
+    uint64_t entry;
+
+    if (!d->msix_enabled) {
+        qpci_msix_enable(d);
+    }
+    entry = d->msix_table_off;
+    qpci_io_writel(d, d->msix_table_bar, entry + PCI_MSIX_ENTRY_LOWER_ADDR,
+                   addr);
+    qpci_io_writel(d, d->msix_table_bar, entry + PCI_MSIX_ENTRY_UPPER_ADDR,
+                   addr >> 32);
+    qpci_io_writel(d, d->msix_table_bar, entry + PCI_MSIX_ENTRY_DATA, data);
+    qpci_io_writel(d, d->msix_table_bar, entry + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+}
+
+/* --- the tables: requests without PASID pass, PASIDs 1 and 2 have VA --- */
+
+static void write_context(Fix *f, int dev)
+{
+    uint64_t entry = CONTEXT + SID(dev) * VTD_CTX_ENTRY_SCALABLE_SIZE;
+
+    qtest_writeq(f->qts, entry, PASID_DIR | VTD_CONTEXT_ENTRY_P |
+                                VTD_SM_CONTEXT_ENTRY_DTE |
+                                VTD_SM_CONTEXT_ENTRY_PASIDE |
+                                VTD_SM_CONTEXT_ENTRY_PRE);
+}
+
+static void write_pasid(Fix *f, uint32_t pasid)
+{
+    const uint64_t flags = VTD_FL_P | VTD_FL_RW | VTD_FL_US;
+    uint64_t entry = PASID_TABLE + pasid * VTD_PASID_ENTRY_SIZE;
+
+    qtest_writeq(f->qts, entry + 8, 1);
+    qtest_writeq(f->qts, entry + 16, PAGING(pasid, VTD_PML4_LEVEL));
+    qtest_writeq(f->qts, entry, VTD_PASID_ENTRY_P | VTD_SM_PASID_ENTRY_FLT);
+    for (int level = VTD_PML4_LEVEL; level > VTD_PT_LEVEL; level--) {
+        qtest_writeq(f->qts, PAGING(pasid, level),
+                     PAGING(pasid, level - 1) | flags);
+    }
+    qtest_writeq(f->qts, PAGING(pasid, VTD_PT_LEVEL) + (VA >> 12) * 8,
+                 PAGE(pasid) | flags);
+    qtest_memset(f->qts, PAGE(pasid), pasid, 8);
+}
+
+static void translate(Fix *f)
+{
+    qtest_memset(f->qts, ROOT, 0, PRQ - ROOT);
+    qtest_writeq(f->qts, ROOT, CONTEXT | VTD_ROOT_ENTRY_P);
+    qtest_writeq(f->qts, PASID_DIR, PASID_TABLE | VTD_PASID_ENTRY_P);
+    qtest_writeq(f->qts, PASID_TABLE + 8, 1);
+    qtest_writeq(f->qts, PASID_TABLE,
+                 VTD_PASID_ENTRY_P | VTD_SM_PASID_ENTRY_PT);
+    for (int dev = A; dev <= B; dev++) {
+        write_context(f, dev);
+        enable_pasid(f, dev);
+        enable_pri(f, dev);
+    }
+    for (int pasid = 1; pasid <= PASIDS; pasid++) {
+        write_pasid(f, pasid);
+    }
+    unit_writeq(f, DMAR_RTADDR_REG, ROOT | VTD_RTADDR_SMT);
+    unit_writeq(f, DMAR_PQA_REG, PRQ);
+    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_SRTP);
+    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_TE);
+}
+
+/* --- writes of status to where no memory is --- */
+
+static void put_wait_at(Fix *f, uint64_t addr, uint32_t data)
+{
+    put(f, VTD_INV_DESC_WAIT | VTD_INV_DESC_WAIT_SW | (uint64_t)data << 32,
+        addr);
+}
+
+/* The wait is over only later, and then turns off the queue that it is in. */
+static void test_status_queue_off(void)
+{
+    Fix f;
+
+    start(&f);
+    be_late(&f, SVADEV_LATE_SYNC);
+    put_wait_at(&f, reg_addr(DMAR_GCMD_REG), 0);
+    go(&f);
+    qtest_clock_step(f.qts, LATE_NS);
+    g_assert_cmphex(unit_read(&f, DMAR_GCMD_REG) >> 32 & VTD_GSTS_QIES, ==,
+                    VTD_GSTS_QIES);
+    g_assert_cmphex(fsts(&f), ==, VTD_FSTS_IQE);
+    stop(&f);
+}
+
+/* ... not by the clock, but because a device lets it go. */
+static void test_status_let_go(void)
+{
+    Fix f;
+
+    start(&f);
+    be_late(&f, SVADEV_LATE_SYNC);
+    put_wait_at(&f, reg_addr(DMAR_GCMD_REG), 0);
+    go(&f);
+    dev_write(&f, B, SVADEV_LATE, 0);
+    g_assert_cmphex(unit_read(&f, DMAR_GCMD_REG) >> 32 & VTD_GSTS_QIES, ==,
+                    VTD_GSTS_QIES);
+    g_assert_cmphex(fsts(&f), ==, VTD_FSTS_IQE);
+    stop(&f);
+}
+
+/* ... and is the reason to look what else is over. */
+static void test_status_fsts(void)
+{
+    Fix f;
+
+    start(&f);
+    be_late(&f, SVADEV_LATE_SYNC);
+    put_wait_at(&f, reg_addr(DMAR_FSTS_REG), VTD_FSTS_IQE);
+    put_wait(&f, 0, 0);
+    go(&f);
+    qtest_clock_step(f.qts, LATE_NS);
+    g_assert_cmphex(fsts(&f), ==, VTD_FSTS_IQE);
+    g_assert_true(over(&f, 0));
+    stop(&f);
+}
+
+/* A device is written to, which calls the unit. */
+static void test_status_device(void)
+{
+    Fix f;
+
+    start(&f);
+    put_wait_at(&f, f.ctl[B].addr + SVADEV_LATE, SVADEV_LATE_SYNC);
+    put_wait(&f, 0, 0);
+    go(&f);
+    g_assert_cmphex(dev_read(&f, B, SVADEV_LATE), ==, 0);
+    g_assert_cmpint(head(&f), ==, 0);
+    g_assert_cmphex(fsts(&f), ==, VTD_FSTS_IQE);
+    stop(&f);
+}
+
+/* --- page requests, and interrupts that their responses cause --- */
+
+/* A requests a page, and sends an interrupt when it does not get it. */
+static void request_page(Fix *f)
+{
+    start_op(f, A, 1, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_IRQ, VA);
+}
+
+static void put_failure(Fix *f)
+{
+    uint64_t prgi = qtest_readq(f->qts, PRQ + 8) >> 3 & 0x1ff;
+
+    put(f, VTD_INV_DESC_PGRESP | 1 << 4 | 15 << 12 | SID(A) << 16 | 1ULL << 32,
+        prgi << 3);
+}
+
+static void assert_failed(Fix *f)
+{
+    g_assert_cmpint(wait_op(f, A), ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_PRI_FAILURE);
+}
+
+/* The interrupt goes to a device that has the unit let go what is late. */
+static void test_interrupt_let_go(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    set_msi(&f, A, f.ctl[B].addr + SVADEV_LATE, 0);
+    request_page(&f);
+    g_assert_cmpint(wait_op(&f, A), ==, SVADEV_STATE_PAGE_REQ);
+    be_late(&f, SVADEV_INJECT_ATC);
+    put_atc(&f, SID(B));
+    put_wait(&f, 0, 0);
+    put_failure(&f);
+    go(&f);
+    assert_failed(&f);
+    g_assert_cmpint(head(&f), ==, 3);
+    g_assert_cmphex(fsts(&f), ==, 0);
+    g_assert_true(over(&f, 0));
+    stop(&f);
+}
+
+/* It goes to IQT, while the timer has the queue go on. */
+static void test_interrupt_tail(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    set_msi(&f, A, reg_addr(DMAR_IQT_REG), 4 << VTD_IQH_QH_SHIFT_5);
+    request_page(&f);
+    g_assert_cmpint(wait_op(&f, A), ==, SVADEV_STATE_PAGE_REQ);
+    be_late(&f, SVADEV_INJECT_ATC);
+    put_atc(&f, SID(B));
+    put_wait(&f, 0, VTD_INV_DESC_WAIT_FN);
+    put_failure(&f);
+    put_wait(&f, 1, 0);
+    go(&f);
+    g_assert_cmpint(head(&f), ==, 2);
+    qtest_clock_step(f.qts, LATE_NS);
+    assert_failed(&f);
+    g_assert_cmpint(head(&f), ==, 4);
+    g_assert_cmphex(fsts(&f), ==, 0);
+    g_assert_true(over(&f, 0) && over(&f, 1));
+    stop(&f);
+}
+
+/* One that is an interrupt arrives: remapping finds no entry for it. */
+static void test_interrupt_arrives(void)
+{
+    const uint32_t on = VTD_GCMD_QIE | VTD_GCMD_TE;
+    uint64_t fault;
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    unit_writeq(&f, DMAR_IRTA_REG, IRTES);
+    set_gcmd(&f, on | VTD_GCMD_SIRTP);
+    set_gcmd(&f, on | VTD_GCMD_IRE);
+    set_msi(&f, A, MSI | MSI_REMAPPABLE, 0);
+    request_page(&f);
+    g_assert_cmpint(wait_op(&f, A), ==, SVADEV_STATE_PAGE_REQ);
+    put_failure(&f);
+    go(&f);
+    assert_failed(&f);
+    fault = unit_read(&f, DMAR_FRCD_REG_0_2);
+    g_assert_cmphex(fault, ==, VTD_FRCD_F | VTD_FRCD_FR(VTD_FR_IR_ENTRY_P) |
+                               SID(A));
+    stop(&f);
+}
+
+/* The page request queue lies on the unit's own registers. */
+static void test_page_request_registers(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    unit_writeq(&f, DMAR_PQA_REG, Q35_HOST_BRIDGE_IOMMU_ADDR);
+    unit_writeq(&f, DMAR_PQT_REG, 0x20);
+    unit_writeq(&f, DMAR_PQH_REG, 0x20);
+    request_page(&f);
+    assert_failed(&f);
+    g_assert_cmphex(unit_read(&f, DMAR_RTADDR_REG), ==, ROOT | VTD_RTADDR_SMT);
+    g_assert_cmphex(unit_read(&f, DMAR_PQT_REG), ==, 0x20);
+    stop(&f);
+}
+
+/* --- more than there is room for, longer than there is time for --- */
+
+static void fill_queue(Fix *f, void (*put_it)(Fix *f))
+{
+    for (unsigned i = 1; i < f->len; i++) {
+        put_it(f);
+    }
+    go(f);
+}
+
+static void put_atc_a(Fix *f)
+{
+    put_atc(f, SID(A));
+}
+
+static void put_wait_0(Fix *f)
+{
+    put_wait(f, 0, 0);
+}
+
+/* A queue of 1024 that an OS may fill; turning it off needs a wait. */
+static void start_long_queue(Fix *f)
+{
+    put_wait(f, 0, 0);
+    go(f);
+    set_queue(f, false);
+    start_queue(f, 3);
+}
+
+static void test_limit_requests(void)
+{
+    unsigned stops;
+    Fix f;
+
+    start(&f);
+    start_long_queue(&f);
+    dev_write(&f, A, SVADEV_MUTE, SVADEV_MUTE_ALL);
+    fill_queue(&f, put_atc_a);
+    for (stops = PENDING_MAX; stops < f.tail; stops += PENDING_MAX) {
+        g_assert_cmpint(head(&f), ==, stops);
+        go(&f);
+        g_assert_cmpint(head(&f), ==, stops);
+        qtest_clock_step(f.qts, TIMEOUT_NS);
+        assert_timed_out(&f, SID(A));
+        clear_fsts(&f, VTD_FSTS_ITE);
+    }
+    g_assert_cmpint(head(&f), ==, f.tail);
+    qtest_clock_step(f.qts, TIMEOUT_NS);
+    clear_fsts(&f, VTD_FSTS_ITE);
+    dev_write(&f, A, SVADEV_MUTE, 0);
+    put_atc_a(&f);
+    put_wait(&f, 1, 0);
+    go(&f);
+    g_assert_true(over(&f, 1));
+    stop(&f);
+}
+
+static void test_limit_waits(void)
+{
+    Fix f;
+
+    start(&f);
+    start_long_queue(&f);
+    be_late(&f, SVADEV_LATE_SYNC);
+    fill_queue(&f, put_wait_0);
+    g_assert_cmpint(head(&f), ==, PENDING_MAX);
+    qtest_clock_step(f.qts, LATE_NS);
+    g_assert_cmpint(head(&f), ==, 2 * PENDING_MAX);
+    dev_write(&f, B, SVADEV_LATE, 0);
+    g_assert_cmpint(head(&f), ==, f.tail);
+    g_assert_cmphex(fsts(&f), ==, 0);
+    stop(&f);
+}
+
+/* Time-outs of hardware are longer than 32 bits of nanoseconds are. */
+static void test_limit_timeout(void)
+{
+    const int64_t ns = 90 * 1000000000LL;
+    Fix f;
+
+    start_with(&f, UNIT_SVM ",x-inv-timeout-us=90000000");
+    dev_write(&f, A, SVADEV_MUTE, 1);
+    put_atc(&f, SID(A));
+    go(&f);
+    qtest_clock_step(f.qts, ns - 1);
+    g_assert_cmphex(fsts(&f), ==, 0);
+    qtest_clock_step(f.qts, 1);
+    assert_timed_out(&f, SID(A));
+    stop(&f);
+}
+
+static unsigned count_address_spaces(Fix *f)
+{
+    g_autofree char *tree = qtest_hmp(f->qts, "info mtree");
+    unsigned n = 0;
+
+    for (char *p = tree; (p = strstr(p, "address-space: vtd-root")); p++) {
+        n++;
+    }
+    return n;
+}
+
+/* Nothing that stays is made for a PASID, be it bound or not. */
+static void test_limit_pasids(void)
+{
+    unsigned before;
+    Fix f;
+
+    start(&f);
+    for (int dev = A; dev <= B; dev++) {
+        enable_pasid(&f, dev);
+        dev_write(&f, dev, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+    }
+    before = count_address_spaces(&f);
+    g_assert_cmpint(before, >, 0);
+    for (uint32_t pasid = 0; pasid < 100; pasid++) {
+        start_op(&f, pasid % 2, pasid, SVADEV_OP_SUM, 0, PAGE(0));
+        wait_op(&f, pasid % 2);
+    }
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_UNTRANSLATED), ==, 50);
+    g_assert_cmpint(count_address_spaces(&f), <=, before + 2);
+    stop(&f);
+}
+
+/* The PASIDs of a function that take turns have their own pages each. */
+static void test_pasids_take_turns(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    dev_write(&f, A, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpint(sum(&f, 1, VA), ==, 8);
+        g_assert_cmpint(sum(&f, 2, VA), ==, 16);
+        g_assert_cmpint(sum(&f, SVADEV_PASID_NONE, PAGE(1)), ==, 8);
+        g_assert_cmpint(sum(&f, 0, PAGE(2)), ==, 16);
+        start_op(&f, A, 3, SVADEV_OP_SUM, 0, VA);
+        g_assert_cmpint(wait_op(&f, A), ==, SVADEV_STATE_ERROR);
+    }
+    stop(&f);
+}
+
+/* --- the rest of the machine --- */
+
+/* Two registers in one access, where the manual has 32-bit ones */
+static void test_wide_write(void)
+{
+    Fix f;
+
+    start(&f);
+    unit_writeq(&f, DMAR_PECTL_REG, 0x5aULL << 32 | VTD_PECTL_IM);
+    g_assert_cmphex(unit_read(&f, DMAR_PECTL_REG), ==,
+                    0x5aULL << 32 | VTD_PECTL_IM);
+    stop(&f);
+}
+
+/* A unit that can be migrated has nothing pending. */
+static void test_nothing_pends(void)
+{
+    Fix f;
+
+    start_with(&f, UNIT);
+    put_atc(&f, SID_OF_NOBODY);
+    put_wait(&f, 0, 0);
+    go(&f);
+    g_assert_true(over(&f, 0));
+    qtest_clock_step(f.qts, NANOSECONDS_PER_SECOND);
+    g_assert_cmphex(fsts(&f), ==, 0);
+    stop(&f);
+}
+
+static void test_migration(void)
+{
+    char *bios = make_bios();
+    QTestState *qts = qtest_initf("-M q35 -nodefaults -bios %s "
+                                  "-device intel-iommu,%s", bios, UNIT_SVM);
+    QDict *error, *rsp = qtest_qmp(qts, "{ 'execute': 'migrate', 'arguments':"
+                                        " { 'uri': 'exec:cat >/dev/null' } }");
+
+    error = qdict_get_qdict(rsp, "error");
+    g_assert(error);
+    g_assert(strstr(qdict_get_str(error, "desc"), "x-svm"));
+    qobject_unref(rsp);
+    qtest_quit(qts);
+    unlink(bios);
+    g_free(bios);
+}
+
+/* --- anything, in any order --- */
+
+static uint64_t any_addr(Fix *f)
+{
+    const uint64_t addrs[] = {
+        STATUS, MSI, MSI | MSI_REMAPPABLE, reg_addr(DMAR_IQT_REG),
+        reg_addr(DMAR_FSTS_REG), reg_addr(DMAR_GCMD_REG),
+        f->ctl[A].addr + SVADEV_LATE, f->ctl[B].addr + SVADEV_LATE,
+        f->ctl[B].addr + SVADEV_VERIFY, f->pages[A].addr + SVADEV_Q_DOORBELL,
+        f->pages[B].addr + SVADEV_Q_ABORT, 1ULL << 40,
+    };
+
+    return addrs[g_test_rand_int_range(0, ARRAY_SIZE(addrs))];
+}
+
+static void put_anything(Fix *f)
+{
+    switch (g_test_rand_int_range(0, 8)) {
+    case 0:
+        put_wait_at(f, any_addr(f), g_test_rand_int());
+        break;
+    case 1:
+        put_wait(f, 0, VTD_INV_DESC_WAIT_FN | VTD_INV_DESC_WAIT_IF);
+        break;
+    case 2:
+        put_atc(f, SID(g_test_rand_int_range(A, B + 2)));
+        break;
+    case 3:
+        put_iotlb(f);
+        break;
+    case 4:
+        put_config(f);
+        break;
+    case 5:
+    case 6:
+        put_failure(f);
+        break;
+    default:
+        put_wait(f, 1, 0);
+    }
+}
+
+static void set_anything(Fix *f)
+{
+    int dev = g_test_rand_int_range(A, B + 1);
+
+    switch (g_test_rand_int_range(0, 8)) {
+    case 0:
+        dev_write(f, dev, SVADEV_MUTE, g_test_rand_int_range(0, 3));
+        break;
+    case 1:
+        be_late(f, g_test_rand_int_range(0, 5));
+        break;
+    case 2:
+        set_ats(f, dev, g_test_rand_bit());
+        break;
+    case 3:
+        set_msi(f, dev, any_addr(f), g_test_rand_int());
+        break;
+    case 4:
+        unit_writeq(f, DMAR_PQA_REG, g_test_rand_bit() ? PRQ :
+                                     any_addr(f) & ~0xfffULL);
+        break;
+    case 5:
+        dev_write(f, dev, SVADEV_CTRL, g_test_rand_int_range(0, 8));
+        break;
+    case 6:
+        dev_write(f, dev, SVADEV_VERIFY, SVADEV_PASID_ALL);
+        break;
+    default:
+        enable_pri(f, dev);
+    }
+}
+
+/* What has stopped the queue is mended as a driver would do it. */
+static void go_on(Fix *f)
+{
+    uint64_t wait[4] = { cpu_to_le64(VTD_INV_DESC_WAIT) };
+
+    if (fsts(f) & VTD_FSTS_IQE) {
+        qtest_memwrite(f->qts, QUEUE + head(f) * sizeof(wait), wait,
+                       sizeof(wait));
+    }
+    go(f);
+    clear_fsts(f, VTD_FSTS_IQE | VTD_FSTS_ITE);
+    clear_fsts(f, VTD_FSTS_PFO);
+    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_TE);
+}
+
+static void do_anything(Fix *f)
+{
+    static const unsigned ops[] = {
+        SVADEV_OP_SUM, SVADEV_OP_TOUCH, SVADEV_OP_PAGE_REQ,
+        SVADEV_OP_PAGE_REQ, SVADEV_OP_VERIFY,
+    };
+
+    switch (g_test_rand_int_range(0, 6)) {
+    case 0:
+        set_anything(f);
+        break;
+    case 1:
+    case 2:
+        put_anything(f);
+        break;
+    case 3:
+        start_op(f, g_test_rand_int_range(A, B + 1),
+                 g_test_rand_int_range(0, 4),
+                 ops[g_test_rand_int_range(0, ARRAY_SIZE(ops))],
+                 SVADEV_FLAG_IRQ, VA);
+        break;
+    case 4:
+        qtest_clock_step(f->qts, g_test_rand_int_range(1, TIMEOUT_NS));
+        break;
+    default:
+        go_on(f);
+    }
+}
+
+/* The unit is still there, and a reset makes it as good as new. */
+static void test_anything(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    for (int i = 0; i < 4000; i++) {
+        do_anything(&f);
+    }
+    qobject_unref(qtest_qmp(f.qts, "{ 'execute': 'system_reset' }"));
+    qtest_qmp_eventwait(f.qts, "RESET");
+    map_devices(&f);
+    start_queue(&f, 0);
+    put_iotlb(&f);
+    put_wait(&f, 0, 0);
+    go(&f);
+    g_assert_true(over(&f, 0));
+    stop(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("/vtd-hostile/status/queue-off", test_status_queue_off);
+    qtest_add_func("/vtd-hostile/status/let-go", test_status_let_go);
+    qtest_add_func("/vtd-hostile/status/fsts", test_status_fsts);
+    qtest_add_func("/vtd-hostile/status/device", test_status_device);
+    qtest_add_func("/vtd-hostile/interrupt/let-go", test_interrupt_let_go);
+    qtest_add_func("/vtd-hostile/interrupt/tail", test_interrupt_tail);
+    qtest_add_func("/vtd-hostile/interrupt/arrives", test_interrupt_arrives);
+    qtest_add_func("/vtd-hostile/page-request/registers",
+                   test_page_request_registers);
+    qtest_add_func("/vtd-hostile/limit/requests", test_limit_requests);
+    qtest_add_func("/vtd-hostile/limit/waits", test_limit_waits);
+    qtest_add_func("/vtd-hostile/limit/timeout", test_limit_timeout);
+    qtest_add_func("/vtd-hostile/limit/pasids", test_limit_pasids);
+    qtest_add_func("/vtd-hostile/pasids", test_pasids_take_turns);
+    qtest_add_func("/vtd-hostile/wide-write", test_wide_write);
+    qtest_add_func("/vtd-hostile/nothing-pends", test_nothing_pends);
+    qtest_add_func("/vtd-hostile/migration", test_migration);
+    qtest_add_func("/vtd-hostile/anything", test_anything);
+    return g_test_run();
+}
