@@ -320,7 +320,7 @@ def qemu_steps():
 
 def qemu_compile(obj, name, files):
     """What the compiler warns about in QEMU, or in some files of it."""
-    env = dict(compiler_env(), CC="ccache gcc", PATH=f"/usr/bin:{os.environ['PATH']}")
+    env = dict(compiler_env(), CC="ccache gcc", PATH=packages.PATH)
     if not (obj / "build.ninja").exists():
         obj.mkdir(exist_ok=True)
         run("QEMU: configure", qemu.configure_command(), LOGS / "check-qemu.log", cwd=obj, env=env)

@@ -12,6 +12,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 
 from common import CACHE, LOGS, ROOT, Failed, claim_cache, main, output, read, run, say
 
@@ -26,6 +27,7 @@ CHECK_TOOLS = "sparse spin python3-ply python3-git".split() + ARM_TOOLS
 
 # Debian's own python3 and meson before others: their modules are packages, too.
 PATH = f"/usr/bin:{os.environ.get('PATH', '')}"
+PYTHON = shutil.which("python3", path=PATH) or sys.executable
 DOWNLOADS = CACHE / "downloads"
 QEMU_SUITE = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"

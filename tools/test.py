@@ -77,7 +77,7 @@ def run_qtest(suite):
     cases = []
     for program in suite["programs"]:
         env = dict(os.environ, QTEST_QEMU_BINARY=str(home / "qemu-system-x86_64"),
-                   G_TEST_SLOW="0")
+                   G_TEST_SLOW="0", **(qemu.ASAN_ENV if suite.get("qemu") else {}))
         command = [home / program, "--tap"] + (["-p", suite["test"]] if suite.get("test") else [])
         with tempfile.TemporaryDirectory() as tmp:
             r = subprocess.run(command, env=env, text=True, cwd=tmp, stdin=subprocess.DEVNULL,
