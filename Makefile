@@ -47,7 +47,7 @@ fetch:
 	@$(PY) tools/packages.py
 
 kernel:
-	@$(PY) tools/kernel.py $(FLAVOUR)
+	@$(PY) tools/kernel.py $(if $(FLAVOUR),"$$FLAVOUR")
 
 qemu:
 	@$(PY) tools/qemu.py
@@ -59,6 +59,6 @@ distclean:
 	@$(PY) tools/clean.py --cache
 
 # Words as they were typed, in the environment: neither make nor the shell expands them.
-WORDS := ADD APPEND CPUS DEVICES KERNEL MEMORY MUTANT PATCH RUN SUITE SVADEV TEST TIMEOUT UNITS
+WORDS := ADD APPEND CPUS DEVICES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SUITE SVADEV TEST TIMEOUT UNITS
 $(foreach word,$(WORDS),$(if $(value $(word)),\
 	$(eval override $(word) := $$(value $(word)))$(eval export $(word))))

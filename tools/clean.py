@@ -4,17 +4,22 @@
 import contextlib
 import sys
 
-from common import BUILD, CACHE, CACHED, MARKER, Failed, main, remove, say, shown
+from common import (BUILD, CACHE, CACHED, MARKER, Failed, cache_is_ours, main, remove, say,
+                    shown)
 from patchqueue import QUEUES
+
+
+def refuse_cache():
+    """Nothing is removed from a directory that the tools did not mark."""
+    if CACHE.exists() and not cache_is_ours():
+        raise Failed(f"{shown(CACHE)} has no {MARKER.name} of ours, so nothing there is removed; "
+                     "is that the directory you mean (SVA_CACHE, XDG_CACHE_HOME)?")
 
 
 def remove_cache():
     """What the tools made in the cache, and the directory only if nothing else is in it."""
     if not CACHE.exists():
         return
-    if not MARKER.exists():
-        raise Failed(f"{shown(CACHE)} has no {MARKER.name} of ours, so nothing there is removed; "
-                     "is that the directory you mean (SVA_CACHE, XDG_CACHE_HOME)?")
     for name in CACHED:
         remove(CACHE / name)
     MARKER.unlink()
@@ -24,12 +29,15 @@ def remove_cache():
 
 
 def run():
+    cache = sys.argv[1:] == ["--cache"]
+    if cache:
+        refuse_cache()
     for queue in QUEUES:
         if (queue.tree / ".git").exists():
             queue.refuse_edits("make clean would remove it")
     remove(BUILD)
     say(f"removed {shown(BUILD)}")
-    if sys.argv[1:] == ["--cache"]:
+    if cache:
         remove_cache()
 
 

@@ -19,14 +19,15 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOGS = BUILD / "logs"
 CACHE = Path(os.environ.get("SVA_CACHE") or
-             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva")
+             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva").absolute()
 # What the tools put there. Nothing else below CACHE is ever removed.
 CACHED = ("apt", "ccache", "check", "distribution", "downloads", "estimates", "kernels", "qemu",
           "results")
 MARKER = CACHE / "CACHEDIR.TAG"
+OWNER = "The cache of linux-sva"
 VERDICTS = CACHE / "check"
 GIGABYTE = 10**9
-JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 1)
+JOBS = int(os.environ.get("JOBS", "").strip() or os.cpu_count() or 1)
 TTY = sys.stdout.isatty()
 
 
@@ -110,18 +111,28 @@ def room(build, cache):
                          "the clone, the cache with SVA_CACHE=")
 
 
+def cache_is_ours():
+    return MARKER.is_file() and OWNER in read(MARKER)
+
+
 def claim_cache():
     """Mark the cache's directory as ours, so that `make distclean` can know it. One that holds
     something else is refused: our files do not go in between."""
-    if MARKER.exists():
+    if cache_is_ours():
         return
-    there = {p.name for p in CACHE.iterdir()} if CACHE.exists() else set()
-    if there - set(CACHED):
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        there = {p.name for p in CACHE.iterdir()} - set(CACHED)
+    except OSError as e:
+        raise Failed(f"the cache directory {shown(CACHE)} cannot be used: {e.strerror}; name "
+                     "another one: SVA_CACHE=directory") from None
+    there = {name for name in there if not name.startswith(f".{MARKER.name}.")}
+    if there:
         raise Failed(f"the cache directory {shown(CACHE)} has files that are not ours "
-                     f"({', '.join(sorted(there - set(CACHED))[:3])}); name one that is empty or "
+                     f"({', '.join(sorted(there)[:3])}); name one that is empty or "
                      "does not exist yet: SVA_CACHE=directory")
     write_atomically(MARKER, "Signature: 8a477f597d28d172789f06886806bc55\n"
-                     "# The cache of linux-sva; `make distclean` removes it.\n")
+                     f"# {OWNER}; `make distclean` removes it.\n")
 
 
 @contextlib.contextmanager
@@ -141,10 +152,14 @@ def write_atomically(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content if isinstance(content, bytes) else content.encode()
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(fd, "wb") as f:
-        f.write(data)
-    os.chmod(tmp, 0o644)
-    os.rename(tmp, path)
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(data)
+        os.chmod(tmp, 0o644)
+        os.rename(tmp, path)
+    except BaseException:
+        os.unlink(tmp)
+        raise
 
 
 def read(path):
@@ -184,9 +199,9 @@ def output(*command, cwd=None, env=None, input=None, check=True):
 
 
 # Seconds that the long steps take on 2 slow cores with nothing cached. Only their ratios matter.
-NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU": 600,
-           "build the demo kernel": 700, "build the debug kernel": 1000,
-           "build the arm64 kernel": 900}
+NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU": 500,
+           "build the demo kernel": 600, "build the debug kernel": 850,
+           "build the arm64 kernel": 700, "build the kcsan kernel": 850}
 
 
 class Outlook:

@@ -104,6 +104,7 @@ def run():
     say(bold("Shared Virtual Addressing on Linux 6.12, from source to a device on malloc'd memory"))
     outlook.plan(["packages", "linux-source-6.12", "qemu", "build QEMU", "build the demo kernel"],
                  after=60)
+    vm.accelerator(icount=False)        # refused before anything is built
     packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS, packages.GUEST_TOOLS)
     LINUX.assemble()
     QEMU.assemble()

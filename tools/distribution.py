@@ -8,40 +8,48 @@ import re
 import shutil
 
 import packages
-from common import BUILD, CACHE, LOGS, ROOT, Failed, compiler_env, digest, output, read, remove, run
+from common import (BUILD, CACHE, LOGS, ROOT, Failed, compiler_env, digest, lock, output, read,
+                    remove, run)
 
 HOME = CACHE / "distribution"
 SOURCE = ROOT / "tests/stock/sva_ask.c"
 REGISTERS = ROOT / "linux/include/uapi/misc/uacce/svadev.h"
+SOURCES = (SOURCE, REGISTERS)
 
 
 def version():
     """The base as Debian numbers it: 6.12.117-1~deb12u1."""
     match = re.match(r"linux-source-6.12_(.*)_all\.deb", packages.linux_archive().name)
     if not match:
-        raise Failed("the distribution's kernel is known for Debian's linux-source package only")
+        raise Failed("the distribution's kernel is asked only where the base is Debian's "
+                     "linux-source-6.12")
     return match[1]
 
 
 def release():
     """Its `uname -r` less the flavour: 6.12.117+deb12."""
-    number, distribution = re.match(r"([\d.]+)-.*~(deb\d+)", version()).groups()
-    return f"{number}+{distribution}"
+    found = re.fullmatch(r"([\d.]+)-[\d.]+(?:~(deb\d+)u\d+|\+(deb\d+)u\d+)?", version())
+    if not found:
+        raise Failed(f"no kernel package of Debian is known for linux-source {version()}")
+    return f"{found[1]}+{found[2] or found[3] or 'deb13'}"
 
 
 def unpacked():
     """The kernel's packages, unpacked side by side in the cache."""
     home = HOME / version()
-    if (home / "done").exists():
-        return home
+    with lock(CACHE / "distribution/.lock", "the distribution's kernel"):
+        if not (home / "done").exists():
+            unpack(home)
+    return home
+
+
+def unpack(home):
     names = [f"linux-image-{release()}-amd64-unsigned", f"linux-headers-{release()}-amd64",
              f"linux-headers-{release()}-common", f"linux-kbuild-{release()}"]
     remove(home)
     home.mkdir(parents=True)
-    packages.fetched("distribution-kernel", "linux-*.deb", None, lambda: packages.download(
-        "distribution-kernel", packages.get("download", *names), None, "linux-*.deb"))
     for name in names:
-        deb = packages.newest(f"{name}_*.deb")
+        deb, = packages.download(name, packages.get("download", name), None, f"{name}_*.deb")
         if "image" in name:
             output("sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -C "$1" -xf - ./boot', deb, home)
         else:
@@ -50,7 +58,6 @@ def unpacked():
     makefile = headers(home) / "Makefile"
     makefile.write_text(read(makefile).replace("include /usr/src", f"include {home}/usr/src"))
     (home / "done").touch()
-    return home
 
 
 def headers(home):
@@ -65,11 +72,11 @@ def module():
     """sva_ask.ko for this kernel."""
     packages.ensure(packages.BUILD_TOOLS)
     home = unpacked()
-    path = BUILD / f"stock-{digest(SOURCE, REGISTERS, version())}"
+    path = BUILD / f"stock-{digest(*SOURCES, version())}"
     if not (path / "sva_ask.ko").exists():
         remove(path)
         path.mkdir(parents=True)
-        for file in (SOURCE, REGISTERS):
+        for file in SOURCES:
             shutil.copy(file, path)
         (path / "Makefile").write_text("obj-m := sva_ask.o\n")
         run("module for the distribution's kernel",

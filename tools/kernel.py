@@ -173,7 +173,7 @@ def compile_all(flavour, tree, wanted):
 
 
 def cli():
-    for flavour in sys.argv[1:] or GUESTS:
+    for flavour in " ".join(sys.argv[1:]).split() or GUESTS:
         if flavour not in FLAVOURS:
             raise Failed(f"no kernel flavour '{flavour}'; there are {', '.join(FLAVOURS)}")
         say(f"{flavour}: {shown(build(flavour))}")

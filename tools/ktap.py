@@ -18,7 +18,8 @@ TORN = re.compile(r"(?m)^(.*\bKTAP version 1\n)(?:(?!.*(?:# Subtest:|\b1\.\.\d|\
 # Lines before a failure that say why.
 REASON = re.compile(r"# .*(Expected|Assert|:\d+:|error|stale|expected)|EXPECTATION FAILED"
                     r"|ASSERTION FAILED|^\s+\S.* (==|!=|<|>) ")
-# The error that precedes a program's end without a result line.
+PLAN = re.compile(r"(\s*)1\.\.\d+\b")
+RESULT = re.compile(r"(\s*)(ok|not ok) \d+\b")
 STATES = {"SUCCESS": "ok", "SKIPPED": "skip"}
 
 
@@ -51,6 +52,21 @@ def undisturbed(console):
     return TORN.sub(r"\1", console)
 
 
+def planned_first(lines):
+    """The lines without a plan that follows results: TAP allows one there, as GLib's programs
+    print with -p, and kunit_parser waits for more results behind it for ever."""
+    open_levels = set()
+    for line in lines:
+        plan, result = PLAN.match(line), RESULT.match(line)
+        if result:
+            open_levels = {l for l in open_levels if l <= len(result[1])} | {len(result[1])}
+        if plan and len(plan[1]) in open_levels:
+            continue
+        if not result and HEADER.match(line):
+            open_levels = {l for l in open_levels if l < len(line) - len(line.lstrip())}
+        yield line
+
+
 def parse(text, separator="/"):
     """The cases of KTAP or TAP output by the names of their suites, and what the parser found
     wrong with the output as failed cases of their own."""
@@ -59,16 +75,20 @@ def parse(text, separator="/"):
     module = parser()
     module.stdout._output = notes = io.StringIO()
     reasons = dict(re.findall(r"ok \d+ (?:- )?(\S+) # SKIP ?(.*)", text))
-    root = module.parse_run_tests(undisturbed(text).splitlines())
+    try:
+        root = module.parse_run_tests(planned_first(undisturbed(text).splitlines()))
+    except (ValueError, RecursionError) as e:
+        return [fail("output", f"kunit_parser cannot read it: {e}")]
     cases = []
 
     def walk(test, path):
         for sub in test.subtests:
-            name = [*path, sub.name.strip() or "unnamed"]
-            if sub.subtests:
-                walk(sub, name)
-                continue
+            name, before = [*path, sub.name.strip() or "unnamed"], len(cases)
+            walk(sub, name)
             state = STATES.get(sub.status.name, "not ok")
+            told = [c for c in cases[before:] if c.state == "not ok"]
+            if sub.subtests and (state != "not ok" or told):
+                continue                # its cases say it
             why = reasons.get(sub.name.strip(), "").strip() if state == "skip" else \
                 "" if state == "ok" else reason(sub.log)
             cases.append(Case(separator.join(name), state, why))
@@ -92,7 +112,8 @@ def junit(results):
             root, "testsuite", name=name, tests=str(len(cases)), failures=str(count["not ok"]),
             skipped=str(count["skip"]), time=f"{took:.1f}")
         for c in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=name, name=c.name)
+            case = ElementTree.SubElement(suite, "testcase", classname=name,
+                                          name=printable(c.name))
             if c.state == "not ok":
                 ElementTree.SubElement(case, "failure", message=printable(c.why))
             elif c.state == "skip":

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kernel
+import ktap
 import packages
 import qemu
 import selftests
@@ -198,15 +199,15 @@ class Builder:
 def shared_parts(commit):
     """What all verdicts are made from."""
     return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), vm.INIT, selftests.SHIM,
-            Path(test.__file__), Path(vm.__file__), Path(__file__))
+            Path(test.__file__), Path(ktap.__file__), Path(vm.__file__), Path(__file__))
 
 
 def keys(shared, mutant):
     """{test: (key of it on the unmutated tree, key of it on the mutant)}"""
     found = {}
     for t in mutant.tests:
-        names, _, arch, _ = kernel.FLAVOURS[t.flavour]
-        parts = (*shared, str(t), json.dumps(suites()[t.suite]), kernel.fragments(names),
+        names, _, arch, append = kernel.FLAVOURS[t.flavour]
+        parts = (*shared, str(t), json.dumps(suites()[t.suite]), kernel.fragments(names), append,
                  output(arch.gcc, "--version").splitlines()[0])
         found[t] = tuple(f"mutant-{digest(*parts, text)}" for text in ("", mutant.text))
     return found

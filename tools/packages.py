@@ -7,6 +7,7 @@ private list is derived from the entry that serves this host's own suite; the
 machine's configuration is never changed.
 """
 
+import functools
 import os
 import platform
 import re
@@ -41,18 +42,20 @@ def missing(names):
     return sorted(set(names) - have)
 
 
+@functools.cache
 def root_command():
+    """What goes before a command that wants root; None where sudo would ask for a password."""
     if os.geteuid() == 0:
         return []
-    return ["sudo", "-n"] if shutil.which("sudo") else None
+    works = shutil.which("sudo") and not subprocess.run(
+        ["sudo", "-n", "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL).returncode
+    return ["sudo", "-n"] if works else None
 
 
 def may_become_root(doing):
     """Say what a person has to run where sudo would ask for a password that nobody can type."""
     prefix = root_command()
-    if prefix and subprocess.run([*prefix, "true"], stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
-        prefix = None
     if prefix is None:
         raise Failed("packages are missing, and neither is this root nor does sudo work without a "
                      f"password; as root run:\n  apt-get {doing}\n"
@@ -74,9 +77,9 @@ def ensure(*groups):
                      "compiled with the host's own compiler, which has to be one for x86-64")
     if os.environ.get("SVA_NO_INSTALL"):
         return
-    if not shutil.which("dpkg-query"):
-        raise Failed("this host is not Debian. Install what 'What a host needs' in README.md "
-                     "lists, and set SVA_NO_INSTALL=1")
+    if not shutil.which("dpkg-query") or system().get("ID") != "debian":
+        raise Failed(f"this host is not Debian but {system().get('PRETTY_NAME', 'unknown')}. Install "
+                     "what 'What a host needs' in README.md lists, and set SVA_NO_INSTALL=1")
     names = missing(sorted({n for g in groups for n in g}))
     if not names:
         return
@@ -89,13 +92,19 @@ def ensure(*groups):
         raise Failed(f"{e}\nWithout network, install these by hand: {' '.join(names)}") from None
 
 
-def host_release():
+def system():
+    """/etc/os-release as a dictionary."""
     fields = dict(l.split("=", 1) for l in read("/etc/os-release").splitlines() if "=" in l)
-    return fields.get("VERSION_CODENAME", "").strip('"')
+    return {k: v.strip('"') for k, v in fields.items()}
+
+
+def host_release():
+    return system().get("VERSION_CODENAME", "")
 
 
 def private_apt(lists):
     """An apt configuration of our own; `lists` are (type, suite) pairs."""
+    claim_cache()
     home = CACHE / "apt"
     for d in ("lists/partial", "cache/archives/partial"):
         (home / d).mkdir(parents=True, exist_ok=True)
@@ -118,7 +127,8 @@ def private_apt(lists):
 def download(title, command, env, pattern):
     """Run a package client's download in a directory whose half files it can resume, then move
     what came, whole, into the cache. Returns the files."""
-    part = DOWNLOADS / ".part"
+    claim_cache()
+    part = DOWNLOADS / ".part" / title
     part.mkdir(parents=True, exist_ok=True)
     run(title, command, LOGS / f"{title.replace(' ', '-')}.log", cwd=part, env=env)
     came = sorted(part.glob(pattern))
@@ -160,7 +170,8 @@ def offered(package, version, env=None):
     """The version of a package in the lists that is a base's version; empty if none is."""
     rows = output("apt-cache", "madison", package, env=env, check=False).splitlines()
     versions = [row.split("|")[1].strip() for row in rows]
-    return next((v for v in versions if version and re.match(rf"{re.escape(version)}[-+]", v)), "")
+    wanted = rf"(\d+:)?{re.escape(version)}[-+]"          # qemu's has an epoch
+    return next((v for v in versions if version and re.match(wanted, v)), "")
 
 
 class Archive:
@@ -172,23 +183,27 @@ class Archive:
         self.name, self.line = name, line               # "qemu_{}.dsc", "10.0.*"
         self.upstream = upstream                        # its authors' archive, if put there
         self.wanted, self.suite = wanted, suite         # an apt-get command; of another suite
+        self.asked = False
 
     @property
     def pattern(self):
         return self.name.format(self.line)
 
-    def have(self):
+    def recorded(self):
+        """The archive of the recorded base, if it is in the cache."""
         version = recorded_base(self.queue)
-        wanted = (self.name.format(f"{version}[-+]*"), self.upstream.format(version)) \
-            if version else ()
-        return next(filter(None, map(newest, (*wanted, self.pattern,
-                                              self.upstream.format(self.line)))), None)
+        return version and (newest(self.name.format(f"{version}[-+]*"))
+                            or newest(self.upstream.format(version)))
+
+    def have(self):
+        return self.recorded() or newest(self.pattern) or newest(self.upstream.format(self.line))
 
     def __call__(self, refresh=False):
-        """The file; fetched if there is none, or if newer ones are asked for."""
+        """The file; fetched if the one recorded is not there, or if newer ones are asked for."""
         have = self.have()
-        if have and not refresh:
+        if have and not refresh and (have == self.recorded() or self.asked):
             return have
+        self.asked = True               # once a run, if the pool does not have it
         return fetched(self.package, self.pattern, have, lambda: self.fetch(refresh))
 
     def fetch(self, refresh):
@@ -199,12 +214,19 @@ class Archive:
             new_lists(f"{self.package} lists", env)
             exact = offered(self.package, version, env)
         if version and not exact:
-            say(f"  note: patches/{self.queue} was tested on {version}, which the package pool "
-                "does not have any more; taking its newest")
+            newer = self.have()
+            say(f"  note: patches/{self.queue} was tested on {version}, which the package pool does "
+                f"not have any more; taking {newer.name if newer else 'its newest'}")
+            if newer:
+                return [newer]
         which = f"{self.package}={exact}" if exact else \
             self.package + (f"/{self.suite}" if self.suite else "")
-        files = f"{self.package.split('-')[0]}*" if self.suite else self.pattern
-        return download(self.package, get(*self.wanted, which), env, files)
+        files = f"{self.package}_*" if self.suite else self.pattern
+        try:
+            return download(self.package, get(*self.wanted, which), env, files)
+        except Failed:
+            new_lists(f"{self.package} lists", env)     # those of the machine may be old
+            return download(self.package, get(*self.wanted, which), env, files)
 
 
 linux_archive = Archive("linux-6.12", "linux-source-6.12", "linux-source-6.12_{}.deb",

@@ -21,7 +21,7 @@ import packages
 import qemu
 import selftests
 import vm
-from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, bold, compiler_env, digest, main,
+from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, bold, compiler_env, digest, lock, main,
                     outlook, prune, read, run, say, shown, write_atomically)
 from ktap import Case, fail, junit, parse
 from patchqueue import LINUX
@@ -32,7 +32,7 @@ KEPT = CACHE / "results"
 REPORT = BUILD / "results.xml"
 # What every result is made from, whatever its suite runs.
 CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "selftests.py")),
-        vm.INIT, SKIPS]
+        vm.INIT]
 
 
 @dataclass
@@ -66,6 +66,16 @@ def run_host(suite):
 
         def addSkip(self, test, reason):
             cases.append(Case(test.id(), "skip", reason))
+
+        def addSubTest(self, test, subtest, err):
+            if err:
+                self.addFailure(subtest, err)
+
+        def addExpectedFailure(self, test, err):
+            self.addSuccess(test)
+
+        def addUnexpectedSuccess(self, test):
+            cases.append(fail(test.id(), "passes, but is marked as expected to fail"))
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{suite['test']}*"] if suite.get("test") else None
     loader.discover(str(ROOT / "tests/host"), "test_*.py").run(Collect())
@@ -180,7 +190,7 @@ def excuse(cases, known):
             if case.state == "ok":
                 case.state, case.why = "not ok", "listed in fails_on_base, but passes"
             elif case.state == "not ok":
-                case.state, case.why = "skip", f"fails on the base too: {known[case.name]}"
+                case.state, case.why = "skip", ON_BASE + known[case.name]
 
 
 def chosen(programs, test):
@@ -236,15 +246,21 @@ def run_stock(suite):
 
 def run_kunit_py(suite):
     """The kernel's own front end, as README says: it configures, builds and boots by itself."""
-    packages.ensure(*([packages.ARM_TOOLS, packages.ARM_GUEST_TOOLS] if "arm64" in suite["name"]
-                      else []))
+    if suite.get("arm64"):
+        packages.ensure(packages.ARM_TOOLS, packages.ARM_GUEST_TOOLS)
     log = LOGS / f"{suite['name']}.log"
-    run(f"kunit.py {suite['config']}",
-        [sys.executable, "tools/testing/kunit/kunit.py", "run", "--raw_output=kunit",
-         f"--kunitconfig={suite['config']}", f"--build_dir={BUILD / suite['name']}",
-         f"--jobs={JOBS}", *suite.get("options", [])],
-        log, cwd=LINUX.tree, env=dict(compiler_env(), CC="ccache gcc"), status=True, quiet=True)
-    return Verdict(parse(read(log)))
+    status = run(f"kunit.py {suite['config']}",
+                 [sys.executable, "tools/testing/kunit/kunit.py", "run", "--raw_output=all",
+                  f"--kunitconfig={suite['config']}", f"--build_dir={BUILD / suite['name']}",
+                  f"--jobs={JOBS}", "--make_options=CC=ccache " + suite.get("gcc", "gcc"),
+                  *suite.get("options", [])],
+                 log, cwd=LINUX.tree, env=compiler_env(), status=True, quiet=True)
+    text = read(log)
+    cases = parse(text)
+    cases += [fail("kernel log", f"{line}  ({shown(log)})") for line in vm.troubles(text, None)[:5]]
+    if status and all(c.state != "not ok" for c in cases):
+        cases.append(fail("kunit.py", f"exit status {status}: {shown(log)}"))
+    return Verdict(cases)
 
 
 def run_kselftest(suite):
@@ -257,26 +273,32 @@ def run_kselftest(suite):
 
 KINDS = {"host": run_host, "kunit.py": run_kunit_py, "kselftest": run_kselftest, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
          "notice": run_notice, "stock": run_stock}
+CHOOSES = ("host", "qtest", "kunit", "guest")       # with TEST=
 
 
 # --- judging ---
+
+# What is no test and so cannot be expected to skip; and what fails_on_base excuses.
+NO_TEST = ("kernel log", "guest", "output")
+ON_BASE = "fails on the base too: "
+
 
 def judge_skips(cases, listed, whole=True):
     """A skip that tests/skips.toml does not list is a failure, and so is a listed test that
     runs, or that is not there any more (`whole`: all of the suite ran)."""
     used = set()
     for case in cases:
-        if case.name in ("kernel log", "guest", "output") or case.why.startswith("fails on the base"):
+        if case.name in NO_TEST or case.why.startswith(ON_BASE):
             continue
-        pattern = next((p for p in listed if fnmatch.fnmatchcase(case.name, p)), None)
-        used.add(pattern)
-        if case.state == "skip" and pattern is None:
+        hits = [p for p in listed if p == case.name or fnmatch.fnmatchcase(case.name, p)]
+        used.update(hits)
+        if case.state == "skip" and not hits:
             case.state, case.why = "not ok", ("skipped, which tests/skips.toml does not expect: "
                                               f"{case.why or 'no reason given'}")
-        elif case.state == "ok" and pattern is not None:
+        elif case.state == "ok" and hits:
             case.state, case.why = "not ok", "runs, but tests/skips.toml expects it to skip"
         elif case.state == "skip":
-            case.why = listed[pattern]
+            case.why = listed[hits[0]]
     return cases + [fail(p, "in tests/skips.toml, but there is no such test")
                     for p in listed if whole and p not in used]
 
@@ -288,6 +310,8 @@ def result_of(suite):
         verdict = KINDS[suite["kind"]](suite)
     except subprocess.TimeoutExpired as e:
         verdict = Verdict([fail(suite["name"], f"timed out after {e.timeout:.0f} s")])
+    except Failed as e:
+        verdict = Verdict([fail(suite["name"], str(e))])
     cases = judge_skips(verdict.cases, suite["skips"], whole="test" not in suite)
     if not any(c.state != "skip" for c in cases):
         cases.append(fail(suite["name"], "no test ran"))
@@ -329,17 +353,20 @@ def all_suites():
 
 def kept_as(suite):
     """Where the result of a suite is kept, named by all that it is made from."""
-    if suite["kind"] == "host" or "test" in suite:
+    kind = suite["kind"]
+    if kind == "host" or "test" in suite:
         return None
-    parts = [json.dumps(suite, sort_keys=True), qemu.key(**suite.get("qemu", {})), vm.ACCEL, *CODE]
+    parts = [json.dumps(suite, sort_keys=True), vm.ACCEL, *CODE]
+    if kind != "kunit.py" and suite.get("kernel") != "arm64":
+        parts.append(qemu.key(**suite.get("qemu", {})))
     if "kernel" in suite:
         parts += [kernel.build(suite["kernel"]).name, parameters(suite)]
-    if suite["kind"] in ("guest", "notice", "kselftest"):
+    if kind in ("guest", "notice", "kselftest"):
         parts += selftests.all_programs()
-    if suite["kind"] == "kunit.py":
+    if kind == "kunit.py":
         parts.append(kernel.source("series")[1])
-    if suite["kind"] == "stock":
-        parts.append(distribution.version())
+    if kind == "stock":
+        parts += [distribution.version(), Path(distribution.__file__), *distribution.SOURCES]
     return KEPT / f"{suite['name']}-{digest(*parts)}.json"
 
 
@@ -389,6 +416,9 @@ def select(suites, tier, names, test):
         suites = [s for s in suites if s.get("tier", "test") == "test"]
     if test and not names:
         raise Failed("TEST wants a SUITE to run it in: make test SUITE=sva TEST=sva_map.munmap")
+    for s in suites:
+        if test and s["kind"] not in CHOOSES:
+            raise Failed(f"a test of the suite '{s['name']}' cannot be chosen; it runs as a whole")
     return [dict(s, test=test) for s in suites] if test else suites
 
 
@@ -415,16 +445,22 @@ def cli():
         return list_suites(suites)
     names = [n for n in re.split(r"[ ,]+", a.suite) if n]
     suites = select(suites, "all" if a.all else "test", names, a.test)
+    vm.accelerator(icount=False)        # refused before anything is built
     LOGS.mkdir(parents=True, exist_ok=True)
-    outlook.plan(plan(suites), sum(s["budget"] for s in suites))
-    prepare(suites)
-    return run_all(suites, a.all)
+    with lock(BUILD / ".test.lock", "make test"):
+        REPORT.unlink(missing_ok=True)  # of a run that does not get that far, none is left
+        outlook.plan(plan(suites), sum(s["budget"] for s in suites))
+        prepare(suites)
+        return run_all(suites, a.all)
 
 
 def run_all(suites, keep):
     total, spent, results = Counter(), 0, []
     for suite in suites:
-        path = kept_as(suite) if keep else None
+        try:
+            path = kept_as(suite) if keep else None
+        except Failed:
+            path = None                 # running it says what is wrong
         known = remembered(path)
         took, cases = known or result_of(suite)
         count = report(suite, took, cases, kept=bool(known))

@@ -288,6 +288,7 @@ def cli():
     machine = Machine(a.units, a.devices, a.cpus, a.memory, a.svadev,
                       f"{kernel.FLAVOURS[a.kernel].append} {a.append}")
     machine.arguments()
+    accelerator(icount=False)           # refused before anything is built
     packages.ensure(packages.GUEST_TOOLS)
     image = kernel.build(a.kernel)
     if not a.run:

@@ -97,8 +97,7 @@ class Packages(unittest.TestCase):
         ran = []
         with mock.patch.multiple(
                 packages, root_command=lambda: prefix,
-                run=lambda title, command, *a, **k: ran.append([str(c) for c in command])), \
-                mock.patch.object(subprocess, "run", lambda *a, **k: mock.Mock(returncode=0)):
+                run=lambda title, command, *a, **k: ran.append([str(c) for c in command])):
             call()
         return ran
 
@@ -130,17 +129,46 @@ class Packages(unittest.TestCase):
             with self.assertRaisesRegex(common.Failed, "aarch64"):
                 packages.ensure(packages.BUILD_TOOLS)
 
+    def archive(self, tmp, pool, *cached):
+        """Linux' archive with some files in the cache and some versions in the pool; what it
+        takes, and what it says."""
+        said = []
+
+        def download(title, command, env, pattern):
+            version = command[-1].partition("=")[2] or pool[-1]
+            (Path(tmp) / f"linux-source-6.12_{version}_all.deb").touch()
+            return [Path(tmp) / f"linux-source-6.12_{version}_all.deb"]
+        for name in cached:
+            (Path(tmp) / name).touch()
+        with mock.patch.multiple(
+                packages, DOWNLOADS=Path(tmp), recorded_base=lambda queue: "6.12.117",
+                download=download, new_lists=lambda *a: None, say=said.append,
+                output=lambda *a, **k: "\n".join(f" x | {v} | y" for v in pool)):
+            archive = packages.linux_archive
+            archive.asked = False
+            return archive().name, archive().name, said
+
     def test_base_of_the_series_is_preferred(self):
-        with tempfile.TemporaryDirectory() as tmp, \
-                mock.patch.object(packages, "DOWNLOADS", Path(tmp)), \
-                mock.patch.object(packages, "recorded_base", lambda queue: "6.12.117"):
-            for n in (116, 117, 118):
-                (Path(tmp) / f"linux-source-6.12_6.12.{n}-1~deb12u1_all.deb").touch()
-            self.assertIn("6.12.117-1", packages.linux_archive().name)
-            packages.linux_archive().unlink()
-            self.assertIn("6.12.118-1", packages.linux_archive().name)
-            (Path(tmp) / "linux-6.12.117.tar.xz").touch()
-            self.assertEqual("linux-6.12.117.tar.xz", packages.linux_archive().name)
+        old, base, new = (f"6.12.{n}-1~deb12u1" for n in (116, 117, 118))
+        for pool, cached, taken, notes in (
+                ([base, new], (), base, 0), ([new], (), new, 1), ([base, new], (new, old), base, 0),
+                ([new], (old,), old, 1), ([new], (base, new), base, 0)):
+            with tempfile.TemporaryDirectory() as tmp:
+                first, again, said = self.archive(
+                    tmp, pool, *(f"linux-source-6.12_{v}_all.deb" for v in cached))
+                self.assertEqual((first, len(said)), (f"linux-source-6.12_{taken}_all.deb", notes))
+                self.assertEqual(first, again)
+
+    def test_an_archive_of_its_authors_serves(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            self.assertEqual(self.archive(tmp, [], "linux-6.12.117.tar.xz")[0],
+                             "linux-6.12.117.tar.xz")
+
+    def test_epochs_do_not_hide_a_version(self):
+        row = " qemu | 1:10.0.13+ds-0+deb13u1 | trixie/main Sources"
+        with mock.patch.object(packages, "output", lambda *a, **k: row):
+            self.assertEqual(packages.offered("qemu", "10.0.13"), "1:10.0.13+ds-0+deb13u1")
+            self.assertEqual(packages.offered("qemu", "10.0.1"), "")
 
     def test_both_queues_record_a_base(self):
         for queue in QUEUES:
@@ -175,12 +203,28 @@ class Cache(unittest.TestCase):
         self.assertEqual(self.tool("common.main(common.claim_cache)")[0], 0)
         for name in ("downloads", "photos"):
             (self.cache / name).mkdir()
-        clean = "import clean as c\ncommon.main(c.remove_cache)"
+        clean = "import clean as c\nc.refuse_cache() or common.main(c.remove_cache)"
         self.assertEqual(self.tool(clean)[0], 0)
         self.assertEqual([p.name for p in self.cache.iterdir()], ["photos"])
-        status, said = self.tool(clean)
-        self.assertEqual(status, 1, said)
+        self.assertNotEqual(self.tool(clean)[0], 0)
         self.assertTrue((self.cache / "photos").exists())
+
+    def test_the_mark_of_another_program_is_not_ours(self):
+        (self.cache / "ccache").mkdir(parents=True)
+        (self.cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+        self.assertEqual(self.tool("common.main(common.claim_cache)")[0], 1)
+        self.assertNotEqual(self.tool("import clean as c\nc.refuse_cache()")[0], 0)
+
+    def test_what_cannot_be_a_directory_is_refused(self):
+        self.cache.touch()
+        status, said = self.tool("common.main(common.claim_cache)")
+        self.assertEqual(status, 1)
+        self.assertNotIn("Traceback", said)
+
+    def test_an_interrupted_mark_is_in_nobodys_way(self):
+        self.cache.mkdir()
+        (self.cache / ".CACHEDIR.TAG.xyz").touch()
+        self.assertEqual(self.tool("common.main(common.claim_cache)")[0], 0)
 
 
 class FrontDoor(unittest.TestCase):
