@@ -159,9 +159,8 @@ void kernel_pgtable_unregister(struct kernel_pgtable_user *user)
 }
 
 /*
- * All addresses, not just the kernel's half: the address mask of a VT-d
- * invalidation need not reach that far, and a range that is beyond it is an
- * error of the queue. The notifiers know how to invalidate a whole mm.
+ * All addresses, not just the kernel's half: that is what the notifiers know as
+ * a change of more than leaf entries, everywhere.
  */
 static void invalidate_users(void)
 {

@@ -780,6 +780,21 @@ static void replace_forgets_the_old(struct kunit *test)
 			mock->fn[0].attached[1] == &mock->domain[0] ? 2 : 0);
 }
 
+/* Both lists are one: its lock is taken once. */
+static void replace_by_itself(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	atk_replace(test, mock, 0, 1, 0);
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&domain->list.lock));
+	atk_expect_list(test, domain, 2);
+	imock_access_all(mock);
+	atk_expect_flushed(test, domain);
+}
+
 /* In the middle of what an attach or a detach flushes: everybody flushes. */
 static void atk_flush_in_between(struct imock_walk *mw, enum imock_what what,
 				 unsigned int inst)
@@ -929,6 +944,29 @@ static void join_behind_a_walk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[1], 1, 0));
 	atk_go_on(test, parked);
 	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+/* The same for a function that is attached already, and whose ATS goes on now. */
+static void ats_goes_on_behind_a_walk(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 2);
+	struct imock_domain *domain = &mock->domain[0];
+	struct atk_parked *parked;
+
+	imock_set_ats(&mock->fn[1], false);
+	atk_attach(test, mock, 0, 1, 0);
+	atk_attach(test, mock, 1, 1, 0);
+	imock_access_all(mock);
+	atk_change(domain);
+	parked = atk_flush_and_park(test, domain, IMOCK_WAIT, 0);
+	KUNIT_EXPECT_EQ(test, 1, imock_access(&mock->fn[1], 1, 0));
+
+	KUNIT_EXPECT_EQ(test, 0, imock_enable_ats(&mock->fn[1], 1));
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[1], 1, 0));
+	atk_go_on(test, parked);
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+	atk_expect_flushed(test, domain);
 }
 
 /* Where a sync stands in between, whoever joins cannot be behind the tags only. */
@@ -1225,24 +1263,21 @@ static void failed_removal_of_a_dead_function(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
 }
 
-/* The tag may still be in use: it stays until its next user has flushed it. */
-static void failed_removal_keeps_the_tag(struct kunit *test)
+/* The tag that is left on the list is not clean: its next user flushes it. */
+static void atk_expect_flush_by_next_user(struct kunit *test, struct imock *mock)
 {
-	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
 	struct imock_domain *domain = &mock->domain[0];
 	unsigned int syncs;
 
-	atk_attach(test, mock, 0, 1, 0);
-	imock_access_all(mock);
-	imock_break(&mock->inst[0], -ETIMEDOUT);
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, imock_detach(&mock->fn[0], 1));
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
-			imock_attach(&mock->fn[0], 1, domain));
-	imock_break(&mock->inst[0], 0);
 	atk_expect_list(test, domain, 1);
+	KUNIT_ASSERT_FALSE(test, list_empty(&domain->list.elms));
 	KUNIT_EXPECT_EQ(test, 0,
 			list_first_entry(&domain->list.elms,
 					 struct iommu_attach_elm, node)->users);
+	/* The instance may be gone: walks do not go there. */
+	imock_clear(mock);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
 
 	atk_change(domain);
 	imock_set_ats(&mock->fn[0], false);
@@ -1253,6 +1288,76 @@ static void failed_removal_keeps_the_tag(struct kunit *test)
 	atk_detach(test, mock, 0, 1);
 	atk_expect_list(test, domain, 0);
 	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+}
+
+/* A tag that others had chosen was left behind, and then is chosen for the domain. */
+static void left_tag_is_chosen(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+	struct imock_fn *fn = &mock->fn[0];
+	struct iommu_attach_where where;
+	struct iommu_attach attach;
+	struct imock_walk mw;
+
+	imock_set_ats(fn, false);
+	where = imock_where(fn, 1, domain);
+	where.choose_tag = false;
+	where.tag = 1;
+	mutex_lock(&domain->list.lock);
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_prepare(&domain->list, &attach,
+						      &where));
+	atk_walk_init(&mw, mock);
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_commit(&domain->list, &attach,
+						     &mw.walk));
+	imock_walk_end(&mw);
+	imock_break(&mock->inst[0], -ETIMEDOUT);
+	atk_walk_init(&mw, mock);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
+			iommu_attach_remove(&domain->list, &attach, &mw.walk));
+	imock_walk_end(&mw);
+	imock_break(&mock->inst[0], 0);
+	mutex_unlock(&domain->list.lock);
+
+	atk_prepare_and_cancel(test, mock, 0, 1);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+	atk_attach(test, mock, 0, 1, 0);
+	KUNIT_EXPECT_EQ(test, 1, fn->attach[1].tag->id);
+	atk_attach(test, mock, 0, 2, 0);
+	KUNIT_EXPECT_EQ(test, 1, fn->attach[2].tag->id);
+	atk_detach(test, mock, 0, 1);
+	atk_detach(test, mock, 0, 2);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+}
+
+/* The tag may still be in use: it stays until its next user has flushed it. */
+static void failed_removal_keeps_the_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	imock_break(&mock->inst[0], -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, imock_detach(&mock->fn[0], 1));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
+			imock_attach(&mock->fn[0], 1, domain));
+	imock_break(&mock->inst[0], 0);
+	atk_expect_flush_by_next_user(test, mock);
+}
+
+/* A driver has left the tag out, perhaps because it took it for shared. */
+static void removal_without_the_tag_keeps_it(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+
+	atk_attach(test, mock, 0, 1, 0);
+	imock_access_all(mock);
+	KUNIT_EXPECT_EQ(test, 0,
+			imock_detach_kinds(&mock->fn[0], 1,
+					   BIT(IOMMU_ATTACH_ATC)));
+	atk_expect_flush_by_next_user(test, mock);
 }
 
 /* The PASID that went before left something behind under the same tag. */
@@ -1335,8 +1440,10 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE_PARAM(more_instances_than_pending_syncs, driver_gen_params),
 	KUNIT_CASE_PARAM(no_more_commands_than_necessary, shape_gen_params),
 	KUNIT_CASE_PARAM(replace_forgets_the_old, driver_gen_params),
+	KUNIT_CASE_PARAM(replace_by_itself, driver_gen_params),
 	KUNIT_CASE_PARAM(removed_after_its_flush, driver_gen_params),
 	KUNIT_CASE(join_behind_a_walk),
+	KUNIT_CASE(ats_goes_on_behind_a_walk),
 	KUNIT_CASE(join_between_the_phases),
 	KUNIT_CASE(own_elements_wait_for_walks),
 	KUNIT_CASE(list_changes_under_a_walk),
@@ -1351,7 +1458,9 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE_PARAM(dead_function, driver_gen_params),
 	KUNIT_CASE_PARAM(failed_removal_of_a_dead_function, driver_gen_params),
 	KUNIT_CASE_PARAM(failed_removal_keeps_the_tag, driver_gen_params),
+	KUNIT_CASE_PARAM(removal_without_the_tag_keeps_it, driver_gen_params),
 	KUNIT_CASE(failed_removal_keeps_the_shared_tag),
+	KUNIT_CASE(left_tag_is_chosen),
 	KUNIT_CASE_PARAM(removal_beside_a_dead_function, driver_gen_params),
 	KUNIT_CASE(every_command_aborts),
 	KUNIT_CASE(instance_times_out),

@@ -67,12 +67,15 @@
  *
  * - An ATC element is published before the function can obtain translations, and
  *   for as long as it can; and only while the function answers invalidations. A
- *   command for one that does not answer aborts everybody's. So ATS goes on
- *   before the attach, and off after the fence.
+ *   command for one that does not answer aborts everybody's. ATS goes off after the
+ *   fence. Where ATS goes on behind the first entry of a function, its ATC is added
+ *   then, and what is said above of the entry is true of ATS:
+ *   iommu_attach_add_atc(). Commands that come before ATS is on find an empty ATC.
  * - A tag that is on no list is in no IOTLB: the last detach flushes it first. Who
  *   allocates one finds it clean. Get and put of a tag are both under
  *   &iommu_attach_list.lock, so that one in mid-flush cannot be found. A tag
- *   whose flush has failed stays on the list, and its next user flushes it.
+ *   whose flush has failed stays on the list, where walks pass it over, and its
+ *   next user flushes it.
  * - Elements are freed after a grace period, and a walk issues and waits inside one
  *   rcu_read_lock(). A walk that still sees a removed element over-invalidates.
  *
@@ -206,6 +209,13 @@ static void iommu_attach_unpublish(struct iommu_attach_list *list,
 		kfree_rcu(elm, rcu);
 }
 
+/* Walks look whether there are any. */
+static unsigned int iommu_attach_count(struct iommu_attach_elm *elm, int change)
+{
+	WRITE_ONCE(elm->users, elm->users + change);
+	return elm->users;
+}
+
 /* --- tags --- */
 
 /*
@@ -296,11 +306,15 @@ static void iommu_attach_failed(struct iommu_attach_walk *walk,
 			      elm->id, elm->pasid, error);
 }
 
-/* In this phase, and of one attachment's walk its own. */
+/*
+ * In this phase, and of one attachment's walk its own. A tag that was left behind
+ * is flushed by its next user, who is on the list before the smp_mb() of
+ * iommu_attach_commit(); until then its instance may be gone.
+ */
 static bool iommu_attach_wanted(const struct iommu_attach_walk *walk,
 				const struct iommu_attach_elm *elm)
 {
-	return walk->phase & BIT(elm->kind) &&
+	return walk->phase & BIT(elm->kind) && READ_ONCE(elm->users) &&
 		(!walk->only || elm == walk->only->tag ||
 		 elm == walk->only->atc);
 }
@@ -532,6 +546,8 @@ static int iommu_attach_flush_only(struct iommu_attach_list *list,
 {
 	unsigned long flags = 0;
 
+	/* What is left out has not been flushed, either. */
+	walk->failed = IOMMU_ATTACH_ALL_KINDS & ~walk->kinds;
 	iommu_attach_begin(list, walk, only, &flags);
 	if (list->ops->flags & IOMMU_ATTACH_SYNC_BEFORE_ATC) {
 		iommu_attach_pass_only(walk, BIT(IOMMU_ATTACH_TAG));
@@ -554,7 +570,7 @@ iommu_attach_share(struct iommu_attach_list *list, struct list_head **after,
 
 	if (!elm)
 		return iommu_attach_elm_get(list, key);
-	elm->users++;
+	iommu_attach_count(elm, 1);
 	*after = NULL;
 	return elm;
 }
@@ -566,7 +582,7 @@ static void iommu_attach_unshare(struct iommu_attach_elm *elm,
 	if (after)
 		iommu_attach_elm_put(elm);
 	else
-		elm->users--;
+		iommu_attach_count(elm, -1);
 }
 
 static int iommu_attach_prepare_tag(struct iommu_attach_list *list,
@@ -592,6 +608,8 @@ static int iommu_attach_prepare_tag(struct iommu_attach_list *list,
 	attach->tag = iommu_attach_share(list, &attach->tag_after, &key);
 	if (attach->tag) {
 		attach->tag_dirty = !attach->tag_after && attach->tag->users == 1;
+		/* Perhaps one that was not flushed, and that others had chosen. */
+		attach->tag->chosen |= key.chosen;
 		return 0;
 	}
 	if (attach->tag_allocated)
@@ -665,8 +683,10 @@ void iommu_attach_cancel(struct iommu_attach_list *list,
 
 	if (attach->atc)
 		iommu_attach_unshare(attach->atc, attach->atc_after);
-	if (attach->tag_allocated)
+	if (attach->tag_allocated) {
 		list->ops->tag_free(list, attach->tag->iommu, attach->tag->id);
+		attach->tag->chosen = false;
+	}
 	iommu_attach_unshare(attach->tag, attach->tag_after);
 }
 EXPORT_SYMBOL_GPL(iommu_attach_cancel);
@@ -716,6 +736,70 @@ int iommu_attach_commit(struct iommu_attach_list *list,
 EXPORT_SYMBOL_GPL(iommu_attach_commit);
 
 /**
+ * iommu_attach_drop_atc() - undo iommu_attach_add_atc()
+ * @list: where the domain is attached
+ * @attach: a committed attachment, of a function whose ATS is off
+ *
+ * Walks that are under way may send commands for the ATC until iommu_attach_fence().
+ *
+ * Context: &iommu_attach_list.lock held.
+ */
+void iommu_attach_drop_atc(struct iommu_attach_list *list,
+			   struct iommu_attach *attach)
+{
+	lockdep_assert_held(&list->lock);
+
+	if (!iommu_attach_count(attach->atc, -1))
+		iommu_attach_unpublish(list, attach->atc);
+	attach->atc = NULL;
+}
+EXPORT_SYMBOL_GPL(iommu_attach_drop_atc);
+
+/**
+ * iommu_attach_add_atc() - publish the ATC of an attachment that has none so far
+ * @list: where the domain is attached
+ * @attach: a committed attachment, of a function whose ATS is off
+ * @where: as for iommu_attach_prepare(), now with &iommu_attach_where.ats
+ * @walk: an unused walk over everything that the domain can translate
+ *
+ * For functions whose ATS goes on when their first entry is present. From here on
+ * invalidations reach the ATC; the caller switches ATS on now, not before. If the
+ * ATC may not be empty then, the caller flushes it afterwards.
+ *
+ * Context: may sleep; &iommu_attach_list.lock held. Waits for one flush of the tag.
+ * Return: 0, -ENOMEM, or the error of the flush: then ATS must stay off.
+ */
+int iommu_attach_add_atc(struct iommu_attach_list *list,
+			 struct iommu_attach *attach,
+			 const struct iommu_attach_where *where,
+			 struct iommu_attach_walk *walk)
+{
+	struct iommu_attach tag_only = { .tag = attach->tag };
+	int ret;
+
+	lockdep_assert_held(&list->lock);
+
+	attach->tag_after = NULL;
+	ret = iommu_attach_prepare_atc(list, attach, where);
+	if (ret)
+		return ret;
+	if (attach->atc_after)
+		iommu_attach_publish(list, attach->atc, attach->atc_after);
+	/*
+	 * Pairs with the smp_mb() in iommu_attach_flush(): a walk that misses the ATC
+	 * has changed the page table before ATS is on.
+	 */
+	smp_mb();
+
+	/* The tag is in use, by this attachment at least: see iommu_attach_commit(). */
+	ret = iommu_attach_flush_only(list, walk, &tag_only);
+	if (ret)
+		iommu_attach_drop_atc(list, attach);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_attach_add_atc);
+
+/**
  * iommu_attach_remove() - flush an attachment and forget it
  * @list: where the domain is attached
  * @attach: a committed attachment
@@ -728,7 +812,9 @@ EXPORT_SYMBOL_GPL(iommu_attach_commit);
  * The attachment is gone whatever is returned. After an error the function may
  * use old translations, and no walk will tell it any more: it has to be kept from
  * memory by other means, as by switching its ATS off, or by a reset. A tag that could
- * not be flushed stays with the domain.
+ * not be flushed stays with the domain, until its next user has flushed it; so does
+ * one that @walk leaves out. A walk that leaves out the ATC is for a function whose
+ * ATC is empty already, as after a reset.
  *
  * Context: &iommu_attach_list.lock held.
  * Return: 0, or the error of the flush.
@@ -742,9 +828,10 @@ int iommu_attach_remove(struct iommu_attach_list *list,
 	lockdep_assert_held(&list->lock);
 
 	error = iommu_attach_flush_only(list, walk, attach);
-	if (attach->atc && !--attach->atc->users)
+	if (attach->atc && !iommu_attach_count(attach->atc, -1))
 		iommu_attach_unpublish(list, attach->atc);
-	if (!--attach->tag->users && !(walk->failed & BIT(IOMMU_ATTACH_TAG)))
+	if (!iommu_attach_count(attach->tag, -1) &&
+	    !(walk->failed & BIT(IOMMU_ATTACH_TAG)))
 		iommu_attach_put_tag(list, attach->tag);
 	return error;
 }
@@ -770,7 +857,8 @@ EXPORT_SYMBOL_GPL(iommu_attach_fence);
  * @a: one list
  * @b: another
  *
- * In the order that all callers keep. Both locks are released by mutex_unlock().
+ * In the order that all callers keep. The two may be one: a domain can replace itself.
+ * A driver that has an order of its own for pairs of lists does not use this.
  */
 void iommu_attach_lock_both(struct iommu_attach_list *a,
 			    struct iommu_attach_list *b)
@@ -778,9 +866,24 @@ void iommu_attach_lock_both(struct iommu_attach_list *a,
 	if (a > b)
 		swap(a, b);
 	mutex_lock(&a->lock);
-	mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+	if (a != b)
+		mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
 }
 EXPORT_SYMBOL_GPL(iommu_attach_lock_both);
+
+/**
+ * iommu_attach_unlock_both() - undo iommu_attach_lock_both()
+ * @a: one list
+ * @b: the other
+ */
+void iommu_attach_unlock_both(struct iommu_attach_list *a,
+			      struct iommu_attach_list *b)
+{
+	mutex_unlock(&a->lock);
+	if (a != b)
+		mutex_unlock(&b->lock);
+}
+EXPORT_SYMBOL_GPL(iommu_attach_unlock_both);
 
 /**
  * iommu_attach_list_init() - a list of a domain that is attached nowhere

@@ -314,7 +314,8 @@ void imock_write(struct imock_domain *domain, unsigned int page, u32 version)
 
 /**
  * imock_set_ats() - switch ATS of a function on or off
- * @fn: attached to nothing, and no walk sends commands to it
+ * @fn: attached to nothing, and no walk sends commands to it; or to be switched on, and
+ *	its ATC is on the list
  * @on: on or off
  */
 void imock_set_ats(struct imock_fn *fn, bool on)
@@ -752,12 +753,14 @@ static void imock_settle(struct imock_fn *fn, u32 pasid)
 }
 
 /* After the entry has been cleared, or overwritten. The list is locked. */
-static int imock_remove(struct imock_domain *domain, struct iommu_attach *attach)
+static int imock_remove(struct imock_domain *domain, struct iommu_attach *attach,
+			unsigned int kinds)
 {
 	struct imock_walk mw;
 	int error;
 
 	imock_walk_init_all(&mw, domain->mock);
+	mw.walk.kinds = kinds;
 	error = iommu_attach_remove(&domain->list, attach, &mw.walk);
 	imock_walk_end(&mw);
 	return error;
@@ -779,7 +782,7 @@ static int imock_publish(struct imock_fn *fn, u32 pasid,
 	ret = iommu_attach_commit(&domain->list, &attach, &mw.walk);
 	imock_walk_end(&mw);
 	if (ret) {
-		imock_remove(domain, &attach);
+		imock_remove(domain, &attach, IOMMU_ATTACH_ALL_KINDS);
 		return ret;
 	}
 	fn->attach[pasid] = attach;
@@ -811,21 +814,49 @@ int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 }
 
 /**
- * imock_detach() - detach a PASID of a function
+ * imock_enable_ats() - switch ATS of a function on that is attached
+ * @fn: the function, whose ATS is off
+ * @pasid: its only PASID that is attached
+ *
+ * Context: may sleep. One thread per function.
+ * Return: what iommu_attach_add_atc() returns.
+ */
+int imock_enable_ats(struct imock_fn *fn, u32 pasid)
+{
+	struct imock_domain *domain = fn->attached[pasid];
+	struct iommu_attach_where where = imock_where(fn, pasid, domain);
+	struct imock_walk mw;
+	int ret;
+
+	where.ats = true;
+	mutex_lock(&domain->list.lock);
+	imock_walk_init_all(&mw, domain->mock);
+	ret = iommu_attach_add_atc(&domain->list, &fn->attach[pasid], &where,
+				   &mw.walk);
+	imock_walk_end(&mw);
+	if (!ret)
+		imock_set_ats(fn, true);
+	mutex_unlock(&domain->list.lock);
+	return ret;
+}
+
+/**
+ * imock_detach_kinds() - detach a PASID of a function
  * @fn: the function
  * @pasid: PASID, attached
+ * @kinds: see iommu_attach_walk_init()
  *
  * Context: may sleep. One thread per function.
  * Return: what iommu_attach_remove() returns. It is detached in any case.
  */
-int imock_detach(struct imock_fn *fn, u32 pasid)
+int imock_detach_kinds(struct imock_fn *fn, u32 pasid, unsigned int kinds)
 {
 	struct imock_domain *domain = fn->attached[pasid];
 	int error;
 
 	mutex_lock(&domain->list.lock);
 	imock_clear_entry(fn, pasid);
-	error = imock_remove(domain, &fn->attach[pasid]);
+	error = imock_remove(domain, &fn->attach[pasid], kinds);
 	mutex_unlock(&domain->list.lock);
 	fn->attached[pasid] = NULL;
 	if (!error)
@@ -834,10 +865,22 @@ int imock_detach(struct imock_fn *fn, u32 pasid)
 }
 
 /**
+ * imock_detach() - imock_detach_kinds() of all kinds
+ * @fn: the function
+ * @pasid: PASID, attached
+ *
+ * Return: as imock_detach_kinds().
+ */
+int imock_detach(struct imock_fn *fn, u32 pasid)
+{
+	return imock_detach_kinds(fn, pasid, IOMMU_ATTACH_ALL_KINDS);
+}
+
+/**
  * imock_replace() - move a PASID of a function to another domain
  * @fn: the function
- * @pasid: PASID, attached to something else than @domain
- * @domain: the domain
+ * @pasid: PASID, attached
+ * @domain: the domain, perhaps the one that it is attached to
  *
  * Context: may sleep. One thread per function.
  * Return: an error of iommu_attach_prepare(): nothing has changed; or of
@@ -854,12 +897,11 @@ int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 	if (ret)
 		goto out_unlock;
 	imock_set_entry(fn, pasid, domain);
-	ret = imock_remove(old, &attach);
+	ret = imock_remove(old, &attach, IOMMU_ATTACH_ALL_KINDS);
 	if (!ret)
 		imock_settle(fn, pasid);
 out_unlock:
-	mutex_unlock(&domain->list.lock);
-	mutex_unlock(&old->list.lock);
+	iommu_attach_unlock_both(&old->list, &domain->list);
 	return ret;
 }
 

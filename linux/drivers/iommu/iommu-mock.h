@@ -311,6 +311,8 @@ int imock_flush(struct imock_domain *domain, unsigned int kinds,
 struct iommu_attach_where imock_where(struct imock_fn *fn, u32 pasid,
 				      struct imock_domain *domain);
 int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain);
+int imock_enable_ats(struct imock_fn *fn, u32 pasid);
+int imock_detach_kinds(struct imock_fn *fn, u32 pasid, unsigned int kinds);
 int imock_detach(struct imock_fn *fn, u32 pasid);
 int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of what SVA tells mm/ about mms that devices walk
+ * KUnit tests of what SVA tells mm/ about mms that devices walk, and of what x86
+ * keeps of a PASID
  *
  * The devices are made up: they have an IOMMU whose driver only allocates
  * domains, and a group without members, so that no PASID entry is ever written.
@@ -13,7 +14,10 @@
 #include <linux/iommu.h>
 #include <linux/kernel_pgtable.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
+
+#include <asm/fpu/api.h>
 
 /* What the driver saw. The tests are single-threaded. */
 static struct {
@@ -217,6 +221,25 @@ static void unbind_after_exit(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
 }
 
+/* Where IA32_PASID is reset, the next ENQCMD has to be allowed to fault once. */
+static void exec_resets_pasid_activated(struct kunit *test)
+{
+	current->pasid_activated = 1;
+	flush_thread();
+	KUNIT_EXPECT_FALSE(test, current->pasid_activated);
+	current->pasid_activated = 0;
+}
+
+static void bad_fpu_state_resets_pasid_activated(struct kunit *test)
+{
+	current->pasid_activated = 1;
+	kernel_fpu_begin();
+	fpu_reset_from_exception_fixup();
+	kernel_fpu_end();
+	KUNIT_EXPECT_FALSE(test, current->pasid_activated);
+	current->pasid_activated = 0;
+}
+
 static int svk_init(struct kunit *test)
 {
 	if (kernel_pgtable_in_use())
@@ -232,6 +255,8 @@ static struct kunit_case svk_cases[] = {
 	KUNIT_CASE(failed_bind_leaves_nothing),
 	KUNIT_CASE(failed_bind_leaves_the_others),
 	KUNIT_CASE(unbind_after_exit),
+	KUNIT_CASE(exec_resets_pasid_activated),
+	KUNIT_CASE(bad_fpu_state_resets_pasid_activated),
 	{}
 };
 

@@ -251,25 +251,71 @@ static void many_mms(struct kunit *test)
 /* A PASID that is too large for a device is no reason to give the mm another. */
 static void pasid_too_large(struct kunit *test)
 {
+	struct iommu_sva *first = bind(test, DEV, test_mm(test));
 	struct mm_struct *mm = test_mm(test);
 	struct iommu_sva *handle = bind(test, DEV, mm);
 	u32 max_pasids = ODD->iommu->max_pasids;
 
+	/* It carries that of the first. */
 	ODD->iommu->max_pasids = iommu_sva_get_pasid(handle);
 	KUNIT_EXPECT_EQ(test, -EOVERFLOW, bind_error(ODD, mm));
 	ODD->iommu->max_pasids = max_pasids;
 	iommu_sva_unbind_device(handle);
+	iommu_sva_unbind_device(first);
 }
 
 static void no_pasids(struct kunit *test)
 {
 	struct mm_struct *mm = test_mm(test);
 	u32 max_pasids = DEV->iommu->max_pasids;
+	struct iommu_sva *handle;
+	u32 n;
 
-	DEV->iommu->max_pasids = 0;
+	/* PASID 0 is none. */
+	for (n = 0; n <= 1; n++) {
+		DEV->iommu->max_pasids = n;
+		KUNIT_EXPECT_EQ(test, -ENODEV, bind_error(DEV, mm));
+		KUNIT_EXPECT_FALSE(test, mm_valid_pasid(mm));
+	}
+
+	/* No less so for an mm that has a PASID from another device */
+	handle = bind(test, OTHER_INSTANCE, mm);
+	KUNIT_EXPECT_EQ(test, -ENODEV, bind_error(DEV, mm));
+	iommu_sva_unbind_device(handle);
+	DEV->iommu->max_pasids = max_pasids;
+}
+
+static void no_pasids_are_left(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	u32 max_pasids = DEV->iommu->max_pasids;
+	u32 pasid;
+
+	DEV->iommu->max_pasids = IOMMU_FIRST_GLOBAL_PASID + 1;
+	pasid = iommu_alloc_global_pasid(DEV);
 	KUNIT_EXPECT_EQ(test, -ENOSPC, bind_error(DEV, mm));
 	KUNIT_EXPECT_FALSE(test, mm_valid_pasid(mm));
+	if (pasid != IOMMU_PASID_INVALID)
+		iommu_free_global_pasid(pasid);
 	DEV->iommu->max_pasids = max_pasids;
+}
+
+/* As a driver does that attaches its DMA domain to a PASID. */
+static void attach_without_pasids(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_sva *handle = bind(test, OTHER_INSTANCE, mm);
+	u32 max_pasids = DEV->iommu->max_pasids;
+	u32 n;
+
+	for (n = 0; n <= 1; n++) {
+		DEV->iommu->max_pasids = n;
+		KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+				iommu_attach_device_pasid(handle->handle.domain,
+							  DEV, 2, NULL));
+	}
+	DEV->iommu->max_pasids = max_pasids;
+	iommu_sva_unbind_device(handle);
 }
 
 /* --- who dies first --- */
@@ -337,14 +383,19 @@ static void enable_faults(struct kunit *test, struct device *dev)
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(sva_mock.queue, dev));
 }
 
-static int fault(struct device *dev, struct mm_struct *mm, bool last)
+static struct iommu_fault_param *fault_param(struct device *dev)
+{
+	return rcu_dereference_protected(dev->iommu->fault_param, true);
+}
+
+static int fault_of_pasid(struct device *dev, ioasid_t pasid, bool last)
 {
 	struct iopf_fault evt = {
 		.fault.type = IOMMU_FAULT_PAGE_REQ,
 		.fault.prm = {
 			.flags = IOMMU_FAULT_PAGE_REQUEST_PASID_VALID |
 				 (last ? IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE : 0),
-			.pasid = mm_get_enqcmd_pasid(mm),
+			.pasid = pasid,
 			.perm = IOMMU_FAULT_PERM_READ,
 			.grpid = 5,
 			.addr = PAGE_SIZE,
@@ -352,6 +403,11 @@ static int fault(struct device *dev, struct mm_struct *mm, bool last)
 	};
 
 	return iommu_report_device_fault(dev, &evt);
+}
+
+static int fault(struct device *dev, struct mm_struct *mm, bool last)
+{
+	return fault_of_pasid(dev, mm_get_enqcmd_pasid(mm), last);
 }
 
 struct unbinder {
@@ -435,7 +491,7 @@ static void unbind_forgets_incomplete_groups(struct kunit *test)
 	enable_faults(test, DEV);
 	handle = bind(test, DEV, mm);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, false));
-	param = rcu_dereference_protected(DEV->iommu->fault_param, true);
+	param = fault_param(DEV);
 	KUNIT_EXPECT_FALSE(test, list_empty(&param->partial));
 	iommu_sva_unbind_device(handle);
 	KUNIT_EXPECT_TRUE(test, list_empty(&param->partial));
@@ -450,6 +506,106 @@ static void fault_after_unbind_is_refused(struct kunit *test)
 	iommu_sva_unbind_device(bind(test, DEV, mm));
 	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
+}
+
+/* Who reports a fault may have found the handle, and has not queued the fault yet. */
+static void unbind_waits_for_reports(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct unbinder unbinder = {
+		.done = COMPLETION_INITIALIZER_ONSTACK(unbinder.done),
+	};
+	struct task_struct *thread;
+
+	enable_faults(test, DEV);
+	unbinder.handle = bind(test, DEV, mm);
+	down_read(&fault_param(DEV)->reporting);
+	thread = kthread_run(unbind_thread, &unbinder, "sva-unbind");
+	msleep(50);
+	KUNIT_EXPECT_FALSE(test, completion_done(&unbinder.done));
+	up_read(&fault_param(DEV)->reporting);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&unbinder.done,
+							     5 * HZ));
+}
+
+struct reporter {
+	struct mm_struct *mm;
+	int ret;
+	struct completion done;
+};
+
+static int report_thread(void *data)
+{
+	struct reporter *reporter = data;
+
+	reporter->ret = fault(DEV, reporter->mm, true);
+	complete(&reporter->done);
+	return 0;
+}
+
+/*
+ * A report has begun, then faults are disabled and enabled again. Who waits for
+ * reports from now on waits for those of the new parameter.
+ */
+static void fault_from_before_disable_is_refused(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct reporter reporter = {
+		.mm = mm,
+		.done = COMPLETION_INITIALIZER_ONSTACK(reporter.done),
+	};
+	struct iommu_fault_param *old, *new;
+	struct task_struct *thread;
+	struct iommu_sva *handle;
+
+	enable_faults(test, DEV);
+	handle = bind(test, DEV, mm);
+	old = fault_param(DEV);
+	rcu_assign_pointer(DEV->iommu->fault_param, NULL);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_add_device(sva_mock.queue, DEV));
+	new = fault_param(DEV);
+	rcu_assign_pointer(DEV->iommu->fault_param, old);
+
+	down_write(&old->reporting);
+	thread = kthread_run(report_thread, &reporter, "sva-report");
+	while (!IS_ERR(thread) && !rwsem_is_contended(&old->reporting))
+		msleep(20);
+	rcu_assign_pointer(DEV->iommu->fault_param, new);
+	up_write(&old->reporting);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	wait_for_completion(&reporter.done);
+	KUNIT_EXPECT_EQ(test, -EINVAL, reporter.ret);
+	iopf_queue_remove_device(sva_mock.queue, DEV);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
+	/* The queue still has it. */
+	rcu_assign_pointer(DEV->iommu->fault_param, old);
+	iommu_sva_unbind_device(handle);
+}
+
+/* What a request got that came in the middle of an attach */
+static int early_fault;
+
+static int fault_and_fail(struct device *dev, ioasid_t pasid)
+{
+	early_fault = fault_of_pasid(dev, pasid, true);
+	return -ENOMEM;
+}
+
+/* It must not find a handle that is about to be freed. */
+static void fault_of_a_failing_bind_is_refused(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+
+	enable_faults(test, DEV);
+	sva_mock.in_set = fault_and_fail;
+	KUNIT_EXPECT_EQ(test, -ENOMEM, bind_error(DEV, mm));
+	sva_mock.in_set = NULL;
+	KUNIT_EXPECT_EQ(test, -EINVAL, early_fault);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
+
+	/* The PASID has not been lost with it. */
+	iommu_sva_unbind_device(bind(test, DEV, mm));
 }
 
 /* --- threads --- */
@@ -594,6 +750,8 @@ static struct kunit_case sva_cases[] = {
 	KUNIT_CASE(many_mms),
 	KUNIT_CASE(pasid_too_large),
 	KUNIT_CASE(no_pasids),
+	KUNIT_CASE(no_pasids_are_left),
+	KUNIT_CASE(attach_without_pasids),
 	KUNIT_CASE(mm_exits_first),
 	KUNIT_CASE(device_gone_first),
 	KUNIT_CASE(group_loses_the_device_that_was_bound),
@@ -602,6 +760,9 @@ static struct kunit_case sva_cases[] = {
 	KUNIT_CASE(disable_drains_faults),
 	KUNIT_CASE(unbind_forgets_incomplete_groups),
 	KUNIT_CASE(fault_after_unbind_is_refused),
+	KUNIT_CASE(unbind_waits_for_reports),
+	KUNIT_CASE(fault_from_before_disable_is_refused),
+	KUNIT_CASE(fault_of_a_failing_bind_is_refused),
 	KUNIT_CASE(mms_do_not_wait),
 	KUNIT_CASE(two_threads),
 	KUNIT_CASE(no_memory),

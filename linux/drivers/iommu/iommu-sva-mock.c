@@ -48,6 +48,11 @@ static int mock_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 		wait_for_completion_timeout(mdev->gate, 5 * HZ);
 	}
 	udelay(mdev->latency_us);
+	if (sva_mock.in_set) {
+		error = sva_mock.in_set(dev, pasid);
+		if (error)
+			return error;
+	}
 	error = xa_insert(&mdev->domains, pasid, domain, GFP_KERNEL);
 	if (error == -EBUSY)
 		atomic_inc(&sva_mock.wrong);

@@ -45,6 +45,8 @@ struct sva_mock {
 	struct iopf_queue *queue;
 	int set_error;			/* the next set_dev_pasid() fails */
 	bool no_domain;			/* the next allocation fails */
+	/* In set_dev_pasid(), which then fails with what it returns */
+	int (*in_set)(struct device *dev, ioasid_t pasid);
 	atomic_t domains;		/* that exist for the core */
 	atomic_t groups;		/* that have not been released */
 	atomic_t allocated;		/* that ever did */

@@ -38,14 +38,15 @@ enum iommu_attach_kind {
  * @info: what else the driver puts into a command, such as a queue depth
  * @kind: &enum iommu_attach_kind
  * @own: part of the list itself, not allocated
- * @chosen: a tag from &iommu_attach_ops.tag_alloc
+ * @chosen: a tag from &iommu_attach_ops.tag_alloc; protected by &iommu_attach_list.lock
  * @users: attachments that share the element; protected by &iommu_attach_list.lock.
- *	0 on the list: a tag that could not be flushed, and is not clean
+ *	0 on the list: a tag that could not be flushed, and is not clean. Read by walks
  * @listed: published; protected by &iommu_attach_list.lock
  * @rcu: frees the element after the walks that may still see it
  * @retired: of an @own element, the grace period before it is used again
  *
- * All but @node, @listed, @users, @rcu and @retired is constant while a walk may see it.
+ * All but @node, @chosen, @listed, @users, @rcu and @retired is constant while a walk
+ * may see it.
  */
 struct iommu_attach_elm {
 	struct list_head node;
@@ -132,7 +133,7 @@ struct iommu_attach_list {
  * @tag_info: &iommu_attach_elm.info of the tag
  * @ats: the function has an ATC that has to be told. ATS is a matter of the whole
  *	function: it must not be switched on while there is an attachment
- *	of the function that was made without.
+ *	of the function that has none, see iommu_attach_add_atc().
  * @requester: ID of the function in ATC commands
  * @pasid: PASID of the attachment
  * @atc_info: &iommu_attach_elm.info of the ATC
@@ -189,7 +190,7 @@ struct iommu_attach_walk {
 	unsigned int syncs;
 	/* private: */
 	unsigned int phase;		/* the kinds that are being walked */
-	unsigned int failed;		/* the kinds of which something has */
+	unsigned int failed;		/* kinds of which something was not flushed */
 	struct iommu_attach_list *list;
 	const struct iommu_attach *only;	/* NULL: the whole list */
 	struct iommu_device *open;	/* has commands in the batch */
@@ -235,6 +236,8 @@ void iommu_attach_list_init(struct iommu_attach_list *list,
 void iommu_attach_list_destroy(struct iommu_attach_list *list);
 void iommu_attach_lock_both(struct iommu_attach_list *a,
 			    struct iommu_attach_list *b);
+void iommu_attach_unlock_both(struct iommu_attach_list *a,
+			      struct iommu_attach_list *b);
 
 int iommu_attach_prepare(struct iommu_attach_list *list,
 			 struct iommu_attach *attach,
@@ -244,6 +247,12 @@ void iommu_attach_cancel(struct iommu_attach_list *list,
 int iommu_attach_commit(struct iommu_attach_list *list,
 			struct iommu_attach *attach,
 			struct iommu_attach_walk *walk);
+int iommu_attach_add_atc(struct iommu_attach_list *list,
+			 struct iommu_attach *attach,
+			 const struct iommu_attach_where *where,
+			 struct iommu_attach_walk *walk);
+void iommu_attach_drop_atc(struct iommu_attach_list *list,
+			   struct iommu_attach *attach);
 int iommu_attach_remove(struct iommu_attach_list *list,
 			struct iommu_attach *attach,
 			struct iommu_attach_walk *walk);

@@ -14,10 +14,10 @@
  * order, so that a late one stops the queue.
  *
  * Re-entrancy: a command can end in a write to an address that the guest
- * chooses, such as the MSI of a function that gets a page response. From there
- * registers cannot be accessed, because the memory API does not nest accesses
- * to one device. The timer and PCISVAOps.late, which are no such accesses,
- * keep to the same rule. So nothing else changes the list during a walk.
+ * chooses, such as the MSI of a function that gets a page response. Registers
+ * are out of reach from there, because accesses to the unit do not nest, and
+ * what gets here without one (the timer, PCISVAOps.late) keeps to the same
+ * rule. So the list does not change behind the back of one that walks it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -49,8 +49,8 @@ struct VTDPendingInv {
 };
 
 /*
- * With so many commands pending the queue stops, which limits the memory and
- * the time that a guest can use for them. No queue of one page is longer.
+ * So many commands can be pending, then the queue stops. It bounds the memory
+ * and the time that a guest can have for them; no queue of one page is longer.
  */
 #define VTD_INV_PENDING_MAX     256
 

@@ -8,7 +8,7 @@
  * invalidations is complete. Where the attach list made something else of one, it
  * stands beside it.
  *
- * How a function comes to use ATS has changed since. So a function with ATS gets a
+ * ATS used to come and go with the domain of the RID. So a function with ATS gets a
  * domain on its RID before anything is attached to its PASIDs, and what detaching
  * the RID of such a function sends is not here.
  *
@@ -103,7 +103,10 @@ static const struct stream streams[] = {
 		"piotlb did=2 pasid=0\n"
 	}, {
 		"rid_sl_attach_ats", RID_SECOND_LEVEL, ATTACH, ATS, 0, 0,
-		""
+		"",
+		/* ATS goes on: no IOTLB entry of before, and an empty ATC */
+		"iotlb did=2\n"
+		"devtlb sid=4000 qdep=16 all\n"
 	}, {
 		"rid_sl_detach", RID_SECOND_LEVEL, DETACH, 0, 0, 0,
 		"pc did=2 pasid=0\n"
@@ -740,6 +743,7 @@ static void latency(struct kunit *test)
 	struct iommu_domain *domain = attached(test, fn, 0);
 	ktime_t start;
 
+	vtd_clear_log(test->priv);
 	fn->unit->latency = 3 * NSEC_PER_MSEC;
 	fn->unit->cmd_latency = NSEC_PER_MSEC;
 	start = ktime_get();
@@ -843,7 +847,6 @@ static struct kunit_case base_cases[] = {
 
 static struct kunit_suite base_suite = {
 	.name = "intel_iommu_base",
-	.suite_init = vtd_suite_init,
 	.exit = vtd_exit,
 	.test_cases = base_cases,
 };

@@ -544,7 +544,6 @@ static struct kunit_case bench_cases[] = {
 
 static struct kunit_suite bench_suite = {
 	.name = "intel_iommu_bench",
-	.suite_init = vtd_suite_init,
 	.exit = vtd_exit,
 	.test_cases = bench_cases,
 };

@@ -15,6 +15,7 @@
 #include <linux/sched/mm.h>
 
 #include "kunit-mock.h"
+#include "../iommu-kunit-nomem.h"
 
 #define PASID		5
 #define IOVA		0x10000
@@ -230,32 +231,97 @@ static void unmap_while_rid_is_attached(struct kunit *test)
 	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, -EFAULT);
 }
 
-/* A driver that does not do that while it attaches never gets here. */
+struct ats_unmap {
+	struct kunit *test;
+	struct iommu_domain *domain;
+	unsigned int stale;
+};
+
+/* Nothing is left behind, not even until the attach is over. */
 static void unmap_when_ats_goes_on(struct vtd_fn *fn, bool on)
 {
-	struct iommu_domain *domain = fn->priv;
+	struct ats_unmap *unmap = fn->priv;
 	u64 pa;
 
 	if (!on)
 		return;
 	vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa);
-	vtd_unmap(domain, IOVA, 1);
+	vtd_unmap(unmap->domain, IOVA, 1);
+	unmap->stale = vtd_stale(unmap->test->priv, vtd_root(fn, IOMMU_NO_PASID),
+				 IOVA, SZ_4K);
 }
 
 static void unmap_while_ats_goes_on(struct kunit *test)
 {
 	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
-	u64 root;
+	struct ats_unmap unmap = { .test = test, .domain = domain };
 
 	vtd_map(test, domain, IOVA, 1);
-	fn->priv = domain;
+	fn->priv = &unmap;
 	fn->ats_hook = unmap_when_ats_goes_on;
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
-	root = vtd_root(fn, IOMMU_NO_PASID);
-	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
+	KUNIT_EXPECT_EQ(test, 0, unmap.stale);
 	vtd_unmap(domain, IOVA, 1);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
+/* The ATC is known to invalidations already, and not in use yet. */
+static void unmap_before_ats_goes_on(struct kunit *test)
+{
+	struct job job = { .pasid = IOMMU_NO_PASID };
+	struct vtd_thread thread;
+	u64 root;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS);
+	job.domain = vtd_paging(test, job.fn, 0);
+	vtd_map(test, job.domain, IOVA, 1);
+	start_held(test, &thread, job_attach, &job, QI_IOTLB_TYPE);
+	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, 0);
+	vtd_unmap(job.domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 0, end_held(&thread, &job));
+	KUNIT_EXPECT_TRUE(test, vtd_ats(job.fn));
+	root = vtd_root(job.fn, IOMMU_NO_PASID);
+	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
+	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
+struct entry_use {
+	struct pasid_entry *entry;
+	unsigned int flushes;
+	unsigned int present;
+	unsigned int logged;
+};
+
+static void look_at_entry(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct entry_use *use = unit->priv;
+
+	if (cmd->type != QI_PC_TYPE)
+		return;
+	use->flushes++;
+	use->present += pasid_pte_is_present(use->entry);
+	use->logged += !pasid_pte_is_fault_disabled(use->entry);
+}
+
+/* From the moment that the entry is not present, nobody wants to know of faults. */
+static void faults_while_mm_exits(struct kunit *test)
+{
+	struct mm_struct *mm = vtd_mm(test);
+	struct entry_use use = {};
+	struct job job;
+
+	share(test, &job, mm);
+	use.entry = vtd_entry(job.fn, PASID);
+	job.fn->unit->priv = &use;
+	job.fn->unit->before = look_at_entry;
+	vtd_mm_exit(mm);
+	job.fn->unit->before = NULL;
+	KUNIT_EXPECT_EQ(test, 1, use.flushes);
+	KUNIT_EXPECT_EQ(test, 0, use.present);
+	KUNIT_EXPECT_EQ(test, 0, use.logged);
+	KUNIT_EXPECT_TRUE(test, pasid_pte_is_fault_disabled(use.entry));
 }
 
 /* A domain ID has another domain's translations until it has been flushed. */
@@ -306,6 +372,115 @@ static void dirty_tracking_while_nested_is_attached(struct kunit *test)
 
 /* --- ATS --- */
 
+/* What was there when ATS of a function went on */
+struct ats_use {
+	u32 pasid;
+	unsigned int on;
+	unsigned int present;
+	unsigned int flushed;
+};
+
+static bool entry_is_present(struct vtd_fn *fn, u32 pasid)
+{
+	struct device_domain_info *info = &fn->info;
+	struct context_entry *context;
+	struct pasid_entry *entry;
+
+	if (sm_supported(info->iommu)) {
+		entry = vtd_entry(fn, pasid);
+		return entry && pasid_pte_is_present(entry);
+	}
+	context = iommu_context_addr(info->iommu, info->bus, info->devfn, 0);
+	return context && context_present(context);
+}
+
+static void look_when_ats_goes_on(struct vtd_fn *fn, bool on)
+{
+	struct ats_use *use = fn->priv;
+
+	if (!on)
+		return;
+	use->on++;
+	use->present += entry_is_present(fn, use->pasid);
+	use->flushed += vtd_count(fn->unit, QI_PC_TYPE) +
+			vtd_count(fn->unit, QI_CC_TYPE);
+}
+
+/* In caching mode, a unit has to be told of entries that have become present. */
+static void expect_ats_last(struct kunit *test, const struct vtd_caps *caps,
+			    u32 pasid)
+{
+	struct vtd_fn *fn = one_fn(test, caps, VTD_FN_ATS | VTD_FN_PASID);
+	struct ats_use use = { .pasid = pasid };
+	struct iommu_domain *domain = vtd_paging(test, fn, 0);
+
+	fn->priv = &use;
+	fn->ats_hook = look_when_ats_goes_on;
+	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+	if (pasid == IOMMU_NO_PASID)
+		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	else
+		KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, pasid, domain));
+	KUNIT_EXPECT_EQ(test, 1, use.on);
+	KUNIT_EXPECT_EQ(test, 1, use.present);
+	KUNIT_EXPECT_EQ(test, 1, use.flushed);
+	fn->ats_hook = NULL;
+}
+
+static void ats_goes_on_behind_rid(struct kunit *test)
+{
+	expect_ats_last(test, &caching, IOMMU_NO_PASID);
+}
+
+static void ats_goes_on_behind_pasid(struct kunit *test)
+{
+	expect_ats_last(test, &caching, PASID);
+}
+
+static void ats_goes_on_in_legacy_mode(struct kunit *test)
+{
+	const struct vtd_caps legacy = {
+		.cap = VTD_CAP | VTD_CAP_CM,
+		.ecap = VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID),
+	};
+
+	expect_ats_last(test, &legacy, IOMMU_NO_PASID);
+}
+
+/* The context entry of a kernel before this one has the function until its attach. */
+static void ats_goes_on_after_deferred_attach(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct ats_use use = { .pasid = IOMMU_NO_PASID };
+
+	set_context_copied(&fn->unit->iommu, fn->info.bus, fn->info.devfn);
+	fn->priv = &use;
+	fn->ats_hook = look_when_ats_goes_on;
+	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+	attached(test, fn, 0);
+	KUNIT_EXPECT_EQ(test, 1, use.on);
+	KUNIT_EXPECT_EQ(test, 1, use.present);
+	/* Whatever the other kernel had left in the ATC */
+	KUNIT_EXPECT_NE(test, 0, vtd_count(fn->unit, QI_DIOTLB_TYPE));
+	fn->ats_hook = NULL;
+}
+
+/* Pass-through, which nobody invalidates */
+static void ats_goes_on_behind_identity(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, &caching, VTD_FN_ATS | VTD_FN_PASID);
+	struct ats_use use = { .pasid = IOMMU_NO_PASID };
+
+	fn->priv = &use;
+	fn->ats_hook = look_when_ats_goes_on;
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, intel_iommu_ops.identity_domain));
+	KUNIT_EXPECT_EQ(test, 1, use.on);
+	KUNIT_EXPECT_EQ(test, 1, use.present);
+	attached(test, fn, 0);
+	KUNIT_EXPECT_EQ(test, 1, use.on);
+	fn->ats_hook = NULL;
+}
+
 /* A function whose RID has no domain any more, but a PASID has */
 static struct iommu_domain *pasid_without_rid(struct kunit *test,
 					      struct vtd_fn *fn)
@@ -347,6 +522,20 @@ static void tag_outlives_function(struct kunit *test)
 	vtd_clear_log(test->priv);
 	vtd_flush_all(domain);
 	KUNIT_EXPECT_STREQ(test, "", vtd_stream(test, fn->unit, VTD_WAITS));
+}
+
+/* What is cached for a PASID goes with a command that names the PASID. */
+static void flush_all_names_pasid(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
+
+	attached(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
+	vtd_clear_log(test->priv);
+	vtd_flush_all(domain);
+	KUNIT_EXPECT_EQ(test, 0, vtd_count(fn->unit, QI_DIOTLB_TYPE));
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(fn->unit, QI_DEIOTLB_TYPE));
 }
 
 static void nested_has_ats(struct kunit *test)
@@ -457,6 +646,80 @@ static void drain_with_did_of_sva(struct kunit *test)
 	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
 	disable_pri(job.fn, queue);
 	vtd_mm_exit(mm);
+}
+
+/* A page request, as it is in a unit's queue */
+static void queue_page_request(struct kunit *test, struct intel_iommu *iommu,
+			       u16 rid, bool with_pasid)
+{
+	u64 *qw = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, qw);
+	qw[0] = (u64)rid << 16 | 1;
+	if (with_pasid)
+		qw[0] |= (u64)PASID << 32 | BIT_ULL(8);
+	iommu->prq = (void *)qw;
+	dmar_writeq(iommu->reg + DMAR_PQH_REG, 0);
+	dmar_writeq(iommu->reg + DMAR_PQT_REG, 4 * sizeof(*qw));
+}
+
+/* Whether it is detached while the page request stays where it is */
+static bool detached_before_request(struct kunit *test, struct job *job)
+{
+	struct intel_iommu *iommu = &job->fn->unit->iommu;
+	struct vtd_thread thread;
+	unsigned int ms;
+	bool done;
+
+	vtd_start(test, &thread, job_detach, job);
+	for (ms = 0; ms < HOLD_MS && !completion_done(&thread.done); ms++)
+		usleep_range(1000, 2000);
+	done = completion_done(&thread.done);
+	dmar_writeq(iommu->reg + DMAR_PQH_REG,
+		    dmar_readq(iommu->reg + DMAR_PQT_REG));
+	complete(&iommu->prq_complete);
+	vtd_join(&thread);
+	return done;
+}
+
+/* Requests of others with the same PASID, as under SVA, are none of its business. */
+static void drain_waits_for_own_requests(struct kunit *test)
+{
+	struct job job = { .pasid = PASID };
+	struct iopf_queue *queue;
+	struct vtd_fn *other;
+	unsigned int n;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	other = vtd_add_fn(test, 0, VTD_FN_PASID);
+	attached(test, job.fn, 0);
+	job.domain = vtd_paging(test, job.fn, VTD_FIRST_LEVEL);
+	queue = enable_pri(test, job.fn);
+	for (n = 0; n < 2; n++) {
+		KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job.fn, PASID, job.domain));
+		queue_page_request(test, &job.fn->unit->iommu,
+				   pci_dev_id(n ? &job.fn->pdev : &other->pdev),
+				   true);
+		KUNIT_EXPECT_EQ(test, !n, detached_before_request(test, &job));
+	}
+	disable_pri(job.fn, queue);
+}
+
+/* Those without a PASID are the RID's. */
+static void drain_waits_for_requests_of_rid(struct kunit *test)
+{
+	struct job job = { .pasid = IOMMU_NO_PASID };
+	struct iopf_queue *queue;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	attached(test, job.fn, 0);
+	queue = enable_pri(test, job.fn);
+	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
+			   false);
+	KUNIT_EXPECT_FALSE(test, detached_before_request(test, &job));
+	disable_pri(job.fn, queue);
 }
 
 /* Until its driver unbinds, a function may go on, and nobody wants to know. */
@@ -777,6 +1040,90 @@ static void unit_does_not_snoop(struct kunit *test)
 	expect_no_change(test, caps);
 }
 
+/* A domain whose users tell no unit of new mappings is not for one that has to know. */
+static void unit_caches_what_is_not_present(struct kunit *test)
+{
+	const struct vtd_caps caps[] = { {}, { .cap = VTD_CAP | VTD_CAP_CM } };
+	struct iommu_domain *domain;
+	struct vtd_fn *fn, *odd;
+
+	vtd_machine(test, 2, caps);
+	fn = vtd_add_fn(test, 0, VTD_FN_PASID);
+	odd = vtd_add_fn(test, 1, VTD_FN_PASID);
+	domain = vtd_paging(test, fn, 0);
+	KUNIT_EXPECT_EQ(test, -EINVAL, vtd_set_pasid(odd, PASID, domain));
+	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
+	KUNIT_EXPECT_EQ(test, -EINVAL, vtd_attach(odd, domain));
+	KUNIT_EXPECT_FALSE(test, to_dmar_domain(domain)->iotlb_sync_map);
+
+	domain = vtd_paging(test, odd, 0);
+	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
+	KUNIT_EXPECT_EQ(test, 0, vtd_attach(odd, domain));
+	KUNIT_EXPECT_TRUE(test, to_dmar_domain(domain)->iotlb_sync_map);
+}
+
+/* Somebody may be mapping, who does not know that it is attached elsewhere. */
+static void domain_made_for_another_unit(struct kunit *test)
+{
+	const struct vtd_caps caps[] = {
+		{ .ecap = VTD_ECAP & ~(VTD_ECAP_SMPWC | VTD_ECAP_SLADS) }, {},
+	};
+	struct iommu_domain *domain;
+	struct vtd_fn *fn, *odd;
+
+	vtd_machine(test, 2, caps);
+	fn = vtd_add_fn(test, 0, 0);
+	odd = vtd_add_fn(test, 1, 0);
+	domain = vtd_paging(test, fn, 0);
+	KUNIT_EXPECT_FALSE(test, to_dmar_domain(domain)->iommu_coherency);
+	KUNIT_EXPECT_EQ(test, 0, vtd_attach(odd, domain));
+	KUNIT_EXPECT_FALSE(test, to_dmar_domain(domain)->iommu_coherency);
+}
+
+/* --- registers --- */
+
+#define IVA_OFFSET	0x200
+
+/* The hardware of a unit without a queue, for one invalidation */
+static int execute_iva(void *arg)
+{
+	struct vtd_unit *unit = arg;
+	void __iomem *iotlb = unit->iommu.reg + IVA_OFFSET + 8;
+	unsigned int ms;
+	u64 val;
+
+	for (ms = 0; ms < 1000; ms++) {
+		val = readq(iotlb);
+		if (val & DMA_TLB_IVT) {
+			writeq((val & ~DMA_TLB_IVT) | 3ULL << 57, iotlb);
+			return 0;
+		}
+		usleep_range(1000, 2000);
+	}
+	return -ETIMEDOUT;
+}
+
+static void hint_is_where_register_has_it(struct kunit *test)
+{
+	const struct vtd_caps caps = {
+		.ecap = VTD_ECAP | (u64)IVA_OFFSET / 16 << 8,
+	};
+	struct vtd_thread thread;
+	struct vtd_unit *unit;
+	unsigned int ih;
+
+	vtd_two_cpus(test);
+	unit = vtd_machine(test, 1, &caps)->unit;
+	for (ih = 0; ih < 2; ih++) {
+		vtd_start(test, &thread, execute_iva, unit);
+		__iommu_flush_iotlb(&unit->iommu, 2, IOVA | ih, 0,
+				    DMA_TLB_PSI_FLUSH);
+		KUNIT_EXPECT_EQ(test, 0, vtd_join(&thread));
+		KUNIT_EXPECT_EQ(test, IOVA | (ih ? DMA_TLB_IH_NONLEAF : 0),
+				readq(unit->iommu.reg + IVA_OFFSET));
+	}
+}
+
 /* --- descriptors --- */
 
 /*
@@ -934,6 +1281,67 @@ static void queue_error_in_batch(struct kunit *test)
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA + SZ_4K, -EFAULT);
 }
 
+/* --- a function without ATS is probed, and there is no memory --- */
+
+static int probe_failing(struct vtd_fn *fn, unsigned int nth)
+{
+	struct iommu_device *iommu;
+
+	mutex_lock(&iommu_probe_device_lock);
+	nomem_nth(nth);
+	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	nomem_nth(0);
+	mutex_unlock(&iommu_probe_device_lock);
+	fn->dev_iommu.priv = IS_ERR(iommu) ? NULL : fn->dev_iommu.priv;
+	return PTR_ERR_OR_ZERO(iommu);
+}
+
+/* Those that are there already stay known, as page requests of theirs ask for it. */
+static void probe_without_memory(struct kunit *test)
+{
+	struct vtd_fn *known = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0, VTD_FN_PASID);
+	struct device_domain_info *info = &known->info;
+	unsigned int n;
+
+	if (nomem_start())
+		kunit_skip(test, NOMEM_NEEDS);
+	vtd_find_unit(known->unit, true);
+	for (n = 1; n < 16 && probe_failing(fn, n); n++)
+		KUNIT_EXPECT_PTR_EQ(test, info->dev,
+				    device_rbtree_find(info->iommu,
+						       PCI_DEVID(info->bus,
+								 info->devfn)));
+	KUNIT_EXPECT_GT(test, n, 2);
+	if (fn->dev_iommu.priv)
+		intel_iommu_ops.release_device(&fn->pdev.dev);
+	fn->dev_iommu.priv = NULL;
+	vtd_find_unit(known->unit, false);
+	nomem_stop();
+}
+
+/* A function whose addresses are not page aligned: nobody is to expect its ATC. */
+static void ats_is_not_page_aligned(struct kunit *test)
+{
+	struct vtd_fn *known = one_fn(test, NULL, VTD_FN_PASID);
+	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0,
+						VTD_FN_ATS | VTD_FN_PASID);
+	struct device_domain_info *info;
+	struct iommu_device *iommu;
+
+	*(u16 *)&fn->cfg[VTD_CFG_ATS + PCI_ATS_CAP] = 16;
+	vtd_find_unit(known->unit, true);
+	mutex_lock(&iommu_probe_device_lock);
+	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	mutex_unlock(&iommu_probe_device_lock);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(iommu));
+	info = dev_iommu_priv_get(&fn->pdev.dev);
+	KUNIT_EXPECT_EQ(test, 0, info->ats_supported);
+	intel_iommu_ops.release_device(&fn->pdev.dev);
+	fn->dev_iommu.priv = NULL;
+	vtd_find_unit(known->unit, false);
+}
+
 static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(unmap_while_rid_is_detached),
 	KUNIT_CASE(unmap_while_pasid_is_detached),
@@ -941,14 +1349,24 @@ static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(exit_while_pasid_is_detached),
 	KUNIT_CASE(unmap_while_rid_is_attached),
 	KUNIT_CASE(unmap_while_ats_goes_on),
+	KUNIT_CASE(unmap_before_ats_goes_on),
+	KUNIT_CASE(faults_while_mm_exits),
 	KUNIT_CASE(did_is_reused),
 	KUNIT_CASE(dirty_tracking_while_nested_is_attached),
+	KUNIT_CASE(ats_goes_on_behind_rid),
+	KUNIT_CASE(ats_goes_on_behind_pasid),
+	KUNIT_CASE(ats_goes_on_in_legacy_mode),
+	KUNIT_CASE(ats_goes_on_after_deferred_attach),
+	KUNIT_CASE(ats_goes_on_behind_identity),
 	KUNIT_CASE(pasid_outlives_rid),
 	KUNIT_CASE(tag_outlives_function),
+	KUNIT_CASE(flush_all_names_pasid),
 	KUNIT_CASE(nested_has_ats),
 	KUNIT_CASE(drive_leaves_controller),
 	KUNIT_CASE(drain_with_did_of_pasid),
 	KUNIT_CASE(drain_with_did_of_sva),
+	KUNIT_CASE(drain_waits_for_own_requests),
+	KUNIT_CASE(drain_waits_for_requests_of_rid),
 	KUNIT_CASE(exit_while_pasid_is_attached),
 	KUNIT_CASE(nested_has_no_aperture),
 	KUNIT_CASE(user_range_makes_no_sense),
@@ -963,17 +1381,21 @@ static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(sva_with_other_requester),
 	KUNIT_CASE(unit_has_fewer_levels),
 	KUNIT_CASE(unit_does_not_snoop),
+	KUNIT_CASE(unit_caches_what_is_not_present),
+	KUNIT_CASE(domain_made_for_another_unit),
+	KUNIT_CASE(hint_is_where_register_has_it),
 	KUNIT_CASE(descriptors_have_no_garbage),
 	KUNIT_CASE(flush_on_dirty_stack),
 	KUNIT_CASE(function_is_gone),
 	KUNIT_CASE(bystander_sees_error),
 	KUNIT_CASE(queue_error_in_batch),
+	KUNIT_CASE(probe_without_memory),
+	KUNIT_CASE(ats_is_not_page_aligned),
 	{}
 };
 
 static struct kunit_suite fixes_suite = {
 	.name = "intel_iommu_fixes",
-	.suite_init = vtd_suite_init,
 	.exit = vtd_exit,
 	.test_cases = fixes_cases,
 };

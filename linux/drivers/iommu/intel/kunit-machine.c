@@ -18,12 +18,6 @@
 #include "kunit-mock.h"
 #include "../iommu-pages.h"
 
-/*
- * Whether attaching a domain switches ATS on, as the driver once did; otherwise ATS
- * is on from probe to release. Found out by vtd_suite_init().
- */
-static bool vtd_attach_switches_ats;
-
 /* --- units --- */
 
 static void vtd_unit_init_locks(struct vtd_unit *unit)
@@ -216,7 +210,6 @@ static void vtd_fn_init_info(struct vtd_fn *fn, unsigned int flags)
 	struct intel_iommu *iommu = vtd_fn_iommu(fn);
 	struct device_domain_info *info = &fn->info;
 
-	mutex_init(&fn->dev_iommu.lock);
 	fn->dev_iommu.priv = info;
 	fn->dev_iommu.iommu_dev = &iommu->iommu;
 	info->dev = &fn->pdev.dev;
@@ -243,15 +236,14 @@ static int vtd_fn_probe(struct vtd_fn *fn)
 	int ret;
 
 	rb_add(&info->node, &info->iommu->device_rbtree, vtd_sid_less);
+	if (info->pasid_enabled)
+		pci_write_config_word(&fn->pdev, VTD_CFG_PASID + PCI_PASID_CTRL,
+				      PCI_PASID_CTRL_ENABLE);
 	if (!sm_supported(info->iommu) || pci_real_dma_dev(&fn->pdev) != &fn->pdev)
 		return 0;
 	ret = intel_pasid_alloc_table(info->dev);
 	if (!ret)
 		ret = intel_pasid_setup_sm_context(info->dev);
-	if (!ret && info->ats_supported && !vtd_attach_switches_ats) {
-		ret = pci_enable_ats(&fn->pdev, VTD_PAGE_SHIFT);
-		info->ats_enabled = !ret;
-	}
 	return ret;
 }
 
@@ -264,8 +256,8 @@ static unsigned int vtd_fns_of_unit(struct vtd_unit *unit)
 	return nr;
 }
 
-static struct vtd_fn *vtd_fn_create(struct vtd_machine *machine,
-				    struct vtd_unit *unit, unsigned int flags)
+static struct vtd_fn *vtd_fn_alloc(struct vtd_machine *machine,
+				   struct vtd_unit *unit, unsigned int flags)
 {
 	struct vtd_fn *fn;
 
@@ -277,7 +269,18 @@ static struct vtd_fn *vtd_fn_create(struct vtd_machine *machine,
 	fn->unit = unit;
 	vtd_fn_init_cfg(fn, flags);
 	vtd_fn_init_pdev(fn, vtd_fns_of_unit(unit));
+	mutex_init(&fn->dev_iommu.lock);
 	machine->fn[machine->nr_fns++] = fn;
+	return fn;
+}
+
+static struct vtd_fn *vtd_fn_create(struct vtd_machine *machine,
+				    struct vtd_unit *unit, unsigned int flags)
+{
+	struct vtd_fn *fn = vtd_fn_alloc(machine, unit, flags);
+
+	if (!fn)
+		return NULL;
 	vtd_fn_init_info(fn, flags);
 	return vtd_fn_probe(fn) ? NULL : fn;
 }
@@ -302,6 +305,51 @@ struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
 	KUNIT_ASSERT_NOT_NULL(test, fn);
 	vtd_clear_log(machine);
 	return fn;
+}
+
+/**
+ * vtd_add_unprobed_fn() - a function appears that the driver is not told of
+ * @test: the test, which calls intel_iommu_ops.probe_device(); see vtd_find_unit()
+ * @unit: index of the unit that it is behind
+ * @flags: as for vtd_add_fn()
+ *
+ * Return: the function, which lives until the end of the test.
+ */
+struct vtd_fn *vtd_add_unprobed_fn(struct kunit *test, unsigned int unit,
+				   unsigned int flags)
+{
+	struct vtd_machine *machine = test->priv;
+	struct vtd_fn *fn = vtd_fn_alloc(machine, &machine->unit[unit], flags);
+
+	KUNIT_ASSERT_NOT_NULL(test, fn);
+	return fn;
+}
+
+/**
+ * vtd_find_unit() - let the driver find a unit for the functions behind it
+ * @unit: the unit
+ * @find: true: as if ACPI had named it; false: undo that
+ *
+ * The unit gets a PCI segment of its own, where there is nothing else.
+ */
+void vtd_find_unit(struct vtd_unit *unit, bool find)
+{
+	struct dmar_drhd_unit *drhd = &unit->drhd;
+
+	down_write(&dmar_global_lock);
+	if (find) {
+		unit->sysdata.domain = VTD_SEGMENT;
+		unit->iommu.segment = VTD_SEGMENT;
+		unit->iommu.drhd = drhd;
+		drhd->segment = VTD_SEGMENT;
+		drhd->include_all = 1;
+		drhd->iommu = &unit->iommu;
+		list_add_tail_rcu(&drhd->list, &dmar_drhd_units);
+	} else {
+		list_del_rcu(&drhd->list);
+	}
+	up_write(&dmar_global_lock);
+	synchronize_rcu();
 }
 
 static void vtd_detach_all(struct vtd_fn *fn)
@@ -880,36 +928,4 @@ int vtd_join(struct vtd_thread *thread)
 {
 	wait_for_completion(&thread->done);
 	return thread->ret;
-}
-
-/* --- suites --- */
-
-/**
- * vtd_suite_init() - &kunit_suite.suite_init
- * @suite: the suite
- *
- * Return: 0 or -ENOMEM.
- */
-int vtd_suite_init(struct kunit_suite *suite)
-{
-	struct vtd_machine *machine;
-	struct iommu_domain *domain;
-	struct vtd_fn *fn;
-	int ret = -ENOMEM;
-
-	if (!intel_iommu_sm)
-		return 0;
-	machine = vtd_create(1, NULL);
-	if (!machine)
-		return -ENOMEM;
-	/* As if it did: a function of which nobody else switches ATS on */
-	vtd_attach_switches_ats = true;
-	fn = vtd_fn_create(machine, machine->unit, VTD_FN_ATS | VTD_FN_PASID);
-	domain = fn ? vtd_alloc_paging(machine, fn, 0) : NULL;
-	if (domain)
-		ret = vtd_attach(fn, domain);
-	if (!ret)
-		vtd_attach_switches_ats = vtd_ats(fn);
-	vtd_destroy(machine);
-	return ret;
 }

@@ -30,6 +30,10 @@
  * the same in effect, by letting an invalidation wait for requests that came before
  * it.
  *
+ * A function whose ATS is not on yet answers invalidations, as it has nothing to forget;
+ * once its ATS has been switched off, nobody is to send any. The PASID capability
+ * does not change while ATS is on.
+ *
  * A device-TLB invalidation without PASID reaches what a function caches for its
  * PASIDs, too. One that is not answered is found out by the next wait descriptor:
  * that one is aborted, the time-out error shows in the registers, and what is
@@ -595,7 +599,7 @@ static void vtd_dev_tlb(struct vtd_unit *unit, struct vtd_cmd *cmd)
 {
 	struct vtd_fn *fn = vtd_fn_of_sid(unit, cmd->sid);
 
-	if (!fn || !vtd_ats(fn))
+	if (!fn || (!vtd_ats(fn) && (fn->ats_off || !fn->pdev.ats_cap)))
 		vtd_complain(unit->machine,
 			     "device-TLB invalidation for %x, which has no ATS",
 			     cmd->sid);
@@ -1223,6 +1227,9 @@ static int vtd_cfg_write(struct pci_bus *bus, unsigned int devfn, int where,
 
 	if (!fn || READ_ONCE(fn->gone) || where + size > VTD_CFG_SIZE)
 		return PCIBIOS_DEVICE_NOT_FOUND;
+	if (where == VTD_CFG_PASID + PCI_PASID_CTRL && vtd_ats(fn))
+		vtd_complain(unit->machine, "PASIDs of %x are switched with ATS on",
+			     pci_dev_id(&fn->pdev));
 	if (where != VTD_CFG_ATS + PCI_ATS_CTRL)
 		memcpy(fn->cfg + where, &val, size);
 	else if (val & PCI_ATS_CTRL_ENABLE && !vtd_ats(fn))

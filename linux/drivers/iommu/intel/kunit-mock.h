@@ -21,6 +21,7 @@
 #define VTD_TLB		64	/* entries of an IOTLB and of an ATC */
 #define VTD_PASIDS	16	/* attached or cached, of a function */
 #define VTD_DOMAINS	16	/* of a machine, at most */
+#define VTD_SEGMENT	0xfeed	/* see vtd_find_unit() */
 
 /* Device-TLB invalidations of everything have such an address mask. */
 #define VTD_AM_ALL	(64 - VTD_PAGE_SHIFT)
@@ -163,6 +164,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @reg: the registers
  * @bus: the bus behind it
  * @sysdata: of @bus
+ * @drhd: see vtd_find_unit()
  * @latency: nanoseconds that a wait descriptor takes, and
  * @cmd_latency: another one. One after the other. Set while the queue is empty
  * @before: see vtd_before_t. Set while the queue is empty, as is
@@ -197,6 +199,7 @@ struct vtd_unit {
 	void *reg;
 	struct pci_bus bus;
 	struct pci_sysdata sysdata;
+	struct dmar_drhd_unit drhd;
 	u64 latency;
 	u64 cmd_latency;
 	vtd_before_t *before;
@@ -364,12 +367,14 @@ struct vtd_thread {
 	struct completion done;
 };
 
-int vtd_suite_init(struct kunit_suite *suite);
 struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
 				const struct vtd_caps *caps);
 void vtd_exit(struct kunit *test);
 struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
 			  unsigned int flags);
+struct vtd_fn *vtd_add_unprobed_fn(struct kunit *test, unsigned int unit,
+				   unsigned int flags);
+void vtd_find_unit(struct vtd_unit *unit, bool find);
 void vtd_release_fn(struct vtd_fn *fn);
 
 struct iommu_domain *vtd_paging(struct kunit *test, struct vtd_fn *fn,

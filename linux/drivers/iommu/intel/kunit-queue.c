@@ -676,6 +676,24 @@ static void two_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, queue_sync(q, 5, BATCH));
 }
 
+/* Both of one submission: its submitter is told at once, and asks for neither again. */
+static void two_refused_of_one(struct kunit *test)
+{
+	struct queue *q = queue_setup(test, 0);
+	struct qi_desc desc[2];
+
+	q->bad_did = 2;
+	vtd_queue_error(q->unit, 1);
+	queue_fill(&desc[0], 2, 1);
+	queue_fill(&desc[1], 3, 1);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			qi_submit_sync(&q->unit->iommu, desc, 2, 0));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&q->executed[2]));
+	KUNIT_EXPECT_EQ(test, 3, vtd_count(q->unit, QI_IWD_TYPE));
+	q->bad_did = 0;
+	KUNIT_EXPECT_EQ(test, 0, queue_sync(q, 5, BATCH));
+}
+
 static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(interrupt_after_submission),
 	KUNIT_CASE(interrupt_when_full),
@@ -691,12 +709,12 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(refused_in_the_middle),
 	KUNIT_CASE(refused_and_found_by_others),
 	KUNIT_CASE(two_refused),
+	KUNIT_CASE(two_refused_of_one),
 	{}
 };
 
 static struct kunit_suite queue_suite = {
 	.name = "intel_iommu_queue",
-	.suite_init = vtd_suite_init,
 	.exit = vtd_exit,
 	.test_cases = queue_cases,
 };

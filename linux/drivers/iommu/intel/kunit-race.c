@@ -670,7 +670,6 @@ static struct kunit_case race_cases[] = {
 
 static struct kunit_suite race_suite = {
 	.name = "intel_iommu_race",
-	.suite_init = vtd_suite_init,
 	.exit = vtd_exit,
 	.test_cases = race_cases,
 };
