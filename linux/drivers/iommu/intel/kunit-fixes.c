@@ -1336,7 +1336,7 @@ static void ats_is_not_page_aligned(struct kunit *test)
 	mutex_unlock(&iommu_probe_device_lock);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(iommu));
 	info = dev_iommu_priv_get(&fn->pdev.dev);
-	KUNIT_EXPECT_EQ(test, 0, info->ats_supported);
+	KUNIT_EXPECT_FALSE(test, info->ats_supported);
 	intel_iommu_ops.release_device(&fn->pdev.dev);
 	fn->dev_iommu.priv = NULL;
 	vtd_find_unit(known->unit, false);
