@@ -166,7 +166,7 @@ def compile_all(flavour, tree, wanted):
     log = LOGS / f"kernel-{flavour}.log"
     targets = [Path(arch.image).name] + (["modules"] if flavour in MODULES else [])
     lines = run(f"build the {flavour} kernel", [*make, f"-j{JOBS}", *targets], log, env=env,
-                total=remember(f"kernel-{flavour}") or 2300, count=r"^  [A-Z]+ +\S")
+                total=remember(f"kernel-{flavour}") or 1700, count=r"^  [A-Z]+ +\S")
     if lines > 500:
         remember(f"kernel-{flavour}", lines)
     return [obj / part for part in (*MODULES.get(flavour, ()), arch.image)]

@@ -39,9 +39,6 @@ CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "self
 class Verdict:
     cases: list = field(default_factory=list)
 
-    def count(self, state):
-        return sum(c.state == state for c in self.cases)
-
 
 def planned(text):
     """The number of tests that the programs announced, to see that all reported."""

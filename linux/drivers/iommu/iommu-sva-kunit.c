@@ -251,17 +251,20 @@ static void many_mms(struct kunit *test)
 /* A PASID that is too large for a device is no reason to give the mm another. */
 static void pasid_too_large(struct kunit *test)
 {
-	struct iommu_sva *first = bind(test, DEV, test_mm(test));
-	struct mm_struct *mm = test_mm(test);
-	struct iommu_sva *handle = bind(test, DEV, mm);
+	struct mm_struct *mm[] = { test_mm(test), test_mm(test) };
 	u32 max_pasids = ODD->iommu->max_pasids;
+	struct iommu_sva *handle[2];
+	unsigned int n;
 
-	/* It carries that of the first. */
-	ODD->iommu->max_pasids = iommu_sva_get_pasid(handle);
-	KUNIT_EXPECT_EQ(test, -EOVERFLOW, bind_error(ODD, mm));
+	for (n = 0; n < 2; n++)
+		handle[n] = bind(test, DEV, mm[n]);
+	/* One of the two is larger than 1, below which a device has none. */
+	n = iommu_sva_get_pasid(handle[0]) < iommu_sva_get_pasid(handle[1]);
+	ODD->iommu->max_pasids = iommu_sva_get_pasid(handle[n]);
+	KUNIT_EXPECT_EQ(test, -EOVERFLOW, bind_error(ODD, mm[n]));
 	ODD->iommu->max_pasids = max_pasids;
-	iommu_sva_unbind_device(handle);
-	iommu_sva_unbind_device(first);
+	iommu_sva_unbind_device(handle[0]);
+	iommu_sva_unbind_device(handle[1]);
 }
 
 static void no_pasids(struct kunit *test)
@@ -289,10 +292,16 @@ static void no_pasids_are_left(struct kunit *test)
 {
 	struct mm_struct *mm = test_mm(test);
 	u32 max_pasids = DEV->iommu->max_pasids;
+	unsigned int n;
 	u32 pasid;
 
 	DEV->iommu->max_pasids = IOMMU_FIRST_GLOBAL_PASID + 1;
+	/* An mm of the case before may be about to give its PASID back. */
 	pasid = iommu_alloc_global_pasid(DEV);
+	for (n = 0; n < 1000 && pasid == IOMMU_PASID_INVALID; n++) {
+		msleep(20);
+		pasid = iommu_alloc_global_pasid(DEV);
+	}
 	KUNIT_EXPECT_EQ(test, -ENOSPC, bind_error(DEV, mm));
 	KUNIT_EXPECT_FALSE(test, mm_valid_pasid(mm));
 	if (pasid != IOMMU_PASID_INVALID)
