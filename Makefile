@@ -3,7 +3,7 @@
 
 PY := python3 -B
 
-.PHONY: help demo test test-all test-list bench vm tree refresh check mutants fetch kernel qemu \
+.PHONY: help demo test test-all test-list kselftest bench vm tree refresh check mutants fetch kernel qemu \
 	clean distclean
 
 help:
@@ -20,6 +20,9 @@ test-all:
 
 test-list:
 	@$(PY) tools/test.py --list
+
+kselftest:
+	@$(PY) tools/selftests.py
 
 bench:
 	@$(PY) tools/bench.py $(if $(SAVE),--save)

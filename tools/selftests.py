@@ -5,7 +5,7 @@ import fnmatch
 import os
 
 import packages
-from common import BUILD, JOBS, LOGS, ROOT, Failed, output, remove, run
+from common import BUILD, JOBS, LOGS, ROOT, Failed, main, output, remove, run, say, shown
 from patchqueue import LINUX
 
 OUT = BUILD / "selftests"
@@ -82,3 +82,11 @@ def demo():
         output("gcc", "-static", "-O2", "-Wall", "-o", program, source, f"-I{headers()}",
                f"-I{LINUX.tree}/tools/testing/selftests/iommu")
     return program
+
+
+def cli():
+    say(f"{shown(install())}: run_kselftest.sh and its programs, static, for a guest")
+
+
+if __name__ == "__main__":
+    main(cli)

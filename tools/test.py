@@ -255,7 +255,8 @@ def run_kunit_py(suite):
                  log, cwd=LINUX.tree, env=compiler_env(), status=True, quiet=True)
     text = read(log)
     cases = parse(text)
-    cases += [fail("kernel log", f"{line}  ({shown(log)})") for line in vm.troubles(text, None)[:5]]
+    trouble = [l for l in vm.troubles(text, None) if not re.search(suite.get("ignores", "^$"), l)]
+    cases += [fail("kernel log", f"{line}  ({shown(log)})") for line in trouble[:5]]
     if status and all(c.state != "not ok" for c in cases):
         cases.append(fail("kunit.py", f"exit status {status}: {shown(log)}"))
     return Verdict(cases)
