@@ -130,8 +130,6 @@ def run_kunit(suite):
         result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False)
         if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
             result.status = 0           # make mutants: off as soon as KUnit is over
-    # KUnit's own failures are reported as cases; a WARNING that a test provokes
-    # on purpose is announced by the kernel's selftests and does not count here.
     verdict = Verdict(parse(result.console))
     wanted = suite.get("must_log")
     if wanted and wanted not in result.console:
@@ -175,7 +173,7 @@ def results_of(program, text, status):
         own.append(fail(program, "did not end"))
     elif len(own) < planned(text):
         own.append(fail(program, f"{planned(text)} tests announced, {len(own)} reported"))
-    elif status not in (0, 4) and all(c.state != "not ok" for c in own):
+    elif status not in (0, 1, 4) or status == 1 and all(c.state != "not ok" for c in own):
         own.append(fail(program, f"exit status {status}"))
     return own or [fail(program, "no test ran")]
 
@@ -196,7 +194,7 @@ def chosen(programs, test):
     programs = [p for p in programs if fnmatch.fnmatch(p.name, program)]
     if not programs:
         raise Failed(f"no program '{program}' in this suite; TEST is program.test, or "
-                     "program.fixture.test")
+                     "program.fixture.variant.test")
     if len(path) > 1:
         return programs, f"-r {'.'.join(path)}"
     return programs, f"-t {path[0]}" if path else ""
@@ -267,11 +265,15 @@ def run_kselftest(suite):
     home = selftests.install()
     result = guest(suite, f"cd /root/{home.name} && ./run_kselftest.sh {suite['arguments']}",
                    [home], suite["name"])
-    return with_trouble(Verdict(parse(result.text)), result)
+    cases = parse(result.text)
+    if result.status and all(c.state != "not ok" for c in cases):
+        cases.append(fail("run_kselftest.sh", f"exit status {result.status}"))
+    return with_trouble(Verdict(cases), result)
 
 
-KINDS = {"host": run_host, "kunit.py": run_kunit_py, "kselftest": run_kselftest, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
-         "notice": run_notice, "stock": run_stock}
+KINDS = {"host": run_host, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
+         "notice": run_notice, "stock": run_stock, "kunit.py": run_kunit_py,
+         "kselftest": run_kselftest}
 CHOOSES = ("host", "qtest", "kunit", "guest")       # with TEST=
 
 

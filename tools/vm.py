@@ -275,7 +275,7 @@ def cli():
         prog="make vm", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Run programs in a guest with SVA.",
         epilog='examples:\n  make vm                                   a shell\n'
-               '  make vm ADD="prog data" RUN="prog data"   its exit status is make\'s\n'
+               '  make vm ADD="prog data" RUN="prog data"   prints its exit status\n'
                '  make vm UNITS=3 DEVICES=3 CPUS=4 KERNEL=debug\n')
     parser.add_argument("--add", default="", help="files to put into the guest's /root")
     parser.add_argument("--run", default="", help="shell command; none: a shell")

@@ -69,8 +69,8 @@ class Selection(unittest.TestCase):
     def test_one_test_of_a_program(self):
         programs = [Path("sva_map"), Path("sva_fork")]
         self.assertEqual(test.chosen(programs, "sva_map.munmap"), (programs[:1], "-t munmap"))
-        self.assertEqual(test.chosen(programs, "sva_map.pri.munmap"),
-                         (programs[:1], "-r pri.munmap"))
+        self.assertEqual(test.chosen(programs, "sva_map.sva_map.pri.munmap"),
+                         (programs[:1], "-r sva_map.pri.munmap"))
         self.assertEqual(test.chosen(programs, "sva_fork"), (programs[1:], ""))
         with self.assertRaises(Failed):
             test.chosen(programs, "sva_nap.munmap")
@@ -113,6 +113,9 @@ class Ktap(unittest.TestCase):
         fine = "TAP version 13\n1..1\nok 1 f.t\n"
         self.assertEqual(results(fine, 0), {"p: f.t": "ok"})
         self.assertIn("not ok", results(fine, 1).values())
+        failed = "TAP version 13\n1..1\nnot ok 1 f.t\n"
+        self.assertEqual(results(failed, 1), {"p: f.t": "not ok"})
+        self.assertIn("p", results(failed, 139))
         self.assertIn("not ok", results(fine, None).values())
         self.assertIn("not ok", results("", 0).values())
         self.assertEqual(results("needs svadev\n", 4), {"p": "skip"})
