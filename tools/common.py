@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOGS = BUILD / "logs"
 CACHE = Path(os.environ.get("SVA_CACHE") or
-             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva").absolute()
+             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "linux-sva"
+             ).absolute()
 # What the tools put there. Nothing else below CACHE is ever removed.
 CACHED = ("apt", "ccache", "check", "distribution", "downloads", "estimates", "kernels", "qemu",
           "results")
@@ -103,7 +104,8 @@ def room(build, cache):
     wanted = {}
     for path, size in ((BUILD, build), (CACHE, cache)):
         disk = next(p for p in (path, *path.parents) if p.exists()).stat().st_dev
-        wanted[disk] = (wanted.get(disk, (None, 0))[0] or path, wanted.get(disk, (None, 0))[1] + size)
+        first, sum_of = wanted.get(disk, (path, 0))
+        wanted[disk] = first, sum_of + size
     for path, size in wanted.values():
         if free(path) < size * GIGABYTE:
             raise Failed(f"the disk of {shown(path)} has {free(path) / GIGABYTE:.1f} GB left; what "

@@ -254,7 +254,7 @@ def watched(argv, log, timeout, echo):
                 late = f"hung: killed after {timeout} s"
                 break
             if ACCEL == "kvm" and "KVM internal error" in read(log):
-                late = f"the host's KVM cannot run this guest ({shown(log)}); run it without ACCEL=kvm"
+                late = f"KVM cannot run this guest ({shown(log)}); run it without ACCEL=kvm"
                 break
     finally:
         if p.poll() is None:
