@@ -180,6 +180,8 @@ struct iommu_attach {
  * @kinds: set of BIT(&enum iommu_attach_kind) to invalidate
  * @error: the first that happened; -EAGAIN never
  * @syncs: issued so far
+ * @failed: set of BIT(&enum iommu_attach_kind) of which something was not flushed; a
+ *	kind that iommu_attach_remove() was told to leave out is among them
  *
  * The driver embeds it in what holds the range and the batch, on the stack of
  * the caller.
@@ -188,9 +190,9 @@ struct iommu_attach_walk {
 	unsigned int kinds;
 	int error;
 	unsigned int syncs;
+	unsigned int failed;
 	/* private: */
 	unsigned int phase;		/* the kinds that are being walked */
-	unsigned int failed;		/* kinds of which something was not flushed */
 	struct iommu_attach_list *list;
 	const struct iommu_attach *only;	/* NULL: the whole list */
 	struct iommu_device *open;	/* has commands in the batch */

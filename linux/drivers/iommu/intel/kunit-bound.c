@@ -645,8 +645,30 @@ static void bound(struct kunit *test)
 		vtd_mm_exit(c.mm);
 }
 
+/* A function in legacy mode is detached: each cache is told once, too. */
+static void legacy_detach(struct kunit *test)
+{
+	const struct vtd_caps legacy = {
+		.cap = VTD_CAP,
+		.ecap = VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID),
+	};
+	struct vtd_unit *unit;
+	struct vtd_fn *fn;
+
+	unit = vtd_machine(test, 1, &legacy)->unit;
+	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, vtd_paging(test, fn, 0)));
+	vtd_clear_log(test->priv);
+	vtd_block(fn);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(unit, QI_CC_TYPE));
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(unit, QI_IOTLB_TYPE));
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(unit, QI_DIOTLB_TYPE));
+	KUNIT_EXPECT_EQ(test, 2, vtd_count(unit, QI_IWD_TYPE));
+}
+
 static struct kunit_case bound_cases[] = {
 	KUNIT_CASE_PARAM(bound, bound_gen_params),
+	KUNIT_CASE(legacy_detach),
 	{}
 };
 

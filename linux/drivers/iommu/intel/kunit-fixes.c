@@ -13,6 +13,7 @@
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched/mm.h>
+#include <linux/smp.h>
 
 #include "kunit-mock.h"
 #include "../iommu-kunit-nomem.h"
@@ -20,6 +21,7 @@
 #define PASID		5
 #define IOVA		0x10000
 #define HOLD_MS		100
+#define AT_LAST_MS	20000	/* for what comes, on a machine that is busy */
 
 static struct iommu_domain *attached(struct kunit *test, struct vtd_fn *fn,
 				     unsigned int flags)
@@ -663,16 +665,16 @@ static void queue_page_request(struct kunit *test, struct intel_iommu *iommu,
 	dmar_writeq(iommu->reg + DMAR_PQT_REG, 4 * sizeof(*qw));
 }
 
-/* Whether it is detached while the page request stays where it is */
-static bool detached_before_request(struct kunit *test, struct job *job)
+/* Whether it is detached while the page request stays where it is for @ms */
+static bool detached_before_request(struct kunit *test, struct job *job,
+				    unsigned int ms)
 {
 	struct intel_iommu *iommu = &job->fn->unit->iommu;
 	struct vtd_thread thread;
-	unsigned int ms;
 	bool done;
 
 	vtd_start(test, &thread, job_detach, job);
-	for (ms = 0; ms < HOLD_MS && !completion_done(&thread.done); ms++)
+	while (ms-- && !completion_done(&thread.done))
 		usleep_range(1000, 2000);
 	done = completion_done(&thread.done);
 	dmar_writeq(iommu->reg + DMAR_PQH_REG,
@@ -701,7 +703,9 @@ static void drain_waits_for_own_requests(struct kunit *test)
 		queue_page_request(test, &job.fn->unit->iommu,
 				   pci_dev_id(n ? &job.fn->pdev : &other->pdev),
 				   true);
-		KUNIT_EXPECT_EQ(test, !n, detached_before_request(test, &job));
+		KUNIT_EXPECT_EQ(test, !n,
+				detached_before_request(test, &job,
+							n ? HOLD_MS : AT_LAST_MS));
 	}
 	disable_pri(job.fn, queue);
 }
@@ -718,7 +722,8 @@ static void drain_waits_for_requests_of_rid(struct kunit *test)
 	queue = enable_pri(test, job.fn);
 	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
 			   false);
-	KUNIT_EXPECT_FALSE(test, detached_before_request(test, &job));
+	KUNIT_EXPECT_FALSE(test,
+			   detached_before_request(test, &job, HOLD_MS));
 	disable_pri(job.fn, queue);
 }
 
@@ -1084,23 +1089,25 @@ static void domain_made_for_another_unit(struct kunit *test)
 
 #define IVA_OFFSET	0x200
 
-/* The hardware of a unit without a queue, for one invalidation */
-static int execute_iva(void *arg)
+/*
+ * The hardware of a unit without a queue, for one invalidation. An interrupt: the driver
+ * panics if nobody answers, and a thread may have to wait for a CPU.
+ */
+static void execute_iva(void *arg)
 {
 	struct vtd_unit *unit = arg;
 	void __iomem *iotlb = unit->iommu.reg + IVA_OFFSET + 8;
-	unsigned int ms;
+	u64 end = ktime_get_mono_fast_ns() + 5 * NSEC_PER_SEC;
 	u64 val;
 
-	for (ms = 0; ms < 1000; ms++) {
+	do {
 		val = readq(iotlb);
 		if (val & DMA_TLB_IVT) {
 			writeq((val & ~DMA_TLB_IVT) | 3ULL << 57, iotlb);
-			return 0;
+			return;
 		}
-		usleep_range(1000, 2000);
-	}
-	return -ETIMEDOUT;
+		cpu_relax();
+	} while (ktime_get_mono_fast_ns() < end);
 }
 
 static void hint_is_where_register_has_it(struct kunit *test)
@@ -1108,17 +1115,17 @@ static void hint_is_where_register_has_it(struct kunit *test)
 	const struct vtd_caps caps = {
 		.ecap = VTD_ECAP | (u64)IVA_OFFSET / 16 << 8,
 	};
-	struct vtd_thread thread;
 	struct vtd_unit *unit;
-	unsigned int ih;
+	unsigned int ih, cpu;
 
 	vtd_two_cpus(test);
 	unit = vtd_machine(test, 1, &caps)->unit;
 	for (ih = 0; ih < 2; ih++) {
-		vtd_start(test, &thread, execute_iva, unit);
+		cpu = cpumask_any_but(cpu_online_mask, get_cpu());
+		smp_call_function_single(cpu, execute_iva, unit, false);
 		__iommu_flush_iotlb(&unit->iommu, 2, IOVA | ih, 0,
 				    DMA_TLB_PSI_FLUSH);
-		KUNIT_EXPECT_EQ(test, 0, vtd_join(&thread));
+		put_cpu();
 		KUNIT_EXPECT_EQ(test, IOVA | (ih ? DMA_TLB_IH_NONLEAF : 0),
 				readq(unit->iommu.reg + IVA_OFFSET));
 	}
@@ -1342,6 +1349,35 @@ static void ats_is_not_page_aligned(struct kunit *test)
 	vtd_find_unit(known->unit, false);
 }
 
+/* There are no registers for PASID caches, and none for device TLBs. */
+static void unit_has_no_queue(struct kunit *test)
+{
+	struct vtd_fn *known = one_fn(test, NULL, 0);
+	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0,
+						VTD_FN_ATS | VTD_FN_PASID);
+	struct intel_iommu *unit = &known->unit->iommu;
+	struct device_domain_info *info;
+	struct iommu_device *iommu;
+	struct q_inval *qi = unit->qi;
+
+	vtd_find_unit(known->unit, true);
+	unit->qi = NULL;
+	mutex_lock(&iommu_probe_device_lock);
+	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	mutex_unlock(&iommu_probe_device_lock);
+	if (!IS_ERR(iommu)) {
+		info = dev_iommu_priv_get(&fn->pdev.dev);
+		KUNIT_EXPECT_FALSE(test, info->ats_supported);
+		KUNIT_EXPECT_FALSE(test, info->pasid_enabled);
+		KUNIT_EXPECT_NULL(test, info->pasid_table);
+		intel_iommu_ops.release_device(&fn->pdev.dev);
+	}
+	unit->qi = qi;
+	KUNIT_EXPECT_FALSE(test, IS_ERR(iommu));
+	fn->dev_iommu.priv = NULL;
+	vtd_find_unit(known->unit, false);
+}
+
 static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(unmap_while_rid_is_detached),
 	KUNIT_CASE(unmap_while_pasid_is_detached),
@@ -1391,6 +1427,7 @@ static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(queue_error_in_batch),
 	KUNIT_CASE(probe_without_memory),
 	KUNIT_CASE(ats_is_not_page_aligned),
+	KUNIT_CASE(unit_has_no_queue),
 	{}
 };
 

@@ -567,7 +567,7 @@ static void vtd_see(struct vtd_unit *unit, struct vtd_slot *slot,
 	}
 	if (cmd->type == QI_IWD_TYPE)
 		return;
-	if (unit->iqe && !--unit->iqe) {
+	if (unit->refuse == cmd->type || (unit->iqe && !--unit->iqe)) {
 		slot->bad = true;
 		memcpy(slot->bad_qw, cmd->qw, sizeof(slot->bad_qw));
 	}
@@ -1140,6 +1140,22 @@ void vtd_queue_error(struct vtd_unit *unit, unsigned int nth)
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	unit->iqe = nth;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
+ * vtd_refuse() - let a unit refuse every command of a type
+ * @unit: the unit
+ * @type: QI_..._TYPE, 0 for none
+ *
+ * Context: any.
+ */
+void vtd_refuse(struct vtd_unit *unit, u8 type)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->refuse = type;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 

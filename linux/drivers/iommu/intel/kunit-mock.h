@@ -185,6 +185,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @fault_until: after that nobody will
  * @iqe: error in the how-manieth command from now, 1 is the next; 0: none. As
  * @ice: the same for completion errors
+ * @refuse: type of which every command is refused; 0: none
  * @lost: a function did not answer, and the next wait descriptor finds out
  * @lost_sid: which
  * @iotlb: the IOTLB
@@ -219,6 +220,7 @@ struct vtd_unit {
 	u64 fault_until;
 	unsigned int iqe;
 	unsigned int ice;
+	u8 refuse;
 	bool lost;
 	u16 lost_sid;
 	struct vtd_tlb iotlb[VTD_TLB];
@@ -338,6 +340,7 @@ void vtd_let_others(struct vtd_unit *unit);
 void vtd_drop(struct vtd_fn *fn, unsigned int nth);
 void vtd_remove(struct vtd_fn *fn);
 void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);
+void vtd_refuse(struct vtd_unit *unit, u8 type);
 void vtd_completion_error(struct vtd_unit *unit, unsigned int nth);
 
 extern struct pci_ops vtd_pci_ops;

@@ -694,6 +694,52 @@ static void two_refused_of_one(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, queue_sync(q, 5, BATCH));
 }
 
+/* Where it would succeed, there would be nothing left of the unit. */
+static int unplug(struct vtd_unit *unit)
+{
+	struct dmar_drhd_unit drhd = { .iommu = &unit->iommu };
+	int enabled = intel_iommu_enabled;
+	int ret;
+
+	if (bitmap_weight(unit->iommu.domain_ids, cap_ndoms(unit->iommu.cap)) <=
+	    NUM_RESERVED_DID)
+		return 0;
+	intel_iommu_enabled = 1;
+	ret = dmar_iommu_hotplug(&drhd, false);
+	if (ret)
+		ret = dmar_iommu_hotplug(&drhd, true) ?: ret;
+	intel_iommu_enabled = enabled;
+	return ret;
+}
+
+/*
+ * The IOTLB may have kept what a nested domain's parent has put there, under the domain's
+ * ID: nobody else gets the ID, and the domain's next attachment flushes it.
+ */
+static void refused_for_parent(struct kunit *test)
+{
+	struct queue *q = queue_setup(test, 1);
+	struct vtd_fn *fn = ((struct vtd_machine *)test->priv)->fn[0];
+	struct iommu_domain *parent = vtd_paging(test, fn, VTD_PARENT);
+	struct iommu_domain *nested = vtd_nested(test, fn, parent);
+	struct intel_iommu *iommu = &q->unit->iommu;
+	u32 did;
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
+	did = fn->info.rid.attach.tag->id;
+	vtd_refuse(q->unit, QI_IOTLB_TYPE);
+	vtd_block(fn);
+	vtd_refuse(q->unit, 0);
+	KUNIT_EXPECT_TRUE(test, test_bit(did, iommu->domain_ids));
+	KUNIT_EXPECT_EQ(test, -EBUSY, unplug(q->unit));
+	vtd_clear_log(test->priv);
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
+	KUNIT_EXPECT_EQ(test, did, fn->info.rid.attach.tag->id);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(q->unit, QI_IOTLB_TYPE));
+	vtd_block(fn);
+	KUNIT_EXPECT_FALSE(test, test_bit(did, iommu->domain_ids));
+}
+
 static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(interrupt_after_submission),
 	KUNIT_CASE(interrupt_when_full),
@@ -710,6 +756,7 @@ static struct kunit_case queue_cases[] = {
 	KUNIT_CASE(refused_and_found_by_others),
 	KUNIT_CASE(two_refused),
 	KUNIT_CASE(two_refused_of_one),
+	KUNIT_CASE(refused_for_parent),
 	{}
 };
 
