@@ -34,7 +34,7 @@ PLOTS = ("driver", "instances", "scaling", "software", "mm")
 PAIRS = 6                               # of guests, one of each way, after a pair to warm up
 DRIVER_PAIRS = 3                        # of those that measure the driver, and bound processes
 SLOW, FAST = ("instances", "threads", "bind"), ("elements", "attach", "one")
-DRIVER = ("commands", "flush", "irqsoff", "two_threads")
+DRIVER = ("commands", "stack", "flush", "irqsoff", "two_threads")
 LINE = re.compile(r"bench: ([\w-]+),(\d+),(\d+),(\w+),(\d+),(\d+),(\d+)")
 CHANGES = {"munmap": "munmap", "mprotect": "mprotect to read-only",
            "fork": "fork and writes", "pageout": "reclaim"}
@@ -234,6 +234,7 @@ class Report:
     def rows(self):
         """(measurement, base, series, ratio, goal, whether it is met or None)"""
         yield from self.commands()
+        yield from self.stack()
         yield from self.instances("vtd-flush", "driver: flush of 8 units")
         yield from self.irqsoff()
         yield from self.scaling("vtd-threads", "driver: 2 threads flush one domain")
@@ -255,6 +256,11 @@ class Report:
             yield (f"driver: {names[name]}, {key.x} behind {key.parameter} "
                    f"unit{'s' * (key.parameter > 1)}, {what}", base, series,
                    f"{series / base:.2f}", f"= {bound:.0f}", series == bound)
+
+    def stack(self):
+        base, series = self.both("vtd-stack-lines", 0, 1)
+        yield ("driver: flush of one attachment, lines of the stack written", base, series,
+               f"{series / base:.2f}", "", None)
 
     def irqsoff(self):
         for latency in self.parameters("vtd-irqsoff"):

@@ -534,8 +534,59 @@ static void two_threads(struct kunit *test)
 	vtd_mm_exit(mm);
 }
 
+/* --- the stack --- */
+
+#define STACK_LINE	64
+#define STACK_AREA	(28 * STACK_LINE)	/* that a flush does not get beyond */
+#define STACK_PAINT	0xa5
+
+static noinline void stack_paint(void)
+{
+	u8 area[STACK_AREA] __aligned(STACK_LINE) __uninitialized;
+
+	memset(area, STACK_PAINT, sizeof(area));
+	barrier_data(area);
+}
+
+/* Lines of it that do not look as stack_paint() has left them */
+static noinline unsigned int stack_written(void)
+{
+	u8 area[STACK_AREA] __aligned(STACK_LINE) __uninitialized;
+	unsigned int n, lines = 0;
+
+	barrier_data(area);
+	for (n = 0; n < STACK_AREA; n += STACK_LINE)
+		lines += !!memchr_inv(area + n, STACK_PAINT, STACK_LINE);
+	return lines;
+}
+
+/* The batch of commands is there, and hardware that does nothing adds little to it. */
+static void stack(struct kunit *test)
+{
+	u64 sample[BENCH_ALL];
+	struct mm_struct *mm;
+	unsigned long flags;
+	unsigned int n;
+
+	bench_machine(test, 1, 1, VTD_FN_ATS);
+	mm = bench_attach_mm(test);
+	slow_begin(test, 0);
+	for (n = 0; n < BENCH_ALL; n++) {
+		local_irq_save(flags);
+		stack_paint();
+		bench_flush(mm);
+		sample[n] = stack_written();
+		local_irq_restore(flags);
+		KUNIT_EXPECT_LT(test, sample[n], STACK_AREA / STACK_LINE);
+	}
+	bench_print(test, "vtd-stack-lines", 0, 1, sample);
+	slow_end(test, BENCH_ALL);
+	vtd_mm_exit(mm);
+}
+
 static struct kunit_case bench_cases[] = {
 	KUNIT_CASE(commands),
+	KUNIT_CASE(stack),
 	KUNIT_CASE_SLOW(flush),
 	KUNIT_CASE_SLOW(irqsoff),
 	KUNIT_CASE_SLOW(two_threads),
