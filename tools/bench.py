@@ -249,13 +249,13 @@ class Report:
     def commands(self):
         names = {"sva": "SVA", "sva-all": "SVA, full flush", "second-level": "second level",
                  "parent": "nested parent"}
-        for key in [k for k in self.data if k.way == "bound"]:
+        for key in [k for k in self.data if k.way == "limit"]:
             what, name = re.fullmatch(r"vtd-(commands|waits)-([\w-]+)", key.row).groups()
             base, series = self.both(key.row, key.parameter, key.x)
-            bound = self.data[key][1]
+            limit = self.data[key][1]
             yield (f"driver: {names[name]}, {key.x} behind {key.parameter} "
                    f"unit{'s' * (key.parameter > 1)}, {what}", base, series,
-                   f"{series / base:.2f}", f"= {bound:.0f}", series == bound)
+                   f"{series / base:.2f}", f"= {limit:.0f}", series == limit)
 
     def stack(self):
         base, series = self.both("vtd-stack-lines", 0, 1)

@@ -263,7 +263,7 @@ static void flush_work_fn(struct work_struct *work)
 static DECLARE_WORK(flush_work_item, flush_work_fn);
 
 /*
- * The bound: a thread that takes the count above the limit stays in here until
+ * A thread that takes the count above the limit stays in here until
  * its own page is free. All other pages were counted at or below the limit, so
  * that never more are held than the limit plus one for each thread in here.
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of freeing kernel page tables: order, bound, list of users
+ * KUnit tests of freeing kernel page tables: order, limit, list of users
  *
  * The tests take the place of SVA. They register mms of their own, whose mmu
  * notifier looks at the pages that the test has freed at the moment when a
@@ -511,7 +511,7 @@ static int kpt_flood_fn(void *data)
 }
 
 /* More than the devices can keep up with, from several threads */
-static void flood_is_bounded(struct kunit *test)
+static void flood_is_limited(struct kunit *test)
 {
 	struct kpt_flood flood[KPT_THREADS] = {};
 	struct kpt_mm *kmm = kpt_mm_new(test);
@@ -597,7 +597,7 @@ static struct kunit_case kpt_cases[] = {
 	KUNIT_CASE(register_does_not_wait),
 	KUNIT_CASE(unregistered_mm_outlives_walk),
 	KUNIT_CASE(nothing_is_allocated),
-	KUNIT_CASE_SLOW(flood_is_bounded),
+	KUNIT_CASE_SLOW(flood_is_limited),
 	KUNIT_CASE(churn_misses_nobody),
 	{}
 };

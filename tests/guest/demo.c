@@ -183,7 +183,7 @@ static bool faults(struct sva_queue *q, unsigned int i, char *gone)
 static void unmap(struct sva *s)
 {
 	struct unit_counts was[SVA_MAX_DEVS];
-	bool bound = true, fault = true;
+	bool within = true, fault = true;
 	char *p = sva_pages(1, 1);
 	unsigned int i;
 
@@ -193,9 +193,9 @@ static void unmap(struct sva *s)
 	SVA_CHANGE(s, munmap(p, SVA_PAGE));
 	for (i = 0; i < s->nr; i++)
 		if (sva_first_of_unit(s, i))
-			bound = within_limit(s, i, was[i]) && bound;
+			within = within_limit(s, i, was[i]) && within;
 	check(!sva_stale(s), "nothing_stale");
-	check(bound, "commands_within_limit");
+	check(within, "commands_within_limit");
 
 	say("unmapped_address", "%p", p);
 	for (i = 0; i < s->nr; i++)

@@ -87,7 +87,7 @@ class Races(unittest.TestCase):
         deep = ("hrtimer_active", "tick", "irq", "asm_irq", "imock_access", "kthread")
         self.assertEqual(vm.troubles(race(*deep), None), [])
         self.assertEqual(len(vm.troubles(race("imock_add", *deep), None)), 1)
-        self.assertEqual(len(vm.troubles(race("memcpy", "iommu_attach_find", *deep), None)), 1)
+        self.assertEqual(len(vm.troubles(race("memcpy", "iommu_alist_find", *deep), None)), 1)
 
 
 class Packages(unittest.TestCase):

@@ -23,7 +23,7 @@ active proctype attach()
 	store(ATTACHER, ENTRY, PRESENT);
 	smp_mb(ATTACHER);
 #endif
-	/* iommu_attach_commit() */
+	/* iommu_alist_commit() */
 	store(ATTACHER, TAG, LISTED);
 	store(ATTACHER, ATC, LISTED);
 #ifndef NO_COMMIT_MB
@@ -39,7 +39,7 @@ active proctype attach()
 active proctype invalidate()
 {
 	store(INVALIDATOR, PTE, NEW);
-	/* iommu_attach_flush() */
+	/* iommu_alist_flush() */
 #ifndef NO_FLUSH_MB
 	smp_mb(INVALIDATOR);
 #endif

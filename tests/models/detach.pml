@@ -4,7 +4,7 @@
  * variants freed: UNPUBLISH_FIRST UNPUBLISH_BEFORE_WAIT
  * variants freed: NO_ENTRY_FLUSH ENTRY_FLUSH_NOT_WAITED
  * variants freed: ABORTS+REMOVE_IGNORES_ABORT ABORTS+WALK_IGNORES_ABORT
- * variants answers: NO_FENCE TWO_SECTIONS
+ * variants answers: NO_SYNCHRONIZE TWO_SECTIONS
  * variants issued: WAIT_BY_SECOND_WALK
  * variants elements_gone: NO_GRACE_PERIOD
  *
@@ -78,7 +78,7 @@ active proctype detach()
 #endif
 		wait_or_repeat(DETACHER)
 	od;
-	/* iommu_attach_remove() */
+	/* iommu_alist_remove() */
 	do
 	::	issue(DETACHER, tag);
 		issue(DETACHER, atc);
@@ -94,8 +94,8 @@ active proctype detach()
 #ifdef NO_GRACE_PERIOD
 	elements_gone = true;
 #endif
-	/* iommu_attach_fence() */
-#ifndef NO_FENCE
+	/* iommu_alist_synchronize() */
+#ifndef NO_SYNCHRONIZE
 	synchronize_rcu(DETACHER);
 #endif
 	/* the driver: ATS off */
@@ -108,7 +108,7 @@ active proctype detach()
 active proctype invalidate()
 {
 	store(INVALIDATOR, PTE, NEW);
-	/* iommu_attach_flush() */
+	/* iommu_alist_flush() */
 	smp_mb(INVALIDATOR);
 	rcu_read_lock();
 	do

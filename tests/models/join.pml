@@ -8,7 +8,7 @@
  * A function with ATS joins a tag that a neighbour uses, while the page table changes.
  * The IOTLB may be old for as long as the invalidation's flush is under way.
  *
- * Ordered queue: one pass over tag and ATC. UNORDERED: IOMMU_ATTACH_SYNC_BEFORE_ATC,
+ * Ordered queue: one pass over tag and ATC. UNORDERED: IOMMU_ALIST_SYNC_BEFORE_ATC,
  * a pass for each.
  */
 #define MEMORY	{ OLD, LISTED, UNLISTED, CLEAR, PRESENT }
@@ -21,7 +21,7 @@
 
 active proctype join()
 {
-	/* iommu_attach_commit() */
+	/* iommu_alist_commit() */
 	store(JOINER, ATC, LISTED);
 	smp_mb(JOINER);
 #ifndef NO_JOIN_FLUSH
@@ -39,7 +39,7 @@ active proctype invalidate()
 	bool looked, listed;
 
 	store(INVALIDATOR, PTE, NEW);
-	/* iommu_attach_flush() */
+	/* iommu_alist_flush() */
 #ifndef NO_FLUSH_MB
 	smp_mb(INVALIDATOR);
 #endif

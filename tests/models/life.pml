@@ -2,7 +2,7 @@
 /*
  * holds: UNORDERED
  * variants freed: NO_COMMIT_MB NO_FLUSH_MB NO_JOIN_FLUSH UNORDERED+NO_JOIN_FLUSH
- * variants answers: NO_FENCE
+ * variants answers: NO_SYNCHRONIZE
  * variants old_in_iotlb: NO_TAG_FLUSH
  *
  * The parts of the contract one after the other, as often as one likes: both functions
@@ -13,7 +13,7 @@
 #include "cpu.h"
 #include "iommu.h"
 
-#define CHANGER		0	/* whoever has iommu_attach_list.lock */
+#define CHANGER		0	/* whoever has iommu_alist.lock */
 #define INVALIDATOR	1
 
 bool reading;			/* the walk is inside rcu_read_lock() */
@@ -24,7 +24,7 @@ active proctype change()
 
 end:	do
 	:: !neighbour ->
-		/* iommu_attach_commit() */
+		/* iommu_alist_commit() */
 		if
 		:: function
 		:: else -> assert(!old_in_iotlb); store(CHANGER, TAG, LISTED)
@@ -41,7 +41,7 @@ end:	do
 		store(CHANGER, NEIGHBOUR, CLEAR);
 		issue(CHANGER, neighbour);
 		wait(CHANGER);
-		/* iommu_attach_remove() */
+		/* iommu_alist_remove() */
 #ifndef NO_TAG_FLUSH
 		issue(CHANGER, tag);
 #endif
@@ -54,7 +54,7 @@ end:	do
 
 	:: !function ->
 		answers = true;
-		/* iommu_attach_commit() */
+		/* iommu_alist_commit() */
 		if
 		:: neighbour
 		:: else -> assert(!old_in_iotlb); store(CHANGER, TAG, LISTED)
@@ -78,7 +78,7 @@ end:	do
 		store(CHANGER, ENTRY, CLEAR);
 		issue(CHANGER, entry);
 		wait(CHANGER);
-		/* iommu_attach_remove() */
+		/* iommu_alist_remove() */
 		issue(CHANGER, tag);
 #ifdef UNORDERED
 		wait(CHANGER);
@@ -91,10 +91,10 @@ end:	do
 		:: else -> store(CHANGER, TAG, UNLISTED)
 		fi;
 		function = false;
-		/* iommu_attach_fence(), the driver; or ATS stays on */
+		/* iommu_alist_synchronize(), the driver; or ATS stays on */
 		if
 		:: true ->
-#ifndef NO_FENCE
+#ifndef NO_SYNCHRONIZE
 			smp_mb(CHANGER);
 			!reading;
 #endif
@@ -110,7 +110,7 @@ active proctype invalidate()
 
 end:	do
 	::	store(INVALIDATOR, PTE, NEW);
-		/* iommu_attach_flush(); join.pml says why it may look early */
+		/* iommu_alist_flush(); join.pml says why it may look early */
 #ifndef NO_FLUSH_MB
 		smp_mb(INVALIDATOR);
 #endif

@@ -54,7 +54,7 @@ bool in_irq;
 		free_oldest(i); \
 		free_oldest(i) }
 
-/* iommu_attach_reissue(), where a wait said so */
+/* iommu_alist_reissue(), where a wait said so */
 #define reissue(i, aborted) \
 	do \
 	:: aborted -> submit(i); wait(i, aborted) \
@@ -62,7 +62,7 @@ bool in_irq;
 	od; \
 	skip
 
-/* iommu_attach_issue(), iommu_attach_add_again(): one batch, or two, with -ENOSPC between them */
+/* iommu_alist_issue(), iommu_alist_add_again(): one batch, or two, with -ENOSPC between them */
 #define issue(i, aborted) \
 	submit(i); \
 	if \
@@ -97,7 +97,7 @@ active [WALKS] proctype walk() provided (!in_irq || _pid != 0)
 	wait(a, a_aborted);
 #endif
 	issue(b, b_aborted);
-	/* iommu_attach_drain() */
+	/* iommu_alist_drain() */
 	wait(a, a_aborted);
 #ifdef REISSUE_HOLDING_SLOTS
 	reissue(a, a_aborted);

@@ -16,7 +16,7 @@
 #define LEAVER		0
 #define JOINER		1
 
-bool locked[2];			/* iommu_attach_list.lock of X and of Y */
+bool locked[2];			/* iommu_alist.lock of X and of Y */
 byte entry[2] = { X, Y };	/* of a function */
 byte copy[2] = { X, Y };	/* that the IOMMU keeps of it */
 
@@ -41,7 +41,7 @@ bool atc_issued[2];
 #define overwrite(f, d)	entry[f] = d; copy[f] = d
 #endif
 
-/* iommu_attach_remove() from X */
+/* iommu_alist_remove() from X */
 inline remove()
 {
 	in_iotlb = false;
@@ -86,7 +86,7 @@ active proctype join()
 #ifdef OVERWRITE_FIRST
 	overwrite(JOINER, X);
 #endif
-	/* iommu_attach_commit() to X */
+	/* iommu_alist_commit() to X */
 	joins = users > 0;
 	users++;
 	listed[JOINER] = true;
@@ -106,7 +106,7 @@ active proctype join()
 active proctype invalidate()
 {
 	maps_old = false;
-	/* iommu_attach_flush() */
+	/* iommu_alist_flush() */
 	if
 	:: users -> tag_issued = true
 	:: else

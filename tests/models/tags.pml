@@ -41,7 +41,7 @@ bool y_present;
 		assert(entries(id, 0) == NOBODY && entries(id, 1) == NOBODY); \
 		owner[id] = who; its_tag = id }
 
-/* iommu_attach_remove() of function f, with PASID p, step by step */
+/* iommu_alist_remove() of function f, with PASID p, step by step */
 #define flush()		issued[f] = true; !issued[f]
 #define is_last()	last = users[p] == 1 && !listed[1 - p]
 #define drop()		users[p]--
@@ -75,7 +75,7 @@ active [FUNCTIONS] proctype function()
 
 end:	do
 	::	lock();
-		/* iommu_attach_prepare() */
+		/* iommu_alist_prepare() */
 		if
 		:: listed[0] || listed[1]
 		:: else ->
@@ -86,7 +86,7 @@ end:	do
 		fi;
 		dirty = listed[p] && !users[p];
 		users[p]++;
-		/* iommu_attach_commit() */
+		/* iommu_alist_commit() */
 		listed[p] = true;
 		if
 		:: dirty -> flush()
@@ -118,7 +118,7 @@ end:	do
 		lock();
 		/* the driver */
 		present[f] = false;
-		/* iommu_attach_remove() */
+		/* iommu_alist_remove() */
 		flush(); is_last(); drop(); unpublish(); tag_free();
 #endif
 		error[f] = false;

@@ -113,7 +113,7 @@ static void atk_change(struct imock_domain *domain)
 
 static void atk_walk_init(struct imock_walk *mw, struct imock *mock)
 {
-	imock_walk_init(mw, mock, IOMMU_ATTACH_ALL_KINDS, 0, IMOCK_PAGES - 1);
+	imock_walk_init(mw, mock, IOMMU_ALIST_ALL_KINDS, 0, IMOCK_PAGES - 1);
 }
 
 static int atk_flush_kinds(struct imock_domain *domain, unsigned int kinds)
@@ -123,7 +123,7 @@ static int atk_flush_kinds(struct imock_domain *domain, unsigned int kinds)
 
 static int atk_flush(struct imock_domain *domain)
 {
-	return atk_flush_kinds(domain, IOMMU_ATTACH_ALL_KINDS);
+	return atk_flush_kinds(domain, IOMMU_ALIST_ALL_KINDS);
 }
 
 static unsigned int atk_stale(struct imock_domain *domain)
@@ -184,7 +184,7 @@ static void atk_expect_count(struct kunit *test, struct imock *mock,
 
 /* --- lists --- */
 
-static u64 atk_key(const struct iommu_attach_elm *elm)
+static u64 atk_key(const struct iommu_alist_elm *elm)
 {
 	struct imock_instance *inst = container_of(elm->iommu,
 						   struct imock_instance, iommu);
@@ -197,12 +197,12 @@ static u64 atk_key(const struct iommu_attach_elm *elm)
 static void atk_expect_list(struct kunit *test, struct imock_domain *domain,
 			    unsigned int nr)
 {
-	const struct iommu_attach_elm *elm;
+	const struct iommu_alist_elm *elm;
 	unsigned int found = 0;
 	u64 last = 0;
 
 	mutex_lock(&domain->list.lock);
-	iommu_attach_for_each(elm, &domain->list) {
+	iommu_alist_for_each(elm, &domain->list) {
 		KUNIT_EXPECT_LT(test, last, atk_key(elm));
 		last = atk_key(elm);
 		found++;
@@ -230,26 +230,26 @@ static void published_by_commit_only(struct kunit *test)
 {
 	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
 	struct imock_domain *domain = &mock->domain[0];
-	struct iommu_attach_where where = imock_where(mock->fn, 1, domain);
-	struct iommu_attach attach;
+	struct iommu_alist_where where = imock_where(mock->fn, 1, domain);
+	struct iommu_alist_attach attach;
 	struct imock_walk mw;
 
 	atk_walk_init(&mw, mock);
 	mutex_lock(&domain->list.lock);
-	KUNIT_EXPECT_EQ(test, 0, iommu_attach_prepare(&domain->list, &attach,
-						      &where));
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_prepare(&domain->list, &attach,
+						     &where));
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->list.elms));
 	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
 
-	KUNIT_EXPECT_EQ(test, 0, iommu_attach_commit(&domain->list, &attach,
-						     &mw.walk));
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_commit(&domain->list, &attach,
+						    &mw.walk));
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
 	mutex_unlock(&domain->list.lock);
 	atk_expect_list(test, domain, 2);
 	mutex_lock(&domain->list.lock);
-	KUNIT_EXPECT_EQ(test, 0, iommu_attach_remove(&domain->list, &attach,
-						     &mw.walk));
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_remove(&domain->list, &attach,
+						    &mw.walk));
 	KUNIT_EXPECT_TRUE(test, list_empty(&domain->list.elms));
 	mutex_unlock(&domain->list.lock);
 }
@@ -258,14 +258,14 @@ static void atk_prepare_and_cancel(struct kunit *test, struct imock *mock,
 				   unsigned int fn, u32 pasid)
 {
 	struct imock_domain *domain = &mock->domain[0];
-	struct iommu_attach_where where = imock_where(&mock->fn[fn], pasid,
-						      domain);
-	struct iommu_attach attach;
+	struct iommu_alist_where where = imock_where(&mock->fn[fn], pasid,
+						     domain);
+	struct iommu_alist_attach attach;
 
 	mutex_lock(&domain->list.lock);
-	KUNIT_EXPECT_EQ(test, 0, iommu_attach_prepare(&domain->list, &attach,
-						      &where));
-	iommu_attach_cancel(&domain->list, &attach);
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_prepare(&domain->list, &attach,
+						     &where));
+	iommu_alist_cancel(&domain->list, &attach);
 	mutex_unlock(&domain->list.lock);
 }
 
@@ -286,7 +286,7 @@ static void cancel_leaves_nothing(struct kunit *test)
 	atk_expect_list(test, domain, 2);
 	atk_expect_flushed(test, domain);
 	atk_expect_count(test, mock, 1, 1, mock->driver->ops.flags &
-			 IOMMU_ATTACH_SYNC_BEFORE_ATC ? 2 : 1);
+			 IOMMU_ALIST_SYNC_BEFORE_ATC ? 2 : 1);
 	atk_detach(test, mock, 0, 1);
 	atk_expect_list(test, domain, 0);
 }
@@ -397,11 +397,11 @@ static void sorted_after_every_order(struct kunit *test)
 
 static bool atk_is_own(struct imock_fn *fn, u32 pasid)
 {
-	struct iommu_attach_list *list = &fn->attached[pasid]->list;
-	struct iommu_attach *attach = &fn->attach[pasid];
+	struct iommu_alist *list = &fn->attached[pasid]->list;
+	struct iommu_alist_attach *attach = &fn->attach[pasid];
 
-	return attach->tag == &list->own[IOMMU_ATTACH_TAG] &&
-		attach->atc == &list->own[IOMMU_ATTACH_ATC];
+	return attach->tag == &list->own[IOMMU_ALIST_TAG] &&
+		attach->atc == &list->own[IOMMU_ALIST_ATC];
 }
 
 static void first_attachment_allocates_nothing(struct kunit *test)
@@ -510,11 +510,11 @@ static void kinds_are_separate(struct kunit *test)
 	struct imock_domain *domain = &mock->domain[0];
 
 	atk_change(domain);
-	atk_flush_kinds(domain, BIT(IOMMU_ATTACH_TAG));
+	atk_flush_kinds(domain, BIT(IOMMU_ALIST_TAG));
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->tags);
 	KUNIT_EXPECT_NE(test, 0, atk_stale(domain));
 	imock_clear(mock);
-	atk_flush_kinds(domain, BIT(IOMMU_ATTACH_ATC));
+	atk_flush_kinds(domain, BIT(IOMMU_ALIST_ATC));
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->atcs);
 	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
 }
@@ -537,7 +537,7 @@ static void nothing_to_send_no_sync(struct kunit *test)
 	mock->fn[1].quiet = true;
 	atk_attach_all(test, mock);
 	imock_clear(mock);
-	atk_flush_kinds(&mock->domain[0], BIT(IOMMU_ATTACH_ATC));
+	atk_flush_kinds(&mock->domain[0], BIT(IOMMU_ALIST_ATC));
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, "A0S0W0");
 }
 
@@ -620,9 +620,9 @@ static void batches_overflow_in_turn(struct kunit *test)
 static void more_instances_than_pending_syncs(struct kunit *test)
 {
 	struct imock *mock = atk_machine(test, test->param_value,
-					 IOMMU_ATTACH_MAX_PENDING + 4,
-					 IOMMU_ATTACH_MAX_PENDING + 4);
-	bool two = mock->driver->ops.flags & IOMMU_ATTACH_SYNC_BEFORE_ATC;
+					 IOMMU_ALIST_MAX_PENDING + 4,
+					 IOMMU_ALIST_MAX_PENDING + 4);
+	bool two = mock->driver->ops.flags & IOMMU_ALIST_SYNC_BEFORE_ATC;
 	unsigned int n;
 
 	atk_attach_all(test, mock);
@@ -703,7 +703,7 @@ static unsigned int atk_shape_syncs(enum imock_driver_id id, unsigned int tags,
 }
 
 /* The least that will do for one page: a command per tag, and one per ATC */
-static void atk_expect_bound(struct kunit *test, const struct atk_shape *shape,
+static void atk_expect_limit(struct kunit *test, const struct atk_shape *shape,
 			     enum imock_driver_id id, struct imock *mock)
 {
 	unsigned int inst, n, fns, tags, atcs;
@@ -750,8 +750,8 @@ static void no_more_commands_than_necessary(struct kunit *test)
 		mock = atk_shape_machine(test, shape, id);
 		imock_access_all(mock);
 		atk_change(&mock->domain[0]);
-		imock_flush(&mock->domain[0], IOMMU_ATTACH_ALL_KINDS, 3, 3);
-		atk_expect_bound(test, shape, id, mock);
+		imock_flush(&mock->domain[0], IOMMU_ALIST_ALL_KINDS, 3, 3);
+		atk_expect_limit(test, shape, id, mock);
 		KUNIT_EXPECT_EQ(test, 0, imock_stale(&mock->domain[0], 3, 2));
 		KUNIT_EXPECT_NE(test, 0, imock_stale(&mock->domain[0], 4, 2));
 		atk_exit(test);
@@ -863,8 +863,8 @@ static int atk_parked_fn(void *data)
 {
 	struct atk_parked *parked = data;
 
-	parked->error = iommu_attach_flush(&parked->domain->list,
-					   &parked->mw.walk);
+	parked->error = iommu_alist_flush(&parked->domain->list,
+					  &parked->mw.walk);
 	complete(&parked->done);
 	return 0;
 }
@@ -1052,14 +1052,14 @@ static int atk_release_fn(void *data)
 	struct atk_release *release = data;
 
 	imock_detach(release->fn, 1);
-	iommu_attach_fence();
+	iommu_alist_synchronize();
 	imock_set_ats(release->fn, false);
 	complete_all(&release->done);
 	return 0;
 }
 
 /* A walk has a command for a function that is about to switch off its ATC. */
-static void fence_waits_for_walks(struct kunit *test)
+static void synchronize_waits_for_walks(struct kunit *test)
 {
 	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
 					 1, 2);
@@ -1202,8 +1202,8 @@ static void every_instance_aborts(struct kunit *test)
 static void abort_of_one_of_many_instances(struct kunit *test)
 {
 	struct imock *mock = atk_machine(test, test->param_value,
-					 IOMMU_ATTACH_MAX_PENDING + 4,
-					 IOMMU_ATTACH_MAX_PENDING + 4);
+					 IOMMU_ALIST_MAX_PENDING + 4,
+					 IOMMU_ALIST_MAX_PENDING + 4);
 	unsigned int n;
 
 	atk_attach_all(test, mock);
@@ -1273,7 +1273,7 @@ static void atk_expect_flush_by_next_user(struct kunit *test, struct imock *mock
 	KUNIT_ASSERT_FALSE(test, list_empty(&domain->list.elms));
 	KUNIT_EXPECT_EQ(test, 0,
 			list_first_entry(&domain->list.elms,
-					 struct iommu_attach_elm, node)->users);
+					 struct iommu_alist_elm, node)->users);
 	/* The instance may be gone: walks do not go there. */
 	imock_clear(mock);
 	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
@@ -1297,8 +1297,8 @@ static void left_tag_is_chosen(struct kunit *test)
 					 1, 1);
 	struct imock_domain *domain = &mock->domain[0];
 	struct imock_fn *fn = &mock->fn[0];
-	struct iommu_attach_where where;
-	struct iommu_attach attach;
+	struct iommu_alist_where where;
+	struct iommu_alist_attach attach;
 	struct imock_walk mw;
 
 	imock_set_ats(fn, false);
@@ -1306,16 +1306,16 @@ static void left_tag_is_chosen(struct kunit *test)
 	where.choose_tag = false;
 	where.tag = 1;
 	mutex_lock(&domain->list.lock);
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_prepare(&domain->list, &attach,
-						      &where));
+	KUNIT_ASSERT_EQ(test, 0, iommu_alist_prepare(&domain->list, &attach,
+						     &where));
 	atk_walk_init(&mw, mock);
-	KUNIT_EXPECT_EQ(test, 0, iommu_attach_commit(&domain->list, &attach,
-						     &mw.walk));
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_commit(&domain->list, &attach,
+						    &mw.walk));
 	imock_walk_end(&mw);
 	imock_break(&mock->inst[0], -ETIMEDOUT);
 	atk_walk_init(&mw, mock);
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
-			iommu_attach_remove(&domain->list, &attach, &mw.walk));
+			iommu_alist_remove(&domain->list, &attach, &mw.walk));
 	imock_walk_end(&mw);
 	imock_break(&mock->inst[0], 0);
 	mutex_unlock(&domain->list.lock);
@@ -1356,7 +1356,7 @@ static void removal_without_the_tag_keeps_it(struct kunit *test)
 	imock_access_all(mock);
 	KUNIT_EXPECT_EQ(test, 0,
 			imock_detach_kinds(&mock->fn[0], 1,
-					   BIT(IOMMU_ATTACH_ATC)));
+					   BIT(IOMMU_ALIST_ATC)));
 	atk_expect_flush_by_next_user(test, mock);
 }
 
@@ -1447,7 +1447,7 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE(join_between_the_phases),
 	KUNIT_CASE(own_elements_wait_for_walks),
 	KUNIT_CASE(list_changes_under_a_walk),
-	KUNIT_CASE(fence_waits_for_walks),
+	KUNIT_CASE(synchronize_waits_for_walks),
 	KUNIT_CASE_PARAM(no_tag_left, driver_gen_params),
 	KUNIT_CASE_PARAM(no_memory_left, driver_gen_params),
 	KUNIT_CASE(aborted_commands_are_repeated),
@@ -1540,9 +1540,9 @@ static void atk_race_change(struct atk_racer *racer)
 	struct imock_walk mw;
 
 	imock_write(domain, page, version);
-	imock_walk_init(&mw, mock, IOMMU_ATTACH_ALL_KINDS, page, page);
+	imock_walk_init(&mw, mock, IOMMU_ALIST_ALL_KINDS, page, page);
 	mw.hook = atk_race_hook;
-	if (iommu_attach_flush(&domain->list, &mw.walk))
+	if (iommu_alist_flush(&domain->list, &mw.walk))
 		imock_complain(mock, "flush failed");
 	imock_walk_end(&mw);
 	if (imock_stale(domain, page, version))
@@ -1574,7 +1574,7 @@ static void atk_race_switch_ats(struct atk_racer *racer, struct imock_fn *fn)
 {
 	if (atk_random(racer, 16) || atk_is_attached(fn))
 		return;
-	iommu_attach_fence();
+	iommu_alist_synchronize();
 	/* Written by this thread only; hardware reads it under a lock. */
 	imock_set_ats(fn, !fn->ats);
 }

@@ -12,25 +12,25 @@
  * =============================
  *
  * Attach:     publish the elements
- *             smp_mb()				iommu_attach_commit()
+ *             smp_mb()				iommu_alist_commit()
  *             flush the tag, if it was in use
  *             make the hardware's entry present	the driver
  *
  * Invalidate: change the page table			the caller
- *             smp_mb()				iommu_attach_flush()
+ *             smp_mb()				iommu_alist_flush()
  *             walk the elements
  *
  * Detach:     clear the hardware's entry, flush the	the driver
  *             cache that the entry may be in, and wait
- *             flush tag and ATC, and wait		iommu_attach_remove()
+ *             flush tag and ATC, and wait		iommu_alist_remove()
  *             unpublish the elements
  *             free the tag
- *             iommu_attach_fence(), and only then	the driver
+ *             iommu_alist_synchronize(), and only then	the driver
  *             ATS off, device or instance gone
  *
  * Replace:    attach of the new domain, where "make present" overwrites the entry
  *             of the old one and flushes the cache that it may be in; then
- *             iommu_attach_remove() from the old domain.
+ *             iommu_alist_remove() from the old domain.
  *
  * The two barriers pair with each other:
  *
@@ -67,13 +67,13 @@
  *
  * - An ATC element is published before the function can obtain translations, and
  *   for as long as it can; and only while the function answers invalidations. A
- *   command for one that does not answer aborts everybody's. ATS goes off after the
- *   fence. Where ATS goes on behind the first entry of a function, its ATC is added
- *   then, and what is said above of the entry is true of ATS:
- *   iommu_attach_add_atc(). Commands that come before ATS is on find an empty ATC.
+ *   command for one that does not answer aborts everybody's. ATS goes off after
+ *   iommu_alist_synchronize(). Where ATS goes on behind the first entry of a
+ *   function, its ATC is added then, and what is said above of the entry is true of ATS:
+ *   iommu_alist_add_atc(). Commands that come before ATS is on find an empty ATC.
  * - A tag that is on no list is in no IOTLB: the last detach flushes it first. Who
  *   allocates one finds it clean. Get and put of a tag are both under
- *   &iommu_attach_list.lock, so that one in mid-flush cannot be found. A tag
+ *   &iommu_alist.lock, so that one in mid-flush cannot be found. A tag
  *   whose flush has failed stays on the list, where walks pass it over, and its
  *   next user flushes it.
  * - Elements are freed after a grace period, and a walk issues and waits inside one
@@ -103,19 +103,19 @@
 
 #define pr_attach_err(iommu, fmt, ...)					\
 	pr_err_ratelimited("iommu: %s: " fmt,				\
-			   iommu_attach_instance(iommu), ##__VA_ARGS__)
+			   iommu_alist_instance(iommu), ##__VA_ARGS__)
 
 /*
  * An aborted command is repeated by itself that often, then given up. Others' dead
  * functions abort it, too: a driver that knows the command that an instance
  * stumbled over does better to return another error than -EAGAIN for that one.
  */
-#define IOMMU_ATTACH_TRIES	3
+#define IOMMU_ALIST_TRIES	3
 
 /* --- elements --- */
 
-static int iommu_attach_cmp(const struct iommu_attach_elm *elm,
-			    const struct iommu_attach_elm *key)
+static int iommu_alist_cmp(const struct iommu_alist_elm *elm,
+			   const struct iommu_alist_elm *key)
 {
 	if (elm->iommu != key->iommu)
 		return elm->iommu < key->iommu ? -1 : 1;
@@ -128,28 +128,28 @@ static int iommu_attach_cmp(const struct iommu_attach_elm *elm,
 	return 0;
 }
 
-static struct iommu_attach_elm *
-iommu_attach_next(struct iommu_attach_list *list, struct list_head *node)
+static struct iommu_alist_elm *
+iommu_alist_next(struct iommu_alist *list, struct list_head *node)
 {
 	return list_is_last(node, &list->elms) ? NULL :
-		list_entry(node->next, struct iommu_attach_elm, node);
+		list_entry(node->next, struct iommu_alist_elm, node);
 }
 
 /*
  * Move @after on to the last element before @key. Returns the element with
  * that key, if there is one.
  */
-static struct iommu_attach_elm *
-iommu_attach_find(struct iommu_attach_list *list, struct list_head **after,
-		  const struct iommu_attach_elm *key)
+static struct iommu_alist_elm *
+iommu_alist_find(struct iommu_alist *list, struct list_head **after,
+		 const struct iommu_alist_elm *key)
 {
-	struct iommu_attach_elm *elm;
+	struct iommu_alist_elm *elm;
 	int cmp;
 
 	lockdep_assert_held(&list->lock);
 
-	while ((elm = iommu_attach_next(list, *after))) {
-		cmp = iommu_attach_cmp(elm, key);
+	while ((elm = iommu_alist_next(list, *after))) {
+		cmp = iommu_alist_cmp(elm, key);
 		if (cmp >= 0)
 			return cmp ? NULL : elm;
 		*after = &elm->node;
@@ -158,11 +158,11 @@ iommu_attach_find(struct iommu_attach_list *list, struct list_head **after,
 }
 
 /* An unpublished element like @key, from the list itself if one is there. */
-static struct iommu_attach_elm *
-iommu_attach_elm_get(struct iommu_attach_list *list,
-		     const struct iommu_attach_elm *key)
+static struct iommu_alist_elm *
+iommu_alist_elm_get(struct iommu_alist *list,
+		    const struct iommu_alist_elm *key)
 {
-	struct iommu_attach_elm *elm = &list->own[key->kind];
+	struct iommu_alist_elm *elm = &list->own[key->kind];
 
 	/* The last walk that may see its former self has to be over. */
 	if (elm->users || elm->listed ||
@@ -178,7 +178,7 @@ iommu_attach_elm_get(struct iommu_attach_list *list,
 }
 
 /* Give back an element that no walk has ever seen. */
-static void iommu_attach_elm_put(struct iommu_attach_elm *elm)
+static void iommu_alist_elm_put(struct iommu_alist_elm *elm)
 {
 	if (!elm->own) {
 		kfree(elm);
@@ -188,19 +188,19 @@ static void iommu_attach_elm_put(struct iommu_attach_elm *elm)
 	elm->retired = get_completed_synchronize_rcu();
 }
 
-static void iommu_attach_publish(struct iommu_attach_list *list,
-				 struct iommu_attach_elm *elm,
-				 struct list_head *after)
+static void iommu_alist_publish(struct iommu_alist *list,
+				struct iommu_alist_elm *elm,
+				struct list_head *after)
 {
 	elm->listed = true;
 	list_add_rcu(&elm->node, after);
-	trace_iommu_attach_publish(list, elm);
+	trace_iommu_alist_publish(list, elm);
 }
 
-static void iommu_attach_unpublish(struct iommu_attach_list *list,
-				   struct iommu_attach_elm *elm)
+static void iommu_alist_unpublish(struct iommu_alist *list,
+				  struct iommu_alist_elm *elm)
 {
-	trace_iommu_attach_unpublish(list, elm);
+	trace_iommu_alist_unpublish(list, elm);
 	list_del_rcu(&elm->node);
 	elm->listed = false;
 	if (elm->own)
@@ -210,7 +210,7 @@ static void iommu_attach_unpublish(struct iommu_attach_list *list,
 }
 
 /* Walks look whether there are any. */
-static unsigned int iommu_attach_count(struct iommu_attach_elm *elm, int change)
+static unsigned int iommu_alist_count(struct iommu_alist_elm *elm, int change)
 {
 	WRITE_ONCE(elm->users, elm->users + change);
 	return elm->users;
@@ -222,21 +222,21 @@ static unsigned int iommu_attach_count(struct iommu_attach_elm *elm, int change)
  * The element of the tag that was chosen for an instance. Moves @after on to the
  * one before it or, if there is none, to the last before the instance's tags.
  */
-static struct iommu_attach_elm *
-iommu_attach_find_chosen(struct iommu_attach_list *list,
-			 struct list_head **after, struct iommu_device *iommu)
+static struct iommu_alist_elm *
+iommu_alist_find_chosen(struct iommu_alist *list,
+			struct list_head **after, struct iommu_device *iommu)
 {
-	struct iommu_attach_elm lowest = {
+	struct iommu_alist_elm lowest = {
 		.iommu = iommu,
-		.kind = IOMMU_ATTACH_TAG,
+		.kind = IOMMU_ALIST_TAG,
 	};
-	struct iommu_attach_elm *elm;
+	struct iommu_alist_elm *elm;
 	struct list_head *node;
 
-	iommu_attach_find(list, after, &lowest);
-	for (node = *after; (elm = iommu_attach_next(list, node));
+	iommu_alist_find(list, after, &lowest);
+	for (node = *after; (elm = iommu_alist_next(list, node));
 	     node = &elm->node) {
-		if (elm->iommu != iommu || elm->kind != IOMMU_ATTACH_TAG)
+		if (elm->iommu != iommu || elm->kind != IOMMU_ALIST_TAG)
 			break;
 		if (elm->chosen) {
 			*after = node;
@@ -247,15 +247,15 @@ iommu_attach_find_chosen(struct iommu_attach_list *list,
 }
 
 /* The tag that the domain has on an instance, or a new one. */
-static int iommu_attach_choose_tag(struct iommu_attach_list *list,
-				   struct iommu_attach *attach,
-				   struct iommu_attach_elm *key)
+static int iommu_alist_choose_tag(struct iommu_alist *list,
+				  struct iommu_alist_attach *attach,
+				  struct iommu_alist_elm *key)
 {
-	struct iommu_attach_elm *elm;
+	struct iommu_alist_elm *elm;
 	int ret;
 
 	key->chosen = true;
-	elm = iommu_attach_find_chosen(list, &attach->tag_after, key->iommu);
+	elm = iommu_alist_find_chosen(list, &attach->tag_after, key->iommu);
 	if (elm) {
 		key->id = elm->id;
 		return 0;
@@ -266,16 +266,16 @@ static int iommu_attach_choose_tag(struct iommu_attach_list *list,
 }
 
 /* A tag without users that is clean; give it back if it was the instance's last. */
-static void iommu_attach_put_tag(struct iommu_attach_list *list,
-				 struct iommu_attach_elm *elm)
+static void iommu_alist_put_tag(struct iommu_alist *list,
+				struct iommu_alist_elm *elm)
 {
 	struct iommu_device *iommu = elm->iommu;
 	struct list_head *head = &list->elms;
 	bool chosen = elm->chosen;
 	u32 tag = elm->id;
 
-	iommu_attach_unpublish(list, elm);
-	if (chosen && !iommu_attach_find_chosen(list, &head, iommu))
+	iommu_alist_unpublish(list, elm);
+	if (chosen && !iommu_alist_find_chosen(list, &head, iommu))
 		list->ops->tag_free(list, iommu, tag);
 }
 
@@ -286,17 +286,17 @@ static void iommu_attach_put_tag(struct iommu_attach_list *list,
  * by far the commonest.
  */
 
-static const char *iommu_attach_instance(struct iommu_device *iommu)
+static const char *iommu_alist_instance(struct iommu_device *iommu)
 {
 	return iommu->dev ? dev_name(iommu->dev) : "unnamed instance";
 }
 
-static void iommu_attach_failed(struct iommu_attach_walk *walk,
-				const struct iommu_attach_elm *elm, int error)
+static void iommu_alist_failed(struct iommu_alist_walk *walk,
+			       const struct iommu_alist_elm *elm, int error)
 {
 	walk->error = walk->error ?: error;
 	walk->failed |= BIT(elm->kind);
-	if (elm->kind == IOMMU_ATTACH_ATC)
+	if (elm->kind == IOMMU_ALIST_ATC)
 		pr_attach_err(elm->iommu,
 			      "invalidation of the ATC of requester %#06x, PASID %u failed: %d\n",
 			      elm->id, elm->pasid, error);
@@ -309,10 +309,10 @@ static void iommu_attach_failed(struct iommu_attach_walk *walk,
 /*
  * In this phase, and of one attachment's walk its own. A tag that was left behind
  * is flushed by its next user, who is on the list before the smp_mb() of
- * iommu_attach_commit(); until then its instance may be gone.
+ * iommu_alist_commit(); until then its instance may be gone.
  */
-static bool iommu_attach_wanted(const struct iommu_attach_walk *walk,
-				const struct iommu_attach_elm *elm)
+static bool iommu_alist_wanted(const struct iommu_alist_walk *walk,
+			       const struct iommu_alist_elm *elm)
 {
 	return walk->phase & BIT(elm->kind) && READ_ONCE(elm->users) &&
 		(!walk->only || elm == walk->only->tag ||
@@ -320,14 +320,14 @@ static bool iommu_attach_wanted(const struct iommu_attach_walk *walk,
 }
 
 /* Invalidate one element by itself. The batch is empty. */
-static void iommu_attach_repeat(struct iommu_attach_walk *walk,
-				const struct iommu_attach_elm *elm)
+static void iommu_alist_repeat(struct iommu_alist_walk *walk,
+			       const struct iommu_alist_elm *elm)
 {
-	const struct iommu_attach_ops *ops = walk->list->ops;
+	const struct iommu_alist_ops *ops = walk->list->ops;
 	int error = 0;
 	int try;
 
-	for (try = 0; try < IOMMU_ATTACH_TRIES; try++) {
+	for (try = 0; try < IOMMU_ALIST_TRIES; try++) {
 		error = ops->add(walk, elm);
 		if (error <= 0)
 			break;
@@ -338,7 +338,7 @@ static void iommu_attach_repeat(struct iommu_attach_walk *walk,
 			break;
 	}
 	if (error)
-		iommu_attach_failed(walk, elm, error == -EAGAIN ? -EIO : error);
+		iommu_alist_failed(walk, elm, error == -EAGAIN ? -EIO : error);
 }
 
 /*
@@ -346,19 +346,19 @@ static void iommu_attach_repeat(struct iommu_attach_walk *walk,
  * a failure has a name. The walk has nothing under way at this instance or at a
  * later one.
  */
-static void iommu_attach_reissue(struct iommu_attach_walk *walk,
-				 struct iommu_device *iommu)
+static void iommu_alist_reissue(struct iommu_alist_walk *walk,
+				struct iommu_device *iommu)
 {
-	const struct iommu_attach_elm *elm;
+	const struct iommu_alist_elm *elm;
 
 	list_for_each_entry_rcu(elm, &walk->list->elms, node)
-		if (elm->iommu == iommu && iommu_attach_wanted(walk, elm))
-			iommu_attach_repeat(walk, elm);
+		if (elm->iommu == iommu && iommu_alist_wanted(walk, elm))
+			iommu_alist_repeat(walk, elm);
 }
 
-static noinline bool iommu_attach_wait_failed(struct iommu_attach_walk *walk,
-					      struct iommu_device *iommu,
-					      int error)
+static noinline bool iommu_alist_wait_failed(struct iommu_alist_walk *walk,
+					     struct iommu_device *iommu,
+					     int error)
 {
 	if (error == -EAGAIN)
 		return true;
@@ -370,38 +370,38 @@ static noinline bool iommu_attach_wait_failed(struct iommu_attach_walk *walk,
 }
 
 /* Wait for one sync. True if what came before it has to be repeated. */
-static inline bool iommu_attach_wait(struct iommu_attach_walk *walk,
-				     unsigned int n)
+static inline bool iommu_alist_wait(struct iommu_alist_walk *walk,
+				    unsigned int n)
 {
 	struct iommu_device *iommu = walk->pending[n].iommu;
 	int error = walk->list->ops->wait(walk, iommu, walk->pending[n].sync);
 
-	return unlikely(error) && iommu_attach_wait_failed(walk, iommu, error);
+	return unlikely(error) && iommu_alist_wait_failed(walk, iommu, error);
 }
 
-static void iommu_attach_wait_all(struct iommu_attach_walk *walk)
+static void iommu_alist_wait_all(struct iommu_alist_walk *walk)
 {
 	unsigned int n, aborted = 0;
 
 	for (n = 0; n < walk->nr_pending; n++)
-		if (iommu_attach_wait(walk, n))
+		if (iommu_alist_wait(walk, n))
 			walk->pending[aborted++] = walk->pending[n];
 	walk->nr_pending = 0;
 	for (n = 0; n < aborted; n++)
-		iommu_attach_reissue(walk, walk->pending[n].iommu);
+		iommu_alist_reissue(walk, walk->pending[n].iommu);
 }
 
 /* A batch was full: the instance gets another one, but not before this is done. */
-static void iommu_attach_wait_last(struct iommu_attach_walk *walk)
+static void iommu_alist_wait_last(struct iommu_alist_walk *walk)
 {
 	unsigned int n = --walk->nr_pending;
 
-	if (iommu_attach_wait(walk, n))
-		iommu_attach_reissue(walk, walk->pending[n].iommu);
+	if (iommu_alist_wait(walk, n))
+		iommu_alist_reissue(walk, walk->pending[n].iommu);
 }
 
 /* Hand over the batch, and note the sync behind it. */
-static inline void iommu_attach_submit(struct iommu_attach_walk *walk)
+static inline void iommu_alist_submit(struct iommu_alist_walk *walk)
 {
 	struct iommu_device *iommu = walk->open;
 	unsigned int n;
@@ -417,82 +417,82 @@ static inline void iommu_attach_submit(struct iommu_attach_walk *walk)
 }
 
 /* The batch is full. No second sync at an instance: see "Following the list". */
-static noinline int iommu_attach_add_again(struct iommu_attach_walk *walk,
-					   const struct iommu_attach_elm *elm)
+static noinline int iommu_alist_add_again(struct iommu_alist_walk *walk,
+					  const struct iommu_alist_elm *elm)
 {
 	if (WARN_ON_ONCE(!walk->open))
 		return -ENOSPC;
-	iommu_attach_submit(walk);
-	iommu_attach_wait_last(walk);
+	iommu_alist_submit(walk);
+	iommu_alist_wait_last(walk);
 	return walk->list->ops->add(walk, elm);
 }
 
-static inline void iommu_attach_issue(struct iommu_attach_walk *walk,
-				      const struct iommu_attach_elm *elm)
+static inline void iommu_alist_issue(struct iommu_alist_walk *walk,
+				     const struct iommu_alist_elm *elm)
 {
 	int ret;
 
 	if (walk->open && walk->open != elm->iommu)
-		iommu_attach_submit(walk);
+		iommu_alist_submit(walk);
 	/* What has to be repeated goes through the batch, which is empty now. */
-	if (unlikely(walk->nr_pending == IOMMU_ATTACH_MAX_PENDING) &&
+	if (unlikely(walk->nr_pending == IOMMU_ALIST_MAX_PENDING) &&
 	    !walk->open)
-		iommu_attach_wait_all(walk);
+		iommu_alist_wait_all(walk);
 
 	ret = walk->list->ops->add(walk, elm);
 	if (unlikely(ret == -ENOSPC))
-		ret = iommu_attach_add_again(walk, elm);
+		ret = iommu_alist_add_again(walk, elm);
 	if (unlikely(ret < 0))
-		iommu_attach_failed(walk, elm, ret);
+		iommu_alist_failed(walk, elm, ret);
 	if (ret > 0)
 		walk->open = elm->iommu;
 }
 
-static void iommu_attach_drain(struct iommu_attach_walk *walk)
+static void iommu_alist_drain(struct iommu_alist_walk *walk)
 {
-	iommu_attach_submit(walk);
-	iommu_attach_wait_all(walk);
+	iommu_alist_submit(walk);
+	iommu_alist_wait_all(walk);
 }
 
-static void iommu_attach_begin(struct iommu_attach_list *list,
-			       struct iommu_attach_walk *walk,
-			       const struct iommu_attach *only,
-			       unsigned long *flags)
+static void iommu_alist_begin(struct iommu_alist *list,
+			      struct iommu_alist_walk *walk,
+			      const struct iommu_alist_attach *only,
+			      unsigned long *flags)
 	__acquires(RCU)
 {
 	walk->list = list;
 	walk->only = only;
 	rcu_read_lock();
-	if (list->ops->flags & IOMMU_ATTACH_IRQS_OFF)
+	if (list->ops->flags & IOMMU_ALIST_IRQS_OFF)
 		local_irq_save(*flags);
 }
 
-static inline void iommu_attach_end(struct iommu_attach_walk *walk,
-				    unsigned long flags)
+static inline void iommu_alist_end(struct iommu_alist_walk *walk,
+				   unsigned long flags)
 	__releases(RCU)
 {
-	if (walk->list->ops->flags & IOMMU_ATTACH_IRQS_OFF)
+	if (walk->list->ops->flags & IOMMU_ALIST_IRQS_OFF)
 		local_irq_restore(flags);
 	rcu_read_unlock();
-	trace_iommu_attach_walk(walk->list, walk);
+	trace_iommu_alist_walk(walk->list, walk);
 }
 
-static inline void iommu_attach_pass(struct iommu_attach_walk *walk,
-				     unsigned int kinds)
+static inline void iommu_alist_pass(struct iommu_alist_walk *walk,
+				    unsigned int kinds)
 {
-	const struct iommu_attach_elm *elm;
+	const struct iommu_alist_elm *elm;
 
 	walk->phase = walk->kinds & kinds;
 	list_for_each_entry_rcu(elm, &walk->list->elms, node)
-		if (iommu_attach_wanted(walk, elm))
-			iommu_attach_issue(walk, elm);
-	iommu_attach_drain(walk);
+		if (iommu_alist_wanted(walk, elm))
+			iommu_alist_issue(walk, elm);
+	iommu_alist_drain(walk);
 }
 
 /**
- * iommu_attach_flush() - invalidate a domain everywhere
+ * iommu_alist_flush() - invalidate a domain everywhere
  * @list: where the domain is attached
- * @walk: says what to invalidate, see iommu_attach_walk_init()
+ * @walk: says what to invalidate, see iommu_alist_walk_init()
  *
  * The page table has to have been changed before. On return, what it said then is
  * in no IOTLB and no ATC of an element that was published when the call was made,
@@ -500,98 +500,98 @@ static inline void iommu_attach_pass(struct iommu_attach_walk *walk,
  *
  * Context: any, also with interrupts off and under page-table locks. Takes no lock
  * but those of @list's driver for its queues, allocates nothing. Busy-waits for
- * the slowest instance; with %IOMMU_ATTACH_IRQS_OFF, with interrupts off.
+ * the slowest instance; with %IOMMU_ALIST_IRQS_OFF, with interrupts off.
  * Return: 0, or the first error: then the memory behind the old translations must
  * not be trusted to be out of the devices' reach.
  */
-int iommu_attach_flush(struct iommu_attach_list *list,
-		       struct iommu_attach_walk *walk)
+int iommu_alist_flush(struct iommu_alist *list,
+		      struct iommu_alist_walk *walk)
 {
 	unsigned long flags = 0;
 
 	/*
-	 * Pairs with the smp_mb() in iommu_attach_commit(): the change of the page
+	 * Pairs with the smp_mb() in iommu_alist_commit(): the change of the page
 	 * table is visible to whom the walk misses.
 	 */
 	smp_mb();
 
-	iommu_attach_begin(list, walk, NULL, &flags);
-	if (list->ops->flags & IOMMU_ATTACH_SYNC_BEFORE_ATC) {
-		iommu_attach_pass(walk, BIT(IOMMU_ATTACH_TAG));
-		iommu_attach_pass(walk, BIT(IOMMU_ATTACH_ATC));
+	iommu_alist_begin(list, walk, NULL, &flags);
+	if (list->ops->flags & IOMMU_ALIST_SYNC_BEFORE_ATC) {
+		iommu_alist_pass(walk, BIT(IOMMU_ALIST_TAG));
+		iommu_alist_pass(walk, BIT(IOMMU_ALIST_ATC));
 	} else {
-		iommu_attach_pass(walk, IOMMU_ATTACH_ALL_KINDS);
+		iommu_alist_pass(walk, IOMMU_ALIST_ALL_KINDS);
 	}
-	iommu_attach_end(walk, flags);
+	iommu_alist_end(walk, flags);
 	return walk->error;
 }
-EXPORT_SYMBOL_GPL(iommu_attach_flush);
+EXPORT_SYMBOL_GPL(iommu_alist_flush);
 
 /* One phase of it: the tag, the ATC, or both. */
-static void iommu_attach_pass_only(struct iommu_attach_walk *walk,
-				   unsigned int kinds)
+static void iommu_alist_pass_only(struct iommu_alist_walk *walk,
+				  unsigned int kinds)
 {
 	walk->phase = walk->kinds & kinds;
-	if (walk->phase & BIT(IOMMU_ATTACH_TAG))
-		iommu_attach_issue(walk, walk->only->tag);
-	if (walk->phase & BIT(IOMMU_ATTACH_ATC) && walk->only->atc)
-		iommu_attach_issue(walk, walk->only->atc);
-	iommu_attach_drain(walk);
+	if (walk->phase & BIT(IOMMU_ALIST_TAG))
+		iommu_alist_issue(walk, walk->only->tag);
+	if (walk->phase & BIT(IOMMU_ALIST_ATC) && walk->only->atc)
+		iommu_alist_issue(walk, walk->only->atc);
+	iommu_alist_drain(walk);
 }
 
 /* Invalidate one attachment, or only its tag. */
-static int iommu_attach_flush_only(struct iommu_attach_list *list,
-				   struct iommu_attach_walk *walk,
-				   const struct iommu_attach *only)
+static int iommu_alist_flush_only(struct iommu_alist *list,
+				  struct iommu_alist_walk *walk,
+				  const struct iommu_alist_attach *only)
 {
 	unsigned long flags = 0;
 
 	/* What is left out has not been flushed, either. */
-	walk->failed = IOMMU_ATTACH_ALL_KINDS & ~walk->kinds;
-	iommu_attach_begin(list, walk, only, &flags);
-	if (list->ops->flags & IOMMU_ATTACH_SYNC_BEFORE_ATC) {
-		iommu_attach_pass_only(walk, BIT(IOMMU_ATTACH_TAG));
-		iommu_attach_pass_only(walk, BIT(IOMMU_ATTACH_ATC));
+	walk->failed = IOMMU_ALIST_ALL_KINDS & ~walk->kinds;
+	iommu_alist_begin(list, walk, only, &flags);
+	if (list->ops->flags & IOMMU_ALIST_SYNC_BEFORE_ATC) {
+		iommu_alist_pass_only(walk, BIT(IOMMU_ALIST_TAG));
+		iommu_alist_pass_only(walk, BIT(IOMMU_ALIST_ATC));
 	} else {
-		iommu_attach_pass_only(walk, IOMMU_ATTACH_ALL_KINDS);
+		iommu_alist_pass_only(walk, IOMMU_ALIST_ALL_KINDS);
 	}
-	iommu_attach_end(walk, flags);
+	iommu_alist_end(walk, flags);
 	return walk->error;
 }
 
 /* --- attach and detach --- */
 
 /* Find or make the element for @key; @after is NULL if it was found. */
-static struct iommu_attach_elm *
-iommu_attach_share(struct iommu_attach_list *list, struct list_head **after,
-		   const struct iommu_attach_elm *key)
+static struct iommu_alist_elm *
+iommu_alist_share(struct iommu_alist *list, struct list_head **after,
+		  const struct iommu_alist_elm *key)
 {
-	struct iommu_attach_elm *elm = iommu_attach_find(list, after, key);
+	struct iommu_alist_elm *elm = iommu_alist_find(list, after, key);
 
 	if (!elm)
-		return iommu_attach_elm_get(list, key);
-	iommu_attach_count(elm, 1);
+		return iommu_alist_elm_get(list, key);
+	iommu_alist_count(elm, 1);
 	*after = NULL;
 	return elm;
 }
 
-/* Undo iommu_attach_share(). */
-static void iommu_attach_unshare(struct iommu_attach_elm *elm,
-				 struct list_head *after)
+/* Undo iommu_alist_share(). */
+static void iommu_alist_unshare(struct iommu_alist_elm *elm,
+				struct list_head *after)
 {
 	if (after)
-		iommu_attach_elm_put(elm);
+		iommu_alist_elm_put(elm);
 	else
-		iommu_attach_count(elm, -1);
+		iommu_alist_count(elm, -1);
 }
 
-static int iommu_attach_prepare_tag(struct iommu_attach_list *list,
-				    struct iommu_attach *attach,
-				    const struct iommu_attach_where *where)
+static int iommu_alist_prepare_tag(struct iommu_alist *list,
+				   struct iommu_alist_attach *attach,
+				   const struct iommu_alist_where *where)
 {
-	struct iommu_attach_elm key = {
+	struct iommu_alist_elm key = {
 		.iommu = where->iommu,
-		.kind = IOMMU_ATTACH_TAG,
+		.kind = IOMMU_ALIST_TAG,
 		.id = where->tag,
 		.pasid = where->tag_pasid,
 		.info = where->tag_info,
@@ -601,11 +601,11 @@ static int iommu_attach_prepare_tag(struct iommu_attach_list *list,
 	attach->tag_after = &list->elms;
 	attach->tag_allocated = false;
 	if (where->choose_tag) {
-		ret = iommu_attach_choose_tag(list, attach, &key);
+		ret = iommu_alist_choose_tag(list, attach, &key);
 		if (ret)
 			return ret;
 	}
-	attach->tag = iommu_attach_share(list, &attach->tag_after, &key);
+	attach->tag = iommu_alist_share(list, &attach->tag_after, &key);
 	if (attach->tag) {
 		attach->tag_dirty = !attach->tag_after && attach->tag->users == 1;
 		/* Perhaps one that was not flushed, and that others had chosen. */
@@ -617,13 +617,13 @@ static int iommu_attach_prepare_tag(struct iommu_attach_list *list,
 	return -ENOMEM;
 }
 
-static int iommu_attach_prepare_atc(struct iommu_attach_list *list,
-				    struct iommu_attach *attach,
-				    const struct iommu_attach_where *where)
+static int iommu_alist_prepare_atc(struct iommu_alist *list,
+				   struct iommu_alist_attach *attach,
+				   const struct iommu_alist_where *where)
 {
-	struct iommu_attach_elm key = {
+	struct iommu_alist_elm key = {
 		.iommu = where->iommu,
-		.kind = IOMMU_ATTACH_ATC,
+		.kind = IOMMU_ALIST_ATC,
 		.id = where->requester,
 		.pasid = where->pasid,
 		.info = where->atc_info,
@@ -634,180 +634,180 @@ static int iommu_attach_prepare_atc(struct iommu_attach_list *list,
 		return 0;
 	/* Behind the tag, so that both together are one pass over the list. */
 	attach->atc_after = attach->tag_after ?: &attach->tag->node;
-	attach->atc = iommu_attach_share(list, &attach->atc_after, &key);
+	attach->atc = iommu_alist_share(list, &attach->atc_after, &key);
 	return attach->atc ? 0 : -ENOMEM;
 }
 
 /**
- * iommu_attach_prepare() - everything of an attach that can fail
+ * iommu_alist_prepare() - everything of an attach that can fail
  * @list: where the domain is attached
  * @attach: what to fill in
  * @where: what is to be attached
  *
  * Finds the attachment's tag or allocates one, and what the list needs to keep
- * it. No walk sees anything of it. Followed by iommu_attach_commit() or
- * iommu_attach_cancel(), without giving up the lock in between.
+ * it. No walk sees anything of it. Followed by iommu_alist_commit() or
+ * iommu_alist_cancel(), without giving up the lock in between.
  *
- * Context: may sleep; &iommu_attach_list.lock held.
- * Return: 0, -ENOMEM, or what &iommu_attach_ops.tag_alloc said.
+ * Context: may sleep; &iommu_alist.lock held.
+ * Return: 0, -ENOMEM, or what &iommu_alist_ops.tag_alloc said.
  */
-int iommu_attach_prepare(struct iommu_attach_list *list,
-			 struct iommu_attach *attach,
-			 const struct iommu_attach_where *where)
+int iommu_alist_prepare(struct iommu_alist *list,
+			struct iommu_alist_attach *attach,
+			const struct iommu_alist_where *where)
 {
 	int ret;
 
 	lockdep_assert_held(&list->lock);
 
-	ret = iommu_attach_prepare_tag(list, attach, where);
+	ret = iommu_alist_prepare_tag(list, attach, where);
 	if (ret)
 		return ret;
-	ret = iommu_attach_prepare_atc(list, attach, where);
+	ret = iommu_alist_prepare_atc(list, attach, where);
 	if (ret)
-		iommu_attach_cancel(list, attach);
+		iommu_alist_cancel(list, attach);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(iommu_attach_prepare);
+EXPORT_SYMBOL_GPL(iommu_alist_prepare);
 
 /**
- * iommu_attach_cancel() - undo iommu_attach_prepare()
+ * iommu_alist_cancel() - undo iommu_alist_prepare()
  * @list: where the domain is attached
  * @attach: what was prepared, and not committed
  *
- * Context: &iommu_attach_list.lock held.
+ * Context: &iommu_alist.lock held.
  */
-void iommu_attach_cancel(struct iommu_attach_list *list,
-			 struct iommu_attach *attach)
+void iommu_alist_cancel(struct iommu_alist *list,
+			struct iommu_alist_attach *attach)
 {
 	lockdep_assert_held(&list->lock);
 
 	if (attach->atc)
-		iommu_attach_unshare(attach->atc, attach->atc_after);
+		iommu_alist_unshare(attach->atc, attach->atc_after);
 	if (attach->tag_allocated) {
 		list->ops->tag_free(list, attach->tag->iommu, attach->tag->id);
 		attach->tag->chosen = false;
 	}
-	iommu_attach_unshare(attach->tag, attach->tag_after);
+	iommu_alist_unshare(attach->tag, attach->tag_after);
 }
-EXPORT_SYMBOL_GPL(iommu_attach_cancel);
+EXPORT_SYMBOL_GPL(iommu_alist_cancel);
 
 /**
- * iommu_attach_commit() - publish an attachment
+ * iommu_alist_commit() - publish an attachment
  * @list: where the domain is attached
- * @attach: what iommu_attach_prepare() filled in
+ * @attach: what iommu_alist_prepare() filled in
  * @walk: an unused walk over everything that the domain can translate
  *
  * From here on invalidations reach the attachment; the caller makes the
  * hardware's entry present now, not before. A function that was said to have an ATC
  * has to answer invalidations already.
  *
- * Context: &iommu_attach_list.lock held. Waits for one flush if the tag was in
+ * Context: &iommu_alist.lock held. Waits for one flush if the tag was in
  * use and the function has an ATC, or if the tag was not clean.
  * Return: 0. Only an instance that fails to flush makes it an error: then the
  * attachment is published, but the entry must not be made present; undo it with
- * iommu_attach_remove().
+ * iommu_alist_remove().
  */
-int iommu_attach_commit(struct iommu_attach_list *list,
-			struct iommu_attach *attach,
-			struct iommu_attach_walk *walk)
+int iommu_alist_commit(struct iommu_alist *list,
+		       struct iommu_alist_attach *attach,
+		       struct iommu_alist_walk *walk)
 {
-	struct iommu_attach tag_only = { .tag = attach->tag };
+	struct iommu_alist_attach tag_only = { .tag = attach->tag };
 	bool joins = !attach->tag_after;
 
 	lockdep_assert_held(&list->lock);
 
 	if (!joins)
-		iommu_attach_publish(list, attach->tag, attach->tag_after);
+		iommu_alist_publish(list, attach->tag, attach->tag_after);
 	if (attach->atc && attach->atc_after)
-		iommu_attach_publish(list, attach->atc,
-				     attach->atc_after == attach->tag_after ?
-				     &attach->tag->node : attach->atc_after);
+		iommu_alist_publish(list, attach->atc,
+				    attach->atc_after == attach->tag_after ?
+				    &attach->tag->node : attach->atc_after);
 	/*
-	 * Pairs with the smp_mb() in iommu_attach_flush(): a walk that misses the
+	 * Pairs with the smp_mb() in iommu_alist_flush(): a walk that misses the
 	 * elements has changed the page table before the hardware reads it.
 	 */
 	smp_mb();
 
 	/* Not from an entry of the IOTLB that a walk is about to flush, either. */
 	if ((joins && attach->atc) || attach->tag_dirty)
-		return iommu_attach_flush_only(list, walk, &tag_only);
+		return iommu_alist_flush_only(list, walk, &tag_only);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(iommu_attach_commit);
+EXPORT_SYMBOL_GPL(iommu_alist_commit);
 
 /**
- * iommu_attach_drop_atc() - undo iommu_attach_add_atc()
+ * iommu_alist_drop_atc() - undo iommu_alist_add_atc()
  * @list: where the domain is attached
  * @attach: a committed attachment, of a function whose ATS is off
  *
- * Walks that are under way may send commands for the ATC until iommu_attach_fence().
+ * Walks that are under way may send commands for the ATC until iommu_alist_synchronize().
  *
- * Context: &iommu_attach_list.lock held.
+ * Context: &iommu_alist.lock held.
  */
-void iommu_attach_drop_atc(struct iommu_attach_list *list,
-			   struct iommu_attach *attach)
+void iommu_alist_drop_atc(struct iommu_alist *list,
+			  struct iommu_alist_attach *attach)
 {
 	lockdep_assert_held(&list->lock);
 
-	if (!iommu_attach_count(attach->atc, -1))
-		iommu_attach_unpublish(list, attach->atc);
+	if (!iommu_alist_count(attach->atc, -1))
+		iommu_alist_unpublish(list, attach->atc);
 	attach->atc = NULL;
 }
-EXPORT_SYMBOL_GPL(iommu_attach_drop_atc);
+EXPORT_SYMBOL_GPL(iommu_alist_drop_atc);
 
 /**
- * iommu_attach_add_atc() - publish the ATC of an attachment that has none so far
+ * iommu_alist_add_atc() - publish the ATC of an attachment that has none so far
  * @list: where the domain is attached
  * @attach: a committed attachment, of a function whose ATS is off
- * @where: as for iommu_attach_prepare(), now with &iommu_attach_where.ats
+ * @where: as for iommu_alist_prepare(), now with &iommu_alist_where.ats
  * @walk: an unused walk over everything that the domain can translate
  *
  * For functions whose ATS goes on when their first entry is present. From here on
  * invalidations reach the ATC; the caller switches ATS on now, not before. If the
  * ATC may not be empty then, the caller flushes it afterwards.
  *
- * Context: may sleep; &iommu_attach_list.lock held. Waits for one flush of the tag.
+ * Context: may sleep; &iommu_alist.lock held. Waits for one flush of the tag.
  * Return: 0, -ENOMEM, or the error of the flush: then ATS must stay off.
  */
-int iommu_attach_add_atc(struct iommu_attach_list *list,
-			 struct iommu_attach *attach,
-			 const struct iommu_attach_where *where,
-			 struct iommu_attach_walk *walk)
+int iommu_alist_add_atc(struct iommu_alist *list,
+			struct iommu_alist_attach *attach,
+			const struct iommu_alist_where *where,
+			struct iommu_alist_walk *walk)
 {
-	struct iommu_attach tag_only = { .tag = attach->tag };
+	struct iommu_alist_attach tag_only = { .tag = attach->tag };
 	int ret;
 
 	lockdep_assert_held(&list->lock);
 
 	attach->tag_after = NULL;
-	ret = iommu_attach_prepare_atc(list, attach, where);
+	ret = iommu_alist_prepare_atc(list, attach, where);
 	if (ret)
 		return ret;
 	if (attach->atc_after)
-		iommu_attach_publish(list, attach->atc, attach->atc_after);
+		iommu_alist_publish(list, attach->atc, attach->atc_after);
 	/*
-	 * Pairs with the smp_mb() in iommu_attach_flush(): a walk that misses the ATC
+	 * Pairs with the smp_mb() in iommu_alist_flush(): a walk that misses the ATC
 	 * has changed the page table before ATS is on.
 	 */
 	smp_mb();
 
-	/* The tag is in use, by this attachment at least: see iommu_attach_commit(). */
-	ret = iommu_attach_flush_only(list, walk, &tag_only);
+	/* The tag is in use, by this attachment at least: see iommu_alist_commit(). */
+	ret = iommu_alist_flush_only(list, walk, &tag_only);
 	if (ret)
-		iommu_attach_drop_atc(list, attach);
+		iommu_alist_drop_atc(list, attach);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(iommu_attach_add_atc);
+EXPORT_SYMBOL_GPL(iommu_alist_add_atc);
 
 /**
- * iommu_attach_remove() - flush an attachment and forget it
+ * iommu_alist_remove() - flush an attachment and forget it
  * @list: where the domain is attached
  * @attach: a committed attachment
  * @walk: an unused walk over everything that the domain can translate
  *
  * The caller has cleared or replaced the hardware's entry, and flushed and waited
  * for the cache that it may have been in. Walks that are under way may send
- * commands for the attachment until iommu_attach_fence().
+ * commands for the attachment until iommu_alist_synchronize().
  *
  * The attachment is gone whatever is returned. After an error the function may
  * use old translations, and no walk will tell it any more: it has to be kept from
@@ -816,52 +816,52 @@ EXPORT_SYMBOL_GPL(iommu_attach_add_atc);
  * one that @walk leaves out. A walk that leaves out the ATC is for a function whose
  * ATC is empty already, as after a reset.
  *
- * Context: &iommu_attach_list.lock held.
+ * Context: &iommu_alist.lock held.
  * Return: 0, or the error of the flush.
  */
-int iommu_attach_remove(struct iommu_attach_list *list,
-			struct iommu_attach *attach,
-			struct iommu_attach_walk *walk)
+int iommu_alist_remove(struct iommu_alist *list,
+		       struct iommu_alist_attach *attach,
+		       struct iommu_alist_walk *walk)
 {
 	int error;
 
 	lockdep_assert_held(&list->lock);
 
-	error = iommu_attach_flush_only(list, walk, attach);
-	if (attach->atc && !iommu_attach_count(attach->atc, -1))
-		iommu_attach_unpublish(list, attach->atc);
-	if (!iommu_attach_count(attach->tag, -1) &&
-	    !(walk->failed & BIT(IOMMU_ATTACH_TAG)))
-		iommu_attach_put_tag(list, attach->tag);
+	error = iommu_alist_flush_only(list, walk, attach);
+	if (attach->atc && !iommu_alist_count(attach->atc, -1))
+		iommu_alist_unpublish(list, attach->atc);
+	if (!iommu_alist_count(attach->tag, -1) &&
+	    !(walk->failed & BIT(IOMMU_ALIST_TAG)))
+		iommu_alist_put_tag(list, attach->tag);
 	return error;
 }
-EXPORT_SYMBOL_GPL(iommu_attach_remove);
+EXPORT_SYMBOL_GPL(iommu_alist_remove);
 
 /**
- * iommu_attach_fence() - wait for walks that may see removed elements
+ * iommu_alist_synchronize() - wait for walks that may see removed elements
  *
- * To be called between iommu_attach_remove() and whatever makes a command for the
+ * To be called between iommu_alist_remove() and whatever makes a command for the
  * removed elements harmful: the function's ATS goes off, the function or the instance
  * goes away. Nothing else has to wait.
  *
  * Context: may sleep, for a grace period.
  */
-void iommu_attach_fence(void)
+void iommu_alist_synchronize(void)
 {
 	synchronize_rcu();
 }
-EXPORT_SYMBOL_GPL(iommu_attach_fence);
+EXPORT_SYMBOL_GPL(iommu_alist_synchronize);
 
 /**
- * iommu_attach_lock_both() - lock two lists, to replace one domain by another
+ * iommu_alist_lock_both() - lock two lists, to replace one domain by another
  * @a: one list
  * @b: another
  *
  * In the order that all callers keep. The two may be one: a domain can replace itself.
  * A driver that has an order of its own for pairs of lists does not use this.
  */
-void iommu_attach_lock_both(struct iommu_attach_list *a,
-			    struct iommu_attach_list *b)
+void iommu_alist_lock_both(struct iommu_alist *a,
+			   struct iommu_alist *b)
 {
 	if (a > b)
 		swap(a, b);
@@ -869,29 +869,29 @@ void iommu_attach_lock_both(struct iommu_attach_list *a,
 	if (a != b)
 		mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
 }
-EXPORT_SYMBOL_GPL(iommu_attach_lock_both);
+EXPORT_SYMBOL_GPL(iommu_alist_lock_both);
 
 /**
- * iommu_attach_unlock_both() - undo iommu_attach_lock_both()
+ * iommu_alist_unlock_both() - undo iommu_alist_lock_both()
  * @a: one list
  * @b: the other
  */
-void iommu_attach_unlock_both(struct iommu_attach_list *a,
-			      struct iommu_attach_list *b)
+void iommu_alist_unlock_both(struct iommu_alist *a,
+			     struct iommu_alist *b)
 {
 	mutex_unlock(&a->lock);
 	if (a != b)
 		mutex_unlock(&b->lock);
 }
-EXPORT_SYMBOL_GPL(iommu_attach_unlock_both);
+EXPORT_SYMBOL_GPL(iommu_alist_unlock_both);
 
 /**
- * iommu_attach_list_init() - a list of a domain that is attached nowhere
+ * iommu_alist_init() - a list of a domain that is attached nowhere
  * @list: the list
  * @ops: of the domain's driver
  */
-void iommu_attach_list_init(struct iommu_attach_list *list,
-			    const struct iommu_attach_ops *ops)
+void iommu_alist_init(struct iommu_alist *list,
+		      const struct iommu_alist_ops *ops)
 {
 	unsigned int n;
 
@@ -904,10 +904,10 @@ void iommu_attach_list_init(struct iommu_attach_list *list,
 		list->own[n].retired = get_completed_synchronize_rcu();
 	}
 }
-EXPORT_SYMBOL_GPL(iommu_attach_list_init);
+EXPORT_SYMBOL_GPL(iommu_alist_init);
 
 /**
- * iommu_attach_list_destroy() - the end of a domain's list
+ * iommu_alist_destroy() - the end of a domain's list
  * @list: the list
  *
  * Everything has been removed, and no walk is under way: of a paging domain,
@@ -915,9 +915,9 @@ EXPORT_SYMBOL_GPL(iommu_attach_list_init);
  * called from the notifier's free_notifier(). Tags that could not be flushed are
  * never freed.
  */
-void iommu_attach_list_destroy(struct iommu_attach_list *list)
+void iommu_alist_destroy(struct iommu_alist *list)
 {
-	struct iommu_attach_elm *elm, *next;
+	struct iommu_alist_elm *elm, *next;
 
 	list_for_each_entry_safe(elm, next, &list->elms, node) {
 		WARN_ON(elm->users);
@@ -926,4 +926,4 @@ void iommu_attach_list_destroy(struct iommu_attach_list *list)
 	}
 	mutex_destroy(&list->lock);
 }
-EXPORT_SYMBOL_GPL(iommu_attach_list_destroy);
+EXPORT_SYMBOL_GPL(iommu_alist_destroy);

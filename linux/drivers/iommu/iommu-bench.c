@@ -276,7 +276,7 @@ struct base_domain {
 
 struct base_tag {
 	struct list_head node;
-	enum iommu_attach_kind kind;
+	enum iommu_alist_kind kind;
 	struct iommu_device *iommu;
 	struct device *dev;
 	u16 id;
@@ -298,12 +298,12 @@ static bool base_same(const struct base_tag *a, const struct base_tag *b)
 }
 
 static struct base_tag base_tag(struct bench_dev *bdev,
-				enum iommu_attach_kind kind)
+				enum iommu_alist_kind kind)
 {
 	return (struct base_tag) {
 		.kind = kind,
 		.iommu = bdev->info.iommu,
-		.dev = kind == IOMMU_ATTACH_ATC ? &bdev->dev : NULL,
+		.dev = kind == IOMMU_ALIST_ATC ? &bdev->dev : NULL,
 		.id = TAG,
 		.pasid = PASID,
 		.users = 1,
@@ -324,7 +324,7 @@ static struct base_tag *base_find(struct base_domain *base,
 }
 
 static int base_assign(struct base_domain *base, struct bench_dev *bdev,
-		       enum iommu_attach_kind kind)
+		       enum iommu_alist_kind kind)
 {
 	struct base_tag *tag = kmalloc(sizeof(*tag), GFP_KERNEL);
 	struct base_tag *old;
@@ -347,7 +347,7 @@ static int base_assign(struct base_domain *base, struct bench_dev *bdev,
 }
 
 static void base_unassign(struct base_domain *base, struct bench_dev *bdev,
-			  enum iommu_attach_kind kind)
+			  enum iommu_alist_kind kind)
 {
 	struct base_tag key = base_tag(bdev, kind);
 	struct base_tag *tag;
@@ -372,43 +372,43 @@ static int base_attach(struct base_domain *base, struct bench_dev *bdev, bool at
 		if (!base->batch)
 			return -ENOMEM;
 	}
-	ret = base_assign(base, bdev, IOMMU_ATTACH_TAG);
+	ret = base_assign(base, bdev, IOMMU_ALIST_TAG);
 	if (ret || !ats)
 		return ret;
-	ret = base_assign(base, bdev, IOMMU_ATTACH_ATC);
+	ret = base_assign(base, bdev, IOMMU_ALIST_ATC);
 	if (ret)
-		base_unassign(base, bdev, IOMMU_ATTACH_TAG);
+		base_unassign(base, bdev, IOMMU_ALIST_TAG);
 	return ret;
 }
 
 static void base_detach(struct base_domain *base, struct bench_dev *bdev, bool ats)
 {
-	base_unassign(base, bdev, IOMMU_ATTACH_TAG);
+	base_unassign(base, bdev, IOMMU_ALIST_TAG);
 	if (ats)
-		base_unassign(base, bdev, IOMMU_ATTACH_ATC);
+		base_unassign(base, bdev, IOMMU_ALIST_ATC);
 }
 
-static __always_inline void base_sync(struct iommu_attach_walk *walk,
+static __always_inline void base_sync(struct iommu_alist_walk *walk,
 				      struct iommu_device *iommu,
-				      const struct iommu_attach_ops *ops)
+				      const struct iommu_alist_ops *ops)
 {
 	walk->syncs++;
 	ops->wait(walk, iommu, ops->submit(walk, iommu));
 }
 
 /* A tag becomes a command: for an ATC, with what the device's driver knows. */
-static __always_inline void base_add(struct iommu_attach_walk *walk,
+static __always_inline void base_add(struct iommu_alist_walk *walk,
 				     const struct base_tag *tag,
-				     const struct iommu_attach_ops *ops)
+				     const struct iommu_alist_ops *ops)
 {
-	struct iommu_attach_elm elm = {
+	struct iommu_alist_elm elm = {
 		.iommu = tag->iommu,
 		.kind = tag->kind,
 		.id = tag->id,
 		.pasid = tag->pasid,
 	};
 
-	if (tag->kind == IOMMU_ATTACH_ATC) {
+	if (tag->kind == IOMMU_ALIST_ATC) {
 		struct bench_info *info = dev_iommu_priv_get(tag->dev);
 
 		elm.id = info->requester;
@@ -422,8 +422,8 @@ static __always_inline void base_add(struct iommu_attach_walk *walk,
 
 /* Inlined, so that a driver's functions are called as directly as in the driver. */
 static __always_inline void base_walk(struct base_domain *base,
-				      struct iommu_attach_walk *walk,
-				      const struct iommu_attach_ops *ops)
+				      struct iommu_alist_walk *walk,
+				      const struct iommu_alist_ops *ops)
 {
 	struct iommu_device *iommu = NULL;
 	struct base_tag *tag;
@@ -449,7 +449,7 @@ struct slow {
 
 static void slow_walk_init(struct imock_walk *mw, struct imock *mock)
 {
-	imock_walk_init(mw, mock, IOMMU_ATTACH_ALL_KINDS, 0, 0);
+	imock_walk_init(mw, mock, IOMMU_ALIST_ALL_KINDS, 0, 0);
 }
 
 static void slow_flush_base(void *ctx)
@@ -468,7 +468,7 @@ static void slow_flush_series(void *ctx)
 {
 	struct slow *slow = ctx;
 
-	imock_flush(&slow->mock->domain[0], IOMMU_ATTACH_ALL_KINDS, 0, 0);
+	imock_flush(&slow->mock->domain[0], IOMMU_ALIST_ALL_KINDS, 0, 0);
 }
 
 static bench_op_t *const slow_flush[NR_WAYS] = {
@@ -600,7 +600,7 @@ static void threads(struct kunit *test)
  */
 struct null {
 	struct iommu_device iommu;
-	struct iommu_attach_list list;
+	struct iommu_alist list;
 	struct base_domain base;
 	u64 cmds;
 	u64 syncs;
@@ -608,11 +608,11 @@ struct null {
 	u64 errors;
 	unsigned int nr;
 	struct bench_dev *dev;
-	struct iommu_attach *attach;
+	struct iommu_alist_attach *attach;
 };
 
 struct null_walk {
-	struct iommu_attach_walk walk;
+	struct iommu_alist_walk walk;
 	u64 address;
 	struct base_batch *batch;
 };
@@ -622,8 +622,8 @@ static struct null *to_null(struct iommu_device *iommu)
 	return container_of(iommu, struct null, iommu);
 }
 
-static int null_add(struct iommu_attach_walk *walk,
-		    const struct iommu_attach_elm *elm)
+static int null_add(struct iommu_alist_walk *walk,
+		    const struct iommu_alist_elm *elm)
 {
 	struct null_walk *nw = container_of(walk, struct null_walk, walk);
 	struct base_batch *batch = nw->batch;
@@ -637,7 +637,7 @@ static int null_add(struct iommu_attach_walk *walk,
 	return 1;
 }
 
-static u64 null_submit(struct iommu_attach_walk *walk, struct iommu_device *iommu)
+static u64 null_submit(struct iommu_alist_walk *walk, struct iommu_device *iommu)
 {
 	struct null_walk *nw = container_of(walk, struct null_walk, walk);
 	struct null *null = to_null(iommu);
@@ -647,15 +647,15 @@ static u64 null_submit(struct iommu_attach_walk *walk, struct iommu_device *iomm
 	return ++null->syncs;
 }
 
-static int null_wait(struct iommu_attach_walk *walk, struct iommu_device *iommu,
+static int null_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		     u64 sync)
 {
 	to_null(iommu)->waits++;
 	return 0;
 }
 
-static const struct iommu_attach_ops null_ops = {
-	.flags = IOMMU_ATTACH_IRQS_OFF,
+static const struct iommu_alist_ops null_ops = {
+	.flags = IOMMU_ALIST_IRQS_OFF,
 	.add = null_add,
 	.submit = null_submit,
 	.wait = null_wait,
@@ -663,7 +663,7 @@ static const struct iommu_attach_ops null_ops = {
 
 static void null_walk_init(struct null_walk *nw, struct base_batch *batch)
 {
-	iommu_attach_walk_init(&nw->walk, IOMMU_ATTACH_ALL_KINDS);
+	iommu_alist_walk_init(&nw->walk, IOMMU_ALIST_ALL_KINDS);
 	nw->address = PAGE_SIZE;
 	nw->batch = batch;
 }
@@ -686,7 +686,7 @@ static void null_flush_series(void *ctx)
 
 	batch.nr = 0;
 	null_walk_init(&nw, &batch);
-	iommu_attach_flush(&null->list, &nw.walk);
+	iommu_alist_flush(&null->list, &nw.walk);
 }
 
 static bench_op_t *const null_flush[NR_WAYS] = {
@@ -701,8 +701,8 @@ static void null_attach_base(struct null *null, unsigned int n, bool ats)
 /* What a detach flushes, in two parts as 6.12 does, and then forgets */
 static void null_detach_base(struct null *null, unsigned int n, bool ats)
 {
-	struct base_tag tag = base_tag(&null->dev[n], IOMMU_ATTACH_TAG);
-	struct base_tag atc = base_tag(&null->dev[n], IOMMU_ATTACH_ATC);
+	struct base_tag tag = base_tag(&null->dev[n], IOMMU_ALIST_TAG);
+	struct base_tag atc = base_tag(&null->dev[n], IOMMU_ALIST_ATC);
 	struct base_batch batch;
 	struct null_walk nw;
 
@@ -719,7 +719,7 @@ static void null_detach_base(struct null *null, unsigned int n, bool ats)
 
 static void null_attach_series(struct null *null, unsigned int n, bool ats)
 {
-	struct iommu_attach_where where = {
+	struct iommu_alist_where where = {
 		.iommu = &null->iommu,
 		.tag = TAG,
 		.tag_pasid = PASID,
@@ -733,8 +733,8 @@ static void null_attach_series(struct null *null, unsigned int n, bool ats)
 	batch.nr = 0;
 	null_walk_init(&nw, &batch);
 	mutex_lock(&null->list.lock);
-	if (iommu_attach_prepare(&null->list, &null->attach[n], &where) ||
-	    iommu_attach_commit(&null->list, &null->attach[n], &nw.walk))
+	if (iommu_alist_prepare(&null->list, &null->attach[n], &where) ||
+	    iommu_alist_commit(&null->list, &null->attach[n], &nw.walk))
 		null->errors++;
 	mutex_unlock(&null->list.lock);
 }
@@ -747,7 +747,7 @@ static void null_detach_series(struct null *null, unsigned int n)
 	batch.nr = 0;
 	null_walk_init(&nw, &batch);
 	mutex_lock(&null->list.lock);
-	iommu_attach_remove(&null->list, &null->attach[n], &nw.walk);
+	iommu_alist_remove(&null->list, &null->attach[n], &nw.walk);
 	mutex_unlock(&null->list.lock);
 }
 
@@ -779,7 +779,7 @@ static struct null *null_create(struct kunit *test, unsigned int nr)
 
 	null->dev = bench_devs(test, nr + 1);
 	null->attach = bench_alloc(test, nr + 1, sizeof(*null->attach));
-	iommu_attach_list_init(&null->list, &null_ops);
+	iommu_alist_init(&null->list, &null_ops);
 	base_init(&null->base);
 	for (n = 0; n <= nr; n++)
 		bench_dev_init(&null->dev[n], &null->iommu, n);
@@ -808,7 +808,7 @@ static void null_destroy(struct kunit *test, struct null *null)
 	KUNIT_EXPECT_TRUE(test, list_empty(&null->base.tags));
 	KUNIT_EXPECT_TRUE(test, list_empty(&null->list.elms));
 	kfree(null->base.batch);
-	iommu_attach_list_destroy(&null->list);
+	iommu_alist_destroy(&null->list);
 }
 
 static void null_clear(struct null *null)
@@ -961,7 +961,7 @@ static void one_lines_base(struct base_domain *base, struct bench_lines *read,
 		TOUCH(read, tag->iommu);
 		TOUCH(read, tag->pasid);
 		TOUCH(read, tag->id);
-		if (tag->kind != IOMMU_ATTACH_ATC)
+		if (tag->kind != IOMMU_ALIST_ATC)
 			continue;
 		TOUCH(read, tag->dev);
 		TOUCH(read, tag->dev->iommu);
@@ -971,11 +971,11 @@ static void one_lines_base(struct base_domain *base, struct bench_lines *read,
 	}
 }
 
-/* What iommu_attach_flush() reads of the list; it writes nothing there. */
-static void one_lines_series(struct iommu_attach_list *list,
+/* What iommu_alist_flush() reads of the list; it writes nothing there. */
+static void one_lines_series(struct iommu_alist *list,
 			     struct bench_lines *read)
 {
-	struct iommu_attach_elm *elm;
+	struct iommu_alist_elm *elm;
 
 	TOUCH(read, list->elms);
 	TOUCH(read, list->ops);

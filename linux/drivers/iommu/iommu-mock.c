@@ -52,7 +52,7 @@ static struct imock_instance *to_imock_instance(struct iommu_device *iommu)
 	return container_of(iommu, struct imock_instance, iommu);
 }
 
-static struct imock_walk *to_imock_walk(struct iommu_attach_walk *walk)
+static struct imock_walk *to_imock_walk(struct iommu_alist_walk *walk)
 {
 	return container_of(walk, struct imock_walk, walk);
 }
@@ -376,7 +376,7 @@ void imock_break(struct imock_instance *inst, int error)
  * imock_walk_init() - prepare a walk
  * @mw: the walk
  * @mock: the machine
- * @kinds: see iommu_attach_walk_init()
+ * @kinds: see iommu_alist_walk_init()
  * @first: page
  * @last: page
  *
@@ -386,7 +386,7 @@ void imock_break(struct imock_instance *inst, int error)
 void imock_walk_init(struct imock_walk *mw, struct imock *mock,
 		     unsigned int kinds, unsigned int first, unsigned int last)
 {
-	iommu_attach_walk_init(&mw->walk, kinds);
+	iommu_alist_walk_init(&mw->walk, kinds);
 	mw->mock = mock;
 	mw->hook = NULL;
 	mw->first = first;
@@ -399,7 +399,7 @@ void imock_walk_init(struct imock_walk *mw, struct imock *mock,
 /* A walk of a driver that attaches or detaches: over all pages */
 static void imock_walk_init_all(struct imock_walk *mw, struct imock *mock)
 {
-	imock_walk_init(mw, mock, IOMMU_ATTACH_ALL_KINDS, 0, IMOCK_PAGES - 1);
+	imock_walk_init(mw, mock, IOMMU_ALIST_ALL_KINDS, 0, IMOCK_PAGES - 1);
 	mw->hook = mock->hook;
 }
 
@@ -429,12 +429,12 @@ static void imock_check_context(struct imock *mock)
 {
 	if (!rcu_read_lock_held())
 		imock_complain(mock, "walk outside of rcu_read_lock()");
-	if (mock->driver->ops.flags & IOMMU_ATTACH_IRQS_OFF && !irqs_disabled())
+	if (mock->driver->ops.flags & IOMMU_ALIST_IRQS_OFF && !irqs_disabled())
 		imock_complain(mock, "walk with interrupts on");
 }
 
-static int imock_add(struct iommu_attach_walk *walk,
-		     const struct iommu_attach_elm *elm)
+static int imock_add(struct iommu_alist_walk *walk,
+		     const struct iommu_alist_elm *elm)
 {
 	struct imock_walk *mw = to_imock_walk(walk);
 	struct imock_instance *inst = to_imock_instance(elm->iommu);
@@ -442,14 +442,14 @@ static int imock_add(struct iommu_attach_walk *walk,
 	imock_check_context(mw->mock);
 	if (mw->nr && mw->inst != inst)
 		imock_complain(mw->mock, "batch for two instances");
-	if (elm->kind == IOMMU_ATTACH_ATC && elm->info == IMOCK_QUIET)
+	if (elm->kind == IOMMU_ALIST_ATC && elm->info == IMOCK_QUIET)
 		return 0;
 	if (mw->nr == mw->mock->driver->batch)
 		return -ENOSPC;
 
 	mw->inst = inst;
 	mw->cmd[mw->nr++] = (struct imock_cmd) {
-		.what = elm->kind == IOMMU_ATTACH_TAG ? IMOCK_IOTLB : IMOCK_ATC,
+		.what = elm->kind == IOMMU_ALIST_TAG ? IMOCK_IOTLB : IMOCK_ATC,
 		.first = mw->first,
 		.last = mw->last,
 		.id = elm->id,
@@ -535,7 +535,7 @@ static bool imock_enqueue(struct imock_walk *mw, struct imock_instance *inst,
 	return room;
 }
 
-static u64 imock_submit(struct iommu_attach_walk *walk,
+static u64 imock_submit(struct iommu_alist_walk *walk,
 			struct iommu_device *iommu)
 {
 	struct imock_walk *mw = to_imock_walk(walk);
@@ -594,7 +594,7 @@ static void imock_note_wait(struct imock_walk *mw, struct imock_instance *inst)
 	raw_spin_unlock_irqrestore(&inst->lock, flags);
 }
 
-static int imock_wait(struct iommu_attach_walk *walk, struct iommu_device *iommu,
+static int imock_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		      u64 sync)
 {
 	struct imock_walk *mw = to_imock_walk(walk);
@@ -614,12 +614,12 @@ static int imock_wait(struct iommu_attach_walk *walk, struct iommu_device *iommu
 /**
  * imock_flush() - invalidate a domain after a change of its page table
  * @domain: the domain
- * @kinds: see iommu_attach_walk_init()
+ * @kinds: see iommu_alist_walk_init()
  * @first: page
  * @last: page
  *
  * Context: any.
- * Return: what iommu_attach_flush() returns.
+ * Return: what iommu_alist_flush() returns.
  */
 int imock_flush(struct imock_domain *domain, unsigned int kinds,
 		unsigned int first, unsigned int last)
@@ -628,14 +628,14 @@ int imock_flush(struct imock_domain *domain, unsigned int kinds,
 	int error;
 
 	imock_walk_init(&mw, domain->mock, kinds, first, last);
-	error = iommu_attach_flush(&domain->list, &mw.walk);
+	error = iommu_alist_flush(&domain->list, &mw.walk);
 	imock_walk_end(&mw);
 	return error;
 }
 
 /* --- tags --- */
 
-static int imock_tag_alloc(struct iommu_attach_list *list,
+static int imock_tag_alloc(struct iommu_alist *list,
 			   struct iommu_device *iommu, u32 *tag)
 {
 	struct imock_instance *inst = to_imock_instance(iommu);
@@ -661,7 +661,7 @@ static bool imock_tag_is_clean(struct imock_instance *inst, u32 tag)
 	return clean;
 }
 
-static void imock_tag_free(struct iommu_attach_list *list,
+static void imock_tag_free(struct iommu_alist *list,
 			   struct iommu_device *iommu, u32 tag)
 {
 	struct imock_instance *inst = to_imock_instance(iommu);
@@ -682,12 +682,12 @@ static void imock_tag_free(struct iommu_attach_list *list,
  *
  * Return: the description of the attachment.
  */
-struct iommu_attach_where imock_where(struct imock_fn *fn, u32 pasid,
-				      struct imock_domain *domain)
+struct iommu_alist_where imock_where(struct imock_fn *fn, u32 pasid,
+				     struct imock_domain *domain)
 {
 	const struct imock_driver *driver = domain->mock->driver;
 
-	return (struct iommu_attach_where) {
+	return (struct iommu_alist_where) {
 		.iommu = &fn->inst->iommu,
 		.choose_tag = driver->ops.tag_alloc,
 		.tag = (driver->tag_per_fn ? fn->requester : domain->id) + 1,
@@ -704,7 +704,7 @@ static void imock_set_entry(struct imock_fn *fn, u32 pasid,
 			    struct imock_domain *domain)
 {
 	struct imock_entry *entry = &fn->entry[pasid];
-	const struct iommu_attach_elm *tag = fn->attach[pasid].tag;
+	const struct iommu_alist_elm *tag = fn->attach[pasid].tag;
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&fn->inst->lock, flags);
@@ -753,7 +753,7 @@ static void imock_settle(struct imock_fn *fn, u32 pasid)
 }
 
 /* After the entry has been cleared, or overwritten. The list is locked. */
-static int imock_remove(struct imock_domain *domain, struct iommu_attach *attach,
+static int imock_remove(struct imock_domain *domain, struct iommu_alist_attach *attach,
 			unsigned int kinds)
 {
 	struct imock_walk mw;
@@ -761,7 +761,7 @@ static int imock_remove(struct imock_domain *domain, struct iommu_attach *attach
 
 	imock_walk_init_all(&mw, domain->mock);
 	mw.walk.kinds = kinds;
-	error = iommu_attach_remove(&domain->list, attach, &mw.walk);
+	error = iommu_alist_remove(&domain->list, attach, &mw.walk);
 	imock_walk_end(&mw);
 	return error;
 }
@@ -770,19 +770,19 @@ static int imock_remove(struct imock_domain *domain, struct iommu_attach *attach
 static int imock_publish(struct imock_fn *fn, u32 pasid,
 			 struct imock_domain *domain)
 {
-	struct iommu_attach_where where = imock_where(fn, pasid, domain);
-	struct iommu_attach attach;
+	struct iommu_alist_where where = imock_where(fn, pasid, domain);
+	struct iommu_alist_attach attach;
 	struct imock_walk mw;
 	int ret;
 
-	ret = iommu_attach_prepare(&domain->list, &attach, &where);
+	ret = iommu_alist_prepare(&domain->list, &attach, &where);
 	if (ret)
 		return ret;
 	imock_walk_init_all(&mw, domain->mock);
-	ret = iommu_attach_commit(&domain->list, &attach, &mw.walk);
+	ret = iommu_alist_commit(&domain->list, &attach, &mw.walk);
 	imock_walk_end(&mw);
 	if (ret) {
-		imock_remove(domain, &attach, IOMMU_ATTACH_ALL_KINDS);
+		imock_remove(domain, &attach, IOMMU_ALIST_ALL_KINDS);
 		return ret;
 	}
 	fn->attach[pasid] = attach;
@@ -797,7 +797,7 @@ static int imock_publish(struct imock_fn *fn, u32 pasid,
  * @domain: the domain
  *
  * Context: may sleep. One thread per function.
- * Return: what iommu_attach_prepare() or iommu_attach_commit() returns.
+ * Return: what iommu_alist_prepare() or iommu_alist_commit() returns.
  */
 int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 {
@@ -819,20 +819,20 @@ int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
  * @pasid: its only PASID that is attached
  *
  * Context: may sleep. One thread per function.
- * Return: what iommu_attach_add_atc() returns.
+ * Return: what iommu_alist_add_atc() returns.
  */
 int imock_enable_ats(struct imock_fn *fn, u32 pasid)
 {
 	struct imock_domain *domain = fn->attached[pasid];
-	struct iommu_attach_where where = imock_where(fn, pasid, domain);
+	struct iommu_alist_where where = imock_where(fn, pasid, domain);
 	struct imock_walk mw;
 	int ret;
 
 	where.ats = true;
 	mutex_lock(&domain->list.lock);
 	imock_walk_init_all(&mw, domain->mock);
-	ret = iommu_attach_add_atc(&domain->list, &fn->attach[pasid], &where,
-				   &mw.walk);
+	ret = iommu_alist_add_atc(&domain->list, &fn->attach[pasid], &where,
+				  &mw.walk);
 	imock_walk_end(&mw);
 	if (!ret)
 		imock_set_ats(fn, true);
@@ -844,10 +844,10 @@ int imock_enable_ats(struct imock_fn *fn, u32 pasid)
  * imock_detach_kinds() - detach a PASID of a function
  * @fn: the function
  * @pasid: PASID, attached
- * @kinds: see iommu_attach_walk_init()
+ * @kinds: see iommu_alist_walk_init()
  *
  * Context: may sleep. One thread per function.
- * Return: what iommu_attach_remove() returns. It is detached in any case.
+ * Return: what iommu_alist_remove() returns. It is detached in any case.
  */
 int imock_detach_kinds(struct imock_fn *fn, u32 pasid, unsigned int kinds)
 {
@@ -873,7 +873,7 @@ int imock_detach_kinds(struct imock_fn *fn, u32 pasid, unsigned int kinds)
  */
 int imock_detach(struct imock_fn *fn, u32 pasid)
 {
-	return imock_detach_kinds(fn, pasid, IOMMU_ATTACH_ALL_KINDS);
+	return imock_detach_kinds(fn, pasid, IOMMU_ALIST_ALL_KINDS);
 }
 
 /**
@@ -883,25 +883,25 @@ int imock_detach(struct imock_fn *fn, u32 pasid)
  * @domain: the domain, perhaps the one that it is attached to
  *
  * Context: may sleep. One thread per function.
- * Return: an error of iommu_attach_prepare(): nothing has changed; or of
- * iommu_attach_remove(): it is attached to the new domain.
+ * Return: an error of iommu_alist_prepare(): nothing has changed; or of
+ * iommu_alist_remove(): it is attached to the new domain.
  */
 int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 {
 	struct imock_domain *old = fn->attached[pasid];
-	struct iommu_attach attach = fn->attach[pasid];
+	struct iommu_alist_attach attach = fn->attach[pasid];
 	int ret;
 
-	iommu_attach_lock_both(&old->list, &domain->list);
+	iommu_alist_lock_both(&old->list, &domain->list);
 	ret = imock_publish(fn, pasid, domain);
 	if (ret)
 		goto out_unlock;
 	imock_set_entry(fn, pasid, domain);
-	ret = imock_remove(old, &attach, IOMMU_ATTACH_ALL_KINDS);
+	ret = imock_remove(old, &attach, IOMMU_ALIST_ALL_KINDS);
 	if (!ret)
 		imock_settle(fn, pasid);
 out_unlock:
-	iommu_attach_unlock_both(&old->list, &domain->list);
+	iommu_alist_unlock_both(&old->list, &domain->list);
 	return ret;
 }
 
@@ -917,7 +917,7 @@ out_unlock:
 const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
 	[IMOCK_VTD] = {
 		.name = "vtd",
-		.ops = { IMOCK_OPS, .flags = IOMMU_ATTACH_IRQS_OFF },
+		.ops = { IMOCK_OPS, .flags = IOMMU_ALIST_IRQS_OFF },
 		.batch = 16,
 		.tag_pasid = true,
 	},
@@ -930,7 +930,7 @@ const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
 	[IMOCK_SMMU] = {
 		.name = "smmu",
 		.ops = { IMOCK_OPS, IMOCK_TAG_OPS,
-			 .flags = IOMMU_ATTACH_SYNC_BEFORE_ATC },
+			 .flags = IOMMU_ALIST_SYNC_BEFORE_ATC },
 		.batch = 64,
 		.unordered = true,
 	},
@@ -967,7 +967,7 @@ static void imock_init_domain(struct imock *mock, unsigned int n)
 	struct imock_domain *domain = &mock->domain[n];
 	unsigned int page;
 
-	iommu_attach_list_init(&domain->list, &mock->driver->ops);
+	iommu_alist_init(&domain->list, &mock->driver->ops);
 	domain->mock = mock;
 	domain->id = n;
 	for (page = 0; page < IMOCK_PAGES; page++)
@@ -1022,7 +1022,7 @@ void imock_destroy(struct imock *mock)
 	unsigned int n;
 
 	for (n = 0; n < IMOCK_DOMAINS; n++)
-		iommu_attach_list_destroy(&mock->domain[n].list);
+		iommu_alist_destroy(&mock->domain[n].list);
 	for (n = 0; mock->inst && n < mock->nr_inst; n++)
 		ida_destroy(&mock->inst[n].tags);
 	kvfree(mock->inst);

@@ -20,7 +20,7 @@
 #define IMOCK_SLOTS	8	/* batches that an instance's queue holds, at most */
 #define IMOCK_LOG	256
 
-/* &iommu_attach_elm.info of an ATC for which imock_add() has no command */
+/* &iommu_alist_elm.info of an ATC for which imock_add() has no command */
 #define IMOCK_QUIET	1
 
 struct imock;
@@ -54,12 +54,12 @@ typedef void imock_hook_t(struct imock_walk *mw, enum imock_what what,
  * @batch: commands that a walk collects before it submits them
  * @unordered: the queue lets ATC commands overtake IOTLB ones up to the sync
  * @tag_per_fn: tags are given by the attachment, one per function. Otherwise,
- *	and without &iommu_attach_ops.tag_alloc, there is one per domain
+ *	and without &iommu_alist_ops.tag_alloc, there is one per domain
  * @tag_pasid: IOTLB entries are told apart by PASID, too
  */
 struct imock_driver {
 	const char *name;
-	struct iommu_attach_ops ops;
+	struct iommu_alist_ops ops;
 	unsigned int batch;
 	bool unordered;
 	bool tag_per_fn;
@@ -85,7 +85,7 @@ extern const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS];
  *	without a lock by the page's one writer, read by the hardware at any time
  */
 struct imock_domain {
-	struct iommu_attach_list list;
+	struct iommu_alist list;
 	struct imock *mock;
 	unsigned int id;
 	u32 version[IMOCK_PAGES];
@@ -137,7 +137,7 @@ struct imock_fn {
 	struct imock_entry entry[IMOCK_PASIDS];
 	struct imock_xlate atc[IMOCK_PASIDS][IMOCK_PAGES];
 	struct imock_domain *attached[IMOCK_PASIDS];
-	struct iommu_attach attach[IMOCK_PASIDS];
+	struct iommu_alist_attach attach[IMOCK_PASIDS];
 };
 
 /**
@@ -231,7 +231,7 @@ struct imock_event {
  * @slots: batches that each queue holds, a power of two. This and the next three
  *	are set while nothing is under way
  * @latency: how long a batch takes
- * @tag_error: what &iommu_attach_ops.tag_alloc returns, if it is to fail
+ * @tag_error: what &iommu_alist_ops.tag_alloc returns, if it is to fail
  * @hook: for the walks of imock_attach(), imock_detach() and imock_replace()
  * @priv: for whoever sets hooks
  * @lock: protects what follows
@@ -273,7 +273,7 @@ struct imock {
  * @cmd: the batch
  */
 struct imock_walk {
-	struct iommu_attach_walk walk;
+	struct iommu_alist_walk walk;
 	struct imock *mock;
 	imock_hook_t *hook;
 	u16 first;
@@ -308,8 +308,8 @@ void imock_walk_end(struct imock_walk *mw);
 int imock_flush(struct imock_domain *domain, unsigned int kinds,
 		unsigned int first, unsigned int last);
 
-struct iommu_attach_where imock_where(struct imock_fn *fn, u32 pasid,
-				      struct imock_domain *domain);
+struct iommu_alist_where imock_where(struct imock_fn *fn, u32 pasid,
+				     struct imock_domain *domain);
 int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain);
 int imock_enable_ats(struct imock_fn *fn, u32 pasid);
 int imock_detach_kinds(struct imock_fn *fn, u32 pasid, unsigned int kinds);

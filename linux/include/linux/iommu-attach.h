@@ -12,43 +12,43 @@
 #include <linux/rculist.h>
 #include <linux/types.h>
 
-struct iommu_attach_list;
-struct iommu_attach_walk;
+struct iommu_alist;
+struct iommu_alist_walk;
 struct iommu_device;
 
 /**
- * enum iommu_attach_kind - what an element stands for
- * @IOMMU_ATTACH_TAG: a tag of the instance's IOTLB
- * @IOMMU_ATTACH_ATC: the ATC of a function, for one PASID
+ * enum iommu_alist_kind - what an element stands for
+ * @IOMMU_ALIST_TAG: a tag of the instance's IOTLB
+ * @IOMMU_ALIST_ATC: the ATC of a function, for one PASID
  *
  * Of one instance, tags come before ATCs: an ATC that is flushed first could
  * refill from an IOTLB that is not.
  */
-enum iommu_attach_kind {
-	IOMMU_ATTACH_TAG,
-	IOMMU_ATTACH_ATC,
+enum iommu_alist_kind {
+	IOMMU_ALIST_TAG,
+	IOMMU_ALIST_ATC,
 };
 
 /**
- * struct iommu_attach_elm - something that may cache a domain's translations
- * @node: in &iommu_attach_list.elms, in the order of @iommu, @kind, @id, @pasid
+ * struct iommu_alist_elm - something that may cache a domain's translations
+ * @node: in &iommu_alist.elms, in the order of @iommu, @kind, @id, @pasid
  * @iommu: the instance whose queue takes the commands
  * @id: tag (DID, ASID, VMID, DomainID), or requester (RID, stream ID) of an ATC
  * @pasid: PASID that a command carries; 0 for a tag that has none
  * @info: what else the driver puts into a command, such as a queue depth
- * @kind: &enum iommu_attach_kind
+ * @kind: &enum iommu_alist_kind
  * @own: part of the list itself, not allocated
- * @chosen: a tag from &iommu_attach_ops.tag_alloc; protected by &iommu_attach_list.lock
- * @users: attachments that share the element; protected by &iommu_attach_list.lock.
+ * @chosen: a tag from &iommu_alist_ops.tag_alloc; protected by &iommu_alist.lock
+ * @users: attachments that share the element; protected by &iommu_alist.lock.
  *	0 on the list: a tag that could not be flushed, and is not clean. Read by walks
- * @listed: published; protected by &iommu_attach_list.lock
+ * @listed: published; protected by &iommu_alist.lock
  * @rcu: frees the element after the walks that may still see it
  * @retired: of an @own element, the grace period before it is used again
  *
  * All but @node, @chosen, @listed, @users, @rcu and @retired is constant while a walk
  * may see it.
  */
-struct iommu_attach_elm {
+struct iommu_alist_elm {
 	struct list_head node;
 	struct iommu_device *iommu;
 	u32 id;
@@ -67,8 +67,8 @@ struct iommu_attach_elm {
 };
 
 /**
- * struct iommu_attach_ops - how a driver turns elements into commands
- * @flags: %IOMMU_ATTACH_SYNC_BEFORE_ATC, %IOMMU_ATTACH_IRQS_OFF
+ * struct iommu_alist_ops - how a driver turns elements into commands
+ * @flags: %IOMMU_ALIST_SYNC_BEFORE_ATC, %IOMMU_ALIST_IRQS_OFF
  * @add: add the commands for an element to the walk's batch. Returns 1 if there
  *	were any, 0 if the element needs none, -ENOSPC if the batch is full; then
  *	nothing was added, and the core calls again after @submit. The batch
@@ -86,59 +86,59 @@ struct iommu_attach_elm {
  * @add, @submit and @wait are called in any context, inside
  * rcu_read_lock(): they must not sleep, allocate, or look at devices.
  */
-struct iommu_attach_ops {
+struct iommu_alist_ops {
 	unsigned int flags;
-	int (*add)(struct iommu_attach_walk *walk,
-		   const struct iommu_attach_elm *elm);
-	u64 (*submit)(struct iommu_attach_walk *walk, struct iommu_device *iommu);
-	int (*wait)(struct iommu_attach_walk *walk, struct iommu_device *iommu,
+	int (*add)(struct iommu_alist_walk *walk,
+		   const struct iommu_alist_elm *elm);
+	u64 (*submit)(struct iommu_alist_walk *walk, struct iommu_device *iommu);
+	int (*wait)(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		    u64 sync);
-	int (*tag_alloc)(struct iommu_attach_list *list,
+	int (*tag_alloc)(struct iommu_alist *list,
 			 struct iommu_device *iommu, u32 *tag);
-	void (*tag_free)(struct iommu_attach_list *list,
+	void (*tag_free)(struct iommu_alist *list,
 			 struct iommu_device *iommu, u32 tag);
 };
 
 /* An instance's queue does not keep ATC commands behind IOTLB ones. */
-#define IOMMU_ATTACH_SYNC_BEFORE_ATC	BIT(0)
+#define IOMMU_ALIST_SYNC_BEFORE_ATC	BIT(0)
 /* The queue gets slots back from its waiters only: they must not be preempted. */
-#define IOMMU_ATTACH_IRQS_OFF		BIT(1)
+#define IOMMU_ALIST_IRQS_OFF		BIT(1)
 
 /**
- * struct iommu_attach_list - where a domain is attached
+ * struct iommu_alist - where a domain is attached
  * @elms: sorted; changed under @lock, read under RCU
  * @ops: of the driver that the domain belongs to
  * @own: elements for the first attachment, so that it allocates nothing
- * @lock: held by whoever attaches or detaches, from iommu_attach_prepare()
+ * @lock: held by whoever attaches or detaches, from iommu_alist_prepare()
  *	until the hardware's entry is present, and from before the entry is
- *	cleared until iommu_attach_remove(). Who replaces one domain by another
- *	holds both lists' locks, from iommu_attach_lock_both().
+ *	cleared until iommu_alist_remove(). Who replaces one domain by another
+ *	holds both lists' locks, from iommu_alist_lock_both().
  *
  * A flush of a domain with one attachment reads @elms, @ops and @own only.
  */
-struct iommu_attach_list {
+struct iommu_alist {
 	struct list_head elms;
-	const struct iommu_attach_ops *ops;
-	struct iommu_attach_elm own[2];
+	const struct iommu_alist_ops *ops;
+	struct iommu_alist_elm own[2];
 	struct mutex lock;	/* of who changes @elms */
 };
 
 /**
- * struct iommu_attach_where - an attachment that a driver asks for
+ * struct iommu_alist_where - an attachment that a driver asks for
  * @iommu: the instance
  * @choose_tag: the domain has one tag for the instance, from
- *	&iommu_attach_ops.tag_alloc; otherwise it is @tag
+ *	&iommu_alist_ops.tag_alloc; otherwise it is @tag
  * @tag: the tag of this attachment
  * @tag_pasid: PASID that an IOTLB command has to carry, or 0
- * @tag_info: &iommu_attach_elm.info of the tag
+ * @tag_info: &iommu_alist_elm.info of the tag
  * @ats: the function has an ATC that has to be told. ATS is a matter of the whole
  *	function: it must not be switched on while there is an attachment
- *	of the function that has none, see iommu_attach_add_atc().
+ *	of the function that has none, see iommu_alist_add_atc().
  * @requester: ID of the function in ATC commands
  * @pasid: PASID of the attachment
- * @atc_info: &iommu_attach_elm.info of the ATC
+ * @atc_info: &iommu_alist_elm.info of the ATC
  */
-struct iommu_attach_where {
+struct iommu_alist_where {
 	struct iommu_device *iommu;
 	bool choose_tag;
 	u32 tag;
@@ -151,16 +151,16 @@ struct iommu_attach_where {
 };
 
 /**
- * struct iommu_attach - an attachment
+ * struct iommu_alist_attach - an attachment
  * @tag: element of its IOTLB tag, perhaps shared with other attachments
  * @atc: element of its ATC, NULL without ATS
  *
- * The driver keeps it from iommu_attach_prepare() to iommu_attach_remove(), or
- * iommu_attach_cancel(). The rest is between prepare and commit.
+ * The driver keeps it from iommu_alist_prepare() to iommu_alist_remove(), or
+ * iommu_alist_cancel(). The rest is between prepare and commit.
  */
-struct iommu_attach {
-	struct iommu_attach_elm *tag;
-	struct iommu_attach_elm *atc;
+struct iommu_alist_attach {
+	struct iommu_alist_elm *tag;
+	struct iommu_alist_elm *atc;
 	/* private: */
 	struct list_head *tag_after;	/* NULL: published already, by another */
 	struct list_head *atc_after;
@@ -173,47 +173,47 @@ struct iommu_attach {
  * before it goes on: that costs time, on machines larger than any is today, and
  * nothing else.
  */
-#define IOMMU_ATTACH_MAX_PENDING	16
+#define IOMMU_ALIST_MAX_PENDING	16
 
 /**
- * struct iommu_attach_walk - one invalidation of a domain
- * @kinds: set of BIT(&enum iommu_attach_kind) to invalidate
+ * struct iommu_alist_walk - one invalidation of a domain
+ * @kinds: set of BIT(&enum iommu_alist_kind) to invalidate
  * @error: the first that happened; -EAGAIN never
  * @syncs: issued so far
- * @failed: set of BIT(&enum iommu_attach_kind) of which something was not flushed; a
- *	kind that iommu_attach_remove() was told to leave out is among them
+ * @failed: set of BIT(&enum iommu_alist_kind) of which something was not flushed; a
+ *	kind that iommu_alist_remove() was told to leave out is among them
  *
  * The driver embeds it in what holds the range and the batch, on the stack of
  * the caller.
  */
-struct iommu_attach_walk {
+struct iommu_alist_walk {
 	unsigned int kinds;
 	int error;
 	unsigned int syncs;
 	unsigned int failed;
 	/* private: */
 	unsigned int phase;		/* the kinds that are being walked */
-	struct iommu_attach_list *list;
-	const struct iommu_attach *only;	/* NULL: the whole list */
+	struct iommu_alist *list;
+	const struct iommu_alist_attach *only;	/* NULL: the whole list */
 	struct iommu_device *open;	/* has commands in the batch */
 	unsigned int nr_pending;
 	struct {
 		struct iommu_device *iommu;
 		u64 sync;
-	} pending[IOMMU_ATTACH_MAX_PENDING];
+	} pending[IOMMU_ALIST_MAX_PENDING];
 };
 
-#define IOMMU_ATTACH_ALL_KINDS	(BIT(IOMMU_ATTACH_TAG) | BIT(IOMMU_ATTACH_ATC))
+#define IOMMU_ALIST_ALL_KINDS	(BIT(IOMMU_ALIST_TAG) | BIT(IOMMU_ALIST_ATC))
 
 /**
- * iommu_attach_walk_init() - prepare a walk for one invalidation
+ * iommu_alist_walk_init() - prepare a walk for one invalidation
  * @walk: the walk
- * @kinds: set of BIT(&enum iommu_attach_kind) to invalidate
+ * @kinds: set of BIT(&enum iommu_alist_kind) to invalidate
  *
  * Leaves @walk's record of pending syncs as it is: most of it is never read.
  */
-static inline void iommu_attach_walk_init(struct iommu_attach_walk *walk,
-					  unsigned int kinds)
+static inline void iommu_alist_walk_init(struct iommu_alist_walk *walk,
+					 unsigned int kinds)
 {
 	walk->kinds = kinds;
 	walk->open = NULL;
@@ -224,42 +224,42 @@ static inline void iommu_attach_walk_init(struct iommu_attach_walk *walk,
 }
 
 /**
- * iommu_attach_for_each() - iterate over the elements of a list
- * @elm: the loop's &struct iommu_attach_elm
+ * iommu_alist_for_each() - iterate over the elements of a list
+ * @elm: the loop's &struct iommu_alist_elm
  * @list: the list
  *
- * Context: &iommu_attach_list.lock held.
+ * Context: &iommu_alist.lock held.
  */
-#define iommu_attach_for_each(elm, list)				\
+#define iommu_alist_for_each(elm, list)					\
 	list_for_each_entry(elm, &(list)->elms, node)
 
-void iommu_attach_list_init(struct iommu_attach_list *list,
-			    const struct iommu_attach_ops *ops);
-void iommu_attach_list_destroy(struct iommu_attach_list *list);
-void iommu_attach_lock_both(struct iommu_attach_list *a,
-			    struct iommu_attach_list *b);
-void iommu_attach_unlock_both(struct iommu_attach_list *a,
-			      struct iommu_attach_list *b);
+void iommu_alist_init(struct iommu_alist *list,
+		      const struct iommu_alist_ops *ops);
+void iommu_alist_destroy(struct iommu_alist *list);
+void iommu_alist_lock_both(struct iommu_alist *a,
+			   struct iommu_alist *b);
+void iommu_alist_unlock_both(struct iommu_alist *a,
+			     struct iommu_alist *b);
 
-int iommu_attach_prepare(struct iommu_attach_list *list,
-			 struct iommu_attach *attach,
-			 const struct iommu_attach_where *where);
-void iommu_attach_cancel(struct iommu_attach_list *list,
-			 struct iommu_attach *attach);
-int iommu_attach_commit(struct iommu_attach_list *list,
-			struct iommu_attach *attach,
-			struct iommu_attach_walk *walk);
-int iommu_attach_add_atc(struct iommu_attach_list *list,
-			 struct iommu_attach *attach,
-			 const struct iommu_attach_where *where,
-			 struct iommu_attach_walk *walk);
-void iommu_attach_drop_atc(struct iommu_attach_list *list,
-			   struct iommu_attach *attach);
-int iommu_attach_remove(struct iommu_attach_list *list,
-			struct iommu_attach *attach,
-			struct iommu_attach_walk *walk);
-int iommu_attach_flush(struct iommu_attach_list *list,
-		       struct iommu_attach_walk *walk);
-void iommu_attach_fence(void);
+int iommu_alist_prepare(struct iommu_alist *list,
+			struct iommu_alist_attach *attach,
+			const struct iommu_alist_where *where);
+void iommu_alist_cancel(struct iommu_alist *list,
+			struct iommu_alist_attach *attach);
+int iommu_alist_commit(struct iommu_alist *list,
+		       struct iommu_alist_attach *attach,
+		       struct iommu_alist_walk *walk);
+int iommu_alist_add_atc(struct iommu_alist *list,
+			struct iommu_alist_attach *attach,
+			const struct iommu_alist_where *where,
+			struct iommu_alist_walk *walk);
+void iommu_alist_drop_atc(struct iommu_alist *list,
+			  struct iommu_alist_attach *attach);
+int iommu_alist_remove(struct iommu_alist *list,
+		       struct iommu_alist_attach *attach,
+		       struct iommu_alist_walk *walk);
+int iommu_alist_flush(struct iommu_alist *list,
+		      struct iommu_alist_walk *walk);
+void iommu_alist_synchronize(void);
 
 #endif /* _LINUX_IOMMU_ATTACH_H */

@@ -8,7 +8,7 @@
  *	bench: <row>,<parameter>,<x>,driver,<lower quartile>,<median>,<upper quartile>
  *
  * in nanoseconds unless the row counts something, and for what is counted a line with
- * the way "bound", too: no driver can do with less.
+ * the way "limit", too: no driver can do with less.
  *
  * Commands are counted on the units of kunit-mock.c. Where time is measured, the
  * work of those would be most of it: their caches are flushed, and what they have
@@ -151,17 +151,17 @@ static const struct commands commands_cases[] = {
 };
 
 static void commands_print(struct kunit *test, const struct commands *c,
-			   const char *what, unsigned int n, unsigned int bound)
+			   const char *what, unsigned int n, unsigned int limit)
 {
 	const char *name = commands_name[c->what];
 	unsigned int x = c->fns * (c->pasids ?: 1);
 
 	kunit_info(test, "bench: vtd-%s-%s,%u,%u,driver,%u,%u,%u\n", what, name,
 		   c->units, x, n, n, n);
-	kunit_info(test, "bench: vtd-%s-%s,%u,%u,bound,%u,%u,%u\n", what, name,
-		   c->units, x, bound, bound, bound);
+	kunit_info(test, "bench: vtd-%s-%s,%u,%u,limit,%u,%u,%u\n", what, name,
+		   c->units, x, limit, limit, limit);
 	/* Who needs less has forgotten somebody. */
-	KUNIT_EXPECT_GE(test, n, bound);
+	KUNIT_EXPECT_GE(test, n, limit);
 }
 
 /* Each cache once, and a wait for 16 of them */

@@ -12,9 +12,9 @@
 #include <linux/iommu-attach.h>
 #include <linux/tracepoint.h>
 
-DECLARE_EVENT_CLASS(iommu_attach_elm,
-	TP_PROTO(const struct iommu_attach_list *list,
-		 const struct iommu_attach_elm *elm),
+DECLARE_EVENT_CLASS(iommu_alist_elm,
+	TP_PROTO(const struct iommu_alist *list,
+		 const struct iommu_alist_elm *elm),
 	TP_ARGS(list, elm),
 
 	TP_STRUCT__entry(
@@ -28,7 +28,7 @@ DECLARE_EVENT_CLASS(iommu_attach_elm,
 	TP_fast_assign(
 		__entry->list = list;
 		__assign_str(iommu);
-		__entry->atc = elm->kind == IOMMU_ATTACH_ATC;
+		__entry->atc = elm->kind == IOMMU_ALIST_ATC;
 		__entry->id = elm->id;
 		__entry->pasid = elm->pasid;
 	),
@@ -38,21 +38,21 @@ DECLARE_EVENT_CLASS(iommu_attach_elm,
 		  __entry->id, __entry->pasid)
 );
 
-DEFINE_EVENT(iommu_attach_elm, iommu_attach_publish,
-	TP_PROTO(const struct iommu_attach_list *list,
-		 const struct iommu_attach_elm *elm),
+DEFINE_EVENT(iommu_alist_elm, iommu_alist_publish,
+	TP_PROTO(const struct iommu_alist *list,
+		 const struct iommu_alist_elm *elm),
 	TP_ARGS(list, elm)
 );
 
-DEFINE_EVENT(iommu_attach_elm, iommu_attach_unpublish,
-	TP_PROTO(const struct iommu_attach_list *list,
-		 const struct iommu_attach_elm *elm),
+DEFINE_EVENT(iommu_alist_elm, iommu_alist_unpublish,
+	TP_PROTO(const struct iommu_alist *list,
+		 const struct iommu_alist_elm *elm),
 	TP_ARGS(list, elm)
 );
 
-TRACE_EVENT(iommu_attach_walk,
-	TP_PROTO(const struct iommu_attach_list *list,
-		 const struct iommu_attach_walk *walk),
+TRACE_EVENT(iommu_alist_walk,
+	TP_PROTO(const struct iommu_alist *list,
+		 const struct iommu_alist_walk *walk),
 	TP_ARGS(list, walk),
 
 	TP_STRUCT__entry(
@@ -70,8 +70,8 @@ TRACE_EVENT(iommu_attach_walk,
 	),
 
 	TP_printk("list=%p%s%s syncs=%u error=%d", __entry->list,
-		  __entry->kinds & BIT(IOMMU_ATTACH_TAG) ? " tags" : "",
-		  __entry->kinds & BIT(IOMMU_ATTACH_ATC) ? " atcs" : "",
+		  __entry->kinds & BIT(IOMMU_ALIST_TAG) ? " tags" : "",
+		  __entry->kinds & BIT(IOMMU_ALIST_ATC) ? " atcs" : "",
 		  __entry->syncs, __entry->error)
 );
 

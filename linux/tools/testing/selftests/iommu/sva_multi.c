@@ -67,7 +67,7 @@ static void print_counts(struct sva *s, const char *what, struct sva_counts *c)
 		(unsigned long long)c->config, (unsigned long long)c->sync);
 }
 
-static void expect_bound(struct __test_metadata *_metadata, struct sva *s,
+static void expect_limit(struct __test_metadata *_metadata, struct sva *s,
 			 const char *what, struct sva_counts *c)
 {
 	print_counts(s, what, c);
@@ -85,7 +85,7 @@ TEST_F(sva_multi, munmap_costs)
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, munmap(self->buf, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);
-	expect_bound(_metadata, &self->s, "munmap of one page", &c);
+	expect_limit(_metadata, &self->s, "munmap of one page", &c);
 }
 
 TEST_F(sva_multi, mprotect_costs)
@@ -95,7 +95,7 @@ TEST_F(sva_multi, mprotect_costs)
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, mprotect(self->buf, SVA_PAGE, PROT_READ)));
 	ASSERT_CLEAN(&self->s);
-	expect_bound(_metadata, &self->s, "mprotect to read-only", &c);
+	expect_limit(_metadata, &self->s, "mprotect to read-only", &c);
 
 	/* nothing is taken away, so nothing need be said, but x86 does */
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, mprotect(self->buf, SVA_PAGE,
@@ -115,7 +115,7 @@ TEST_F(sva_multi, dontneed_costs)
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, madvise(self->buf, NR_PAGES * SVA_PAGE,
 						       MADV_DONTNEED)));
 	ASSERT_CLEAN(&self->s);
-	expect_bound(_metadata, &self->s, "MADV_DONTNEED of a few pages", &c);
+	expect_limit(_metadata, &self->s, "MADV_DONTNEED of a few pages", &c);
 }
 
 /* More files of the same mm are no more bindings. */
@@ -130,7 +130,7 @@ TEST_F(sva_multi, second_queue_costs_nothing)
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, munmap(self->buf, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);
-	expect_bound(_metadata, &self->s, "munmap, two queues each", &c);
+	expect_limit(_metadata, &self->s, "munmap, two queues each", &c);
 	for (i = 0; i < self->s.nr; i++)
 		sva_close(&more[i]);
 }
@@ -173,7 +173,7 @@ TEST_F(sva_multi, order_of_binding)
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
 	ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, munmap(self->buf, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);
-	expect_bound(_metadata, &self->s, "munmap, bound in turns", &c);
+	expect_limit(_metadata, &self->s, "munmap, bound in turns", &c);
 }
 
 /* --- one domain: one notifier is called, however many functions --- */
@@ -301,9 +301,9 @@ static const struct {
 
 /*
  * One system call can be several events, and what an event is about can be a
- * page, a range or the whole address space. Each costs the bound.
+ * page, a range or the whole address space. Each costs the limit.
  */
-TEST_F(sva_multi, each_event_costs_the_bound)
+TEST_F(sva_multi, each_event_costs_the_limit)
 {
 	unsigned int i, units = sva_units(&self->s);
 	struct sva_counts c;

@@ -22,7 +22,7 @@
 #define DIDS		256	/* of a unit */
 #define BATCH		16	/* commands that one wait is enough for */
 
-enum bound_what {
+enum limit_what {
 	SVA,		/* a process, on one PASID */
 	FIRST_LEVEL,	/* on PASIDs */
 	SECOND_LEVEL,	/* on PASIDs */
@@ -30,21 +30,21 @@ enum bound_what {
 	PARENT,		/* of one nested domain for each two functions */
 };
 
-enum bound_event {
+enum limit_event {
 	PAGE,		/* one */
 	RANGE,		/* of 512 pages */
 	ALL,
 	MAP,		/* of a page where nothing was */
 };
 
-enum bound_ats {
+enum limit_ats {
 	ATS_ON,
 	ATS_OFF,
 	ATS_MIXED,
 };
 
 /* Function n is behind unit n modulo their number. */
-enum bound_order {
+enum limit_order {
 	ALTERNATE,	/* of the units */
 	GROUPED,	/* by unit */
 	BACKWARDS,
@@ -59,7 +59,7 @@ enum bound_order {
 #define ODD_UNITS	BIT(5)	/* only those */
 
 /**
- * struct bound - where a domain is attached, and what happens to it
+ * struct limit - where a domain is attached, and what happens to it
  * @name: of the case
  * @what: is attached
  * @fns: number of functions
@@ -70,19 +70,19 @@ enum bound_order {
  * @order: in which the functions are attached
  * @how: CACHING and so on
  */
-struct bound {
+struct limit {
 	const char *name;
-	enum bound_what what;
+	enum limit_what what;
 	unsigned int fns;
 	unsigned int units;
 	unsigned int pasids;
-	enum bound_ats ats;
-	enum bound_event event;
-	enum bound_order order;
+	enum limit_ats ats;
+	enum limit_event event;
+	enum limit_order order;
 	unsigned int how;
 };
 
-static const struct bound bounds[] = {
+static const struct limit limits[] = {
 	{ "sva_1x1", SVA, 1, 1, 1 },
 	{ "sva_1x1_no_ats", SVA, 1, 1, 1, ATS_OFF },
 	{ "sva_2x1", SVA, 2, 1, 1 },
@@ -157,21 +157,21 @@ static const struct bound bounds[] = {
 	{ "parent_map_caching", PARENT, 8, 4, 1, ATS_ON, MAP, .how = CACHING },
 };
 
-KUNIT_ARRAY_PARAM_DESC(bound, bounds, name);
+KUNIT_ARRAY_PARAM_DESC(limit, limits, name);
 
 /**
- * struct bound_case - a case while it runs
+ * struct limit_case - a case while it runs
  * @test: the test
- * @bound: what is being done
+ * @limit: what is being done
  * @machine: with what
  * @mm: of %SVA
  * @domain: what is changed
  * @nested: on @domain, for %PARENT
  * @attached: the functions that are, by their number
  */
-struct bound_case {
+struct limit_case {
 	struct kunit *test;
-	const struct bound *bound;
+	const struct limit *limit;
 	struct vtd_machine *machine;
 	struct mm_struct *mm;
 	struct iommu_domain *domain;
@@ -181,23 +181,23 @@ struct bound_case {
 
 /* --- machines --- */
 
-static bool is_first_level(const struct bound *b)
+static bool is_first_level(const struct limit *b)
 {
 	return b->what == SVA || b->what == FIRST_LEVEL;
 }
 
-static bool is_rid(const struct bound *b)
+static bool is_rid(const struct limit *b)
 {
 	return b->what == RID || b->what == PARENT;
 }
 
 /* The PASIDs of a function are numbered from here on. */
-static u32 first_pasid(const struct bound *b)
+static u32 first_pasid(const struct limit *b)
 {
 	return is_rid(b) ? IOMMU_NO_PASID : SVA_PASID;
 }
 
-static void bound_caps(const struct bound *b, struct vtd_caps *caps)
+static void limit_caps(const struct limit *b, struct vtd_caps *caps)
 {
 	unsigned int n;
 
@@ -218,32 +218,32 @@ static void bound_caps(const struct bound *b, struct vtd_caps *caps)
 	}
 }
 
-static bool has_ats(const struct bound *b, unsigned int n)
+static bool has_ats(const struct limit *b, unsigned int n)
 {
 	return b->ats == ATS_ON || (b->ats == ATS_MIXED && n % 3);
 }
 
 /* A domain is made for the units that have to be told more than the others. */
-static struct vtd_fn *bound_made_for(const struct bound_case *c)
+static struct vtd_fn *limit_made_for(const struct limit_case *c)
 {
-	return c->machine->fn[c->bound->how & ODD_UNITS ? 1 : 0];
+	return c->machine->fn[c->limit->how & ODD_UNITS ? 1 : 0];
 }
 
 /* A domain of somebody else, so that DIDs differ between units */
-static void bound_decoys(struct bound_case *c)
+static void limit_decoys(struct limit_case *c)
 {
-	struct iommu_domain *decoy = vtd_paging(c->test, bound_made_for(c), 0);
+	struct iommu_domain *decoy = vtd_paging(c->test, limit_made_for(c), 0);
 	unsigned int n;
 
-	for (n = 1; n < min(c->bound->units, c->bound->fns); n += 2)
+	for (n = 1; n < min(c->limit->units, c->limit->fns); n += 2)
 		KUNIT_ASSERT_EQ(c->test, 0, vtd_set_pasid(c->machine->fn[n],
 							  DECOY_PASID, decoy));
 }
 
-static void bound_domains(struct bound_case *c)
+static void limit_domains(struct limit_case *c)
 {
-	const struct bound *b = c->bound;
-	struct vtd_fn *fn = bound_made_for(c);
+	const struct limit *b = c->limit;
+	struct vtd_fn *fn = limit_made_for(c);
 	unsigned int n;
 
 	switch (b->what) {
@@ -266,9 +266,9 @@ static void bound_domains(struct bound_case *c)
 	}
 }
 
-static void bound_attach(struct bound_case *c, unsigned int n)
+static void limit_attach(struct limit_case *c, unsigned int n)
 {
-	const struct bound *b = c->bound;
+	const struct limit *b = c->limit;
 	struct vtd_fn *fn = c->machine->fn[n];
 	struct kunit *test = c->test;
 	u32 pasid;
@@ -284,9 +284,9 @@ static void bound_attach(struct bound_case *c, unsigned int n)
 	c->attached[n] = true;
 }
 
-static void bound_detach(struct bound_case *c, unsigned int n)
+static void limit_detach(struct limit_case *c, unsigned int n)
 {
-	const struct bound *b = c->bound;
+	const struct limit *b = c->limit;
 	struct vtd_fn *fn = c->machine->fn[n];
 	u32 pasid;
 
@@ -300,74 +300,74 @@ static void bound_detach(struct bound_case *c, unsigned int n)
 	c->attached[n] = false;
 }
 
-static void bound_attach_all(struct bound_case *c)
+static void limit_attach_all(struct limit_case *c)
 {
-	const struct bound *b = c->bound;
+	const struct limit *b = c->limit;
 	unsigned int unit, n;
 
 	switch (b->order) {
 	case ALTERNATE:
 		for (n = 0; n < b->fns; n++)
-			bound_attach(c, n);
+			limit_attach(c, n);
 		break;
 	case GROUPED:
 		for (unit = 0; unit < b->units; unit++)
 			for (n = unit; n < b->fns; n += b->units)
-				bound_attach(c, n);
+				limit_attach(c, n);
 		break;
 	case BACKWARDS:
 		for (n = b->fns; n; n--)
-			bound_attach(c, n - 1);
+			limit_attach(c, n - 1);
 		break;
 	}
 }
 
-static void bound_setup(struct bound_case *c)
+static void limit_setup(struct limit_case *c)
 {
-	const struct bound *b = c->bound;
+	const struct limit *b = c->limit;
 	struct vtd_caps caps[VTD_UNITS];
 	unsigned int n;
 
-	bound_caps(b, caps);
+	limit_caps(b, caps);
 	c->machine = vtd_machine(c->test, b->units, caps);
 	for (n = 0; n < b->fns; n++)
 		vtd_add_fn(c->test, n % b->units, VTD_FN_PASID |
 			   (has_ats(b, n) ? VTD_FN_ATS : 0));
-	bound_decoys(c);
-	bound_domains(c);
-	bound_attach_all(c);
+	limit_decoys(c);
+	limit_domains(c);
+	limit_attach_all(c);
 }
 
 /* --- events --- */
 
-static u64 bound_iova(const struct bound *b)
+static u64 limit_iova(const struct limit *b)
 {
 	return b->event == RANGE ? SZ_2M : 0x10000;
 }
 
-static unsigned int bound_am(const struct bound *b)
+static unsigned int limit_am(const struct limit *b)
 {
 	return b->event == RANGE ? 9 : 0;
 }
 
-static void bound_event_mm(struct bound_case *c)
+static void limit_event_mm(struct limit_case *c)
 {
-	u64 iova = bound_iova(c->bound);
-	u64 end = iova + (PAGE_SIZE << bound_am(c->bound));
+	u64 iova = limit_iova(c->limit);
+	u64 end = iova + (PAGE_SIZE << limit_am(c->limit));
 
-	if (c->bound->event == ALL)
+	if (c->limit->event == ALL)
 		mmu_notifier_arch_invalidate_secondary_tlbs(c->mm, 0, ULONG_MAX);
 	else
 		mmu_notifier_arch_invalidate_secondary_tlbs(c->mm, iova, end);
 }
 
-static void bound_event(struct bound_case *c)
+static void limit_event(struct limit_case *c)
 {
-	const struct bound *b = c->bound;
-	u64 iova = bound_iova(b);
+	const struct limit *b = c->limit;
+	u64 iova = limit_iova(b);
 
 	if (b->what == SVA) {
-		bound_event_mm(c);
+		limit_event_mm(c);
 		return;
 	}
 	if (b->event == ALL) {
@@ -383,14 +383,14 @@ static void bound_event(struct bound_case *c)
 	if (b->event == RANGE)
 		vtd_map(c->test, c->domain, iova + SZ_4K, 511);
 	if (b->event != MAP)
-		vtd_unmap(c->domain, iova, 1 << bound_am(b));
+		vtd_unmap(c->domain, iova, 1 << limit_am(b));
 }
 
 /* --- what is expected --- */
 
 /**
  * struct expected - of a unit
- * @bound: what is being done
+ * @limit: what is being done
  * @unit: the unit
  * @text: as vtd_stream() writes it
  * @n: length of it
@@ -398,7 +398,7 @@ static void bound_event(struct bound_case *c)
  * @atcs: device-TLB commands in it
  */
 struct expected {
-	const struct bound *bound;
+	const struct limit *limit;
 	struct vtd_unit *unit;
 	char text[8192];
 	size_t n;
@@ -418,10 +418,10 @@ static __printf(2, 3) void expect_text(struct expected *e, const char *fmt, ...)
 static void expect_range(struct expected *e)
 {
 	/* Nothing but leaf entries changed, which the mm does not say. */
-	bool ih = e->bound->event == PAGE && e->bound->what != SVA;
+	bool ih = e->limit->event == PAGE && e->limit->what != SVA;
 
-	expect_text(e, " addr=%llx am=%u", bound_iova(e->bound),
-		    bound_am(e->bound));
+	expect_text(e, " addr=%llx am=%u", limit_iova(e->limit),
+		    limit_am(e->limit));
 	/* The last is a tag if there is no ATC yet. */
 	expect_text(e, "%s", ih && !e->atcs ? " ih" : "");
 }
@@ -435,7 +435,7 @@ static void expect_end(struct expected *e)
 
 static void expect_tag(struct expected *e, unsigned int did, u32 pasid)
 {
-	const struct bound *b = e->bound;
+	const struct limit *b = e->limit;
 	u64 cap = e->unit->iommu.cap;
 
 	e->tags++;
@@ -445,7 +445,7 @@ static void expect_tag(struct expected *e, unsigned int did, u32 pasid)
 		expect_text(e, "iotlb did=%u", did);
 	/* What units say about ranges is about second-level translations. */
 	if (b->event != ALL &&
-	    (is_first_level(b) || (bound_am(b) <= cap_max_amask_val(cap) &&
+	    (is_first_level(b) || (limit_am(b) <= cap_max_amask_val(cap) &&
 				   cap_pgsel_inv(cap))))
 		expect_range(e);
 	expect_end(e);
@@ -453,7 +453,7 @@ static void expect_tag(struct expected *e, unsigned int did, u32 pasid)
 
 static void expect_atc(struct expected *e, struct vtd_fn *fn, u32 pasid)
 {
-	const struct bound *b = e->bound;
+	const struct limit *b = e->limit;
 
 	e->atcs++;
 	expect_text(e, "devtlb sid=%x", pci_dev_id(&fn->pdev));
@@ -468,16 +468,16 @@ static void expect_atc(struct expected *e, struct vtd_fn *fn, u32 pasid)
 	expect_end(e);
 }
 
-static bool is_there(const struct bound_case *c, const struct expected *e,
+static bool is_there(const struct limit_case *c, const struct expected *e,
 		     unsigned int n)
 {
 	return c->attached[n] && c->machine->fn[n]->unit == e->unit;
 }
 
 /* One for each DID, of first-level translations one for each PASID */
-static void expect_tags(struct bound_case *c, struct expected *e)
+static void expect_tags(struct limit_case *c, struct expected *e)
 {
-	const struct bound *b = c->bound;
+	const struct limit *b = c->limit;
 	DECLARE_BITMAP(dids, DIDS) = {};
 	struct pasid_entry *entry;
 	unsigned int n, did;
@@ -496,9 +496,9 @@ static void expect_tags(struct bound_case *c, struct expected *e)
 			expect_tag(e, did, first_pasid(b) + pasid);
 }
 
-static void expect_atcs(struct bound_case *c, struct expected *e)
+static void expect_atcs(struct limit_case *c, struct expected *e)
 {
-	const struct bound *b = c->bound;
+	const struct limit *b = c->limit;
 	unsigned int n;
 	u32 pasid;
 
@@ -509,13 +509,13 @@ static void expect_atcs(struct bound_case *c, struct expected *e)
 }
 
 /* Of what is new, only those who cache what is not present have to be told. */
-static bool is_told(const struct bound_case *c, const struct vtd_unit *unit)
+static bool is_told(const struct limit_case *c, const struct vtd_unit *unit)
 {
-	return c->bound->event != MAP || (cap_caching_mode(unit->iommu.cap) &&
-					  !is_first_level(c->bound));
+	return c->limit->event != MAP || (cap_caching_mode(unit->iommu.cap) &&
+					  !is_first_level(c->limit));
 }
 
-static void expect(struct bound_case *c, struct expected *e)
+static void expect(struct limit_case *c, struct expected *e)
 {
 	e->n = 0;
 	e->tags = 0;
@@ -523,19 +523,19 @@ static void expect(struct bound_case *c, struct expected *e)
 	e->text[0] = '\0';
 	if (is_told(c, e->unit))
 		expect_tags(c, e);
-	if (c->bound->event != MAP)
+	if (c->limit->event != MAP)
 		expect_atcs(c, e);
 	if ((e->tags + e->atcs) % BATCH)
 		expect_text(e, "wait\n");
 }
 
-static void check_stream(struct bound_case *c, struct vtd_unit *unit)
+static void check_stream(struct limit_case *c, struct vtd_unit *unit)
 {
 	struct kunit *test = c->test;
 	struct expected *e = kunit_kzalloc(test, sizeof(*e), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, e);
-	e->bound = c->bound;
+	e->limit = c->limit;
 	e->unit = unit;
 	expect(c, e);
 	KUNIT_EXPECT_STREQ(test, e->text, vtd_stream(test, unit, VTD_WAITS));
@@ -562,7 +562,7 @@ static void check_one_under_way(struct kunit *test, const struct vtd_unit *unit)
  * Units execute what somebody waits for. So none had executed its last batch when the
  * last unit got its own.
  */
-static void check_all_issued(struct bound_case *c)
+static void check_all_issued(struct limit_case *c)
 {
 	struct vtd_machine *machine = c->machine;
 	const struct vtd_unit *unit;
@@ -584,16 +584,16 @@ static void check_all_issued(struct bound_case *c)
 }
 
 /* Those who are attached and have a write buffer, and no others */
-static void check_buffers(struct bound_case *c)
+static void check_buffers(struct limit_case *c)
 {
 	bool is_expected[VTD_UNITS] = {};
 	struct vtd_unit *unit;
 	unsigned int n;
 	u32 gcmd;
 
-	for (n = 0; n < c->bound->fns; n++)
+	for (n = 0; n < c->limit->fns; n++)
 		if (c->attached[n])
-			is_expected[n % c->bound->units] = true;
+			is_expected[n % c->limit->units] = true;
 	for (n = 0; n < c->machine->nr_units; n++) {
 		unit = &c->machine->unit[n];
 		gcmd = readl(unit->iommu.reg + DMAR_GCMD_REG);
@@ -603,7 +603,7 @@ static void check_buffers(struct bound_case *c)
 	}
 }
 
-static void event_is_bounded(struct bound_case *c)
+static void event_is_limited(struct limit_case *c)
 {
 	struct vtd_machine *machine = c->machine;
 	unsigned int n;
@@ -611,36 +611,36 @@ static void event_is_bounded(struct bound_case *c)
 	vtd_clear_log(machine);
 	for (n = 0; n < machine->nr_units; n++)
 		writel(0, machine->unit[n].iommu.reg + DMAR_GCMD_REG);
-	bound_event(c);
+	limit_event(c);
 	for (n = 0; n < machine->nr_units; n++) {
 		check_stream(c, &machine->unit[n]);
 		check_one_under_way(c->test, &machine->unit[n]);
 	}
 	check_all_issued(c);
 	check_buffers(c);
-	if (c->bound->event == MAP)
-		vtd_unmap(c->domain, bound_iova(c->bound), 1);
+	if (c->limit->event == MAP)
+		vtd_unmap(c->domain, limit_iova(c->limit), 1);
 }
 
 /* All functions, then every other one, the others again, and none */
-static void bound(struct kunit *test)
+static void limit(struct kunit *test)
 {
-	struct bound_case c = { .test = test, .bound = test->param_value };
+	struct limit_case c = { .test = test, .limit = test->param_value };
 	unsigned int n;
 
-	bound_setup(&c);
-	event_is_bounded(&c);
-	for (n = 1; n < c.bound->fns; n += 2)
-		bound_detach(&c, n);
-	event_is_bounded(&c);
-	for (n = 1; n < c.bound->fns; n += 2)
-		bound_attach(&c, n);
-	for (n = 0; n < c.bound->fns; n += 2)
-		bound_detach(&c, n);
-	event_is_bounded(&c);
-	for (n = 1; n < c.bound->fns; n += 2)
-		bound_detach(&c, n);
-	event_is_bounded(&c);
+	limit_setup(&c);
+	event_is_limited(&c);
+	for (n = 1; n < c.limit->fns; n += 2)
+		limit_detach(&c, n);
+	event_is_limited(&c);
+	for (n = 1; n < c.limit->fns; n += 2)
+		limit_attach(&c, n);
+	for (n = 0; n < c.limit->fns; n += 2)
+		limit_detach(&c, n);
+	event_is_limited(&c);
+	for (n = 1; n < c.limit->fns; n += 2)
+		limit_detach(&c, n);
+	event_is_limited(&c);
 	if (c.mm)
 		vtd_mm_exit(c.mm);
 }
@@ -666,16 +666,16 @@ static void legacy_detach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, vtd_count(unit, QI_IWD_TYPE));
 }
 
-static struct kunit_case bound_cases[] = {
-	KUNIT_CASE_PARAM(bound, bound_gen_params),
+static struct kunit_case limit_cases[] = {
+	KUNIT_CASE_PARAM(limit, limit_gen_params),
 	KUNIT_CASE(legacy_detach),
 	{}
 };
 
-static struct kunit_suite bound_suite = {
-	.name = "intel_iommu_bound",
+static struct kunit_suite limit_suite = {
+	.name = "intel_iommu_limit",
 	.exit = vtd_exit,
-	.test_cases = bound_cases,
+	.test_cases = limit_cases,
 };
 
-kunit_test_suite(bound_suite);
+kunit_test_suite(limit_suite);
