@@ -206,7 +206,7 @@ static void iommu_alist_unpublish(struct iommu_alist *list,
 	if (elm->own)
 		elm->retired = get_state_synchronize_rcu();
 	else
-		kfree_rcu(elm, rcu);
+		kfree_rcu_mightsleep(elm);
 }
 
 /* Walks look whether there are any. */
@@ -306,17 +306,66 @@ static void iommu_alist_failed(struct iommu_alist_walk *walk,
 			      elm->id, elm->pasid, error);
 }
 
+/* A function that must not be asked, because it is fenced, or about to be. */
+static noinline bool iommu_alist_passed_over(struct iommu_alist_walk *walk,
+					     const struct iommu_alist_fn *fn)
+{
+	/*
+	 * Pairs with the smp_store_release() in iommu_alist_fence(): with FENCED, what
+	 * the function can still do to memory is over.
+	 */
+	switch (smp_load_acquire(&fn->state)) {
+	case IOMMU_ALIST_FENCING:
+		walk->met_fencing = true;
+		fallthrough;
+	case IOMMU_ALIST_FENCED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /*
  * In this phase, and of one attachment's walk its own. A tag that was left behind
  * is flushed by its next user, who is on the list before the smp_mb() of
- * iommu_alist_commit(); until then its instance may be gone.
+ * iommu_alist_commit().
  */
-static bool iommu_alist_wanted(const struct iommu_alist_walk *walk,
+static bool iommu_alist_wanted(struct iommu_alist_walk *walk,
 			       const struct iommu_alist_elm *elm)
 {
-	return walk->phase & BIT(elm->kind) && READ_ONCE(elm->users) &&
-		(!walk->only || elm == walk->only->tag ||
-		 elm == walk->only->atc);
+	if (!(walk->phase & BIT(elm->kind)) || !READ_ONCE(elm->users))
+		return false;
+	if (walk->only && elm != walk->only->tag && elm != walk->only->atc)
+		return false;
+	return !elm->fn || READ_ONCE(elm->fn->state) == IOMMU_ALIST_LIVE ||
+		!iommu_alist_passed_over(walk, elm->fn);
+}
+
+static void iommu_alist_block(struct iommu_alist_walk *walk,
+			      const struct iommu_alist_elm *elm)
+{
+	int error = iommu_alist_fence(walk->list->ops, elm->fn);
+
+	if (error < 0)
+		iommu_alist_failed(walk, elm, error);
+	else if (error)
+		pr_attach_err(elm->iommu,
+			      "requester %#06x does not answer invalidations: its translated requests are blocked until it is reset\n",
+			      elm->id);
+}
+
+/*
+ * Whoever has set FENCING may be what this walk has interrupted. The walk has nothing
+ * under way.
+ */
+static noinline void iommu_alist_finish_fences(struct iommu_alist_walk *walk)
+{
+	const struct iommu_alist_elm *elm;
+
+	walk->met_fencing = false;
+	list_for_each_entry_rcu(elm, &walk->list->elms, node)
+		if (elm->fn && READ_ONCE(elm->fn->state) == IOMMU_ALIST_FENCING)
+			iommu_alist_block(walk, elm);
 }
 
 /* Invalidate one element by itself. The batch is empty. */
@@ -337,7 +386,9 @@ static void iommu_alist_repeat(struct iommu_alist_walk *walk,
 		if (error != -EAGAIN)
 			break;
 	}
-	if (error)
+	if (error == -ETIMEDOUT && elm->fn)
+		iommu_alist_block(walk, elm);
+	else if (error)
 		iommu_alist_failed(walk, elm, error == -EAGAIN ? -EIO : error);
 }
 
@@ -452,6 +503,8 @@ static void iommu_alist_drain(struct iommu_alist_walk *walk)
 {
 	iommu_alist_submit(walk);
 	iommu_alist_wait_all(walk);
+	if (unlikely(walk->met_fencing))
+		iommu_alist_finish_fences(walk);
 }
 
 static void iommu_alist_begin(struct iommu_alist *list,
@@ -532,9 +585,9 @@ static void iommu_alist_pass_only(struct iommu_alist_walk *walk,
 				  unsigned int kinds)
 {
 	walk->phase = walk->kinds & kinds;
-	if (walk->phase & BIT(IOMMU_ALIST_TAG))
+	if (iommu_alist_wanted(walk, walk->only->tag))
 		iommu_alist_issue(walk, walk->only->tag);
-	if (walk->phase & BIT(IOMMU_ALIST_ATC) && walk->only->atc)
+	if (walk->only->atc && iommu_alist_wanted(walk, walk->only->atc))
 		iommu_alist_issue(walk, walk->only->atc);
 	iommu_alist_drain(walk);
 }
@@ -627,6 +680,7 @@ static int iommu_alist_prepare_atc(struct iommu_alist *list,
 		.id = where->requester,
 		.pasid = where->pasid,
 		.info = where->atc_info,
+		.fn = list->ops->fence ? where->fn : NULL,
 	};
 
 	attach->atc = NULL;
@@ -809,12 +863,11 @@ EXPORT_SYMBOL_GPL(iommu_alist_add_atc);
  * for the cache that it may have been in. Walks that are under way may send
  * commands for the attachment until iommu_alist_synchronize().
  *
- * The attachment is gone whatever is returned. After an error the function may
- * use old translations, and no walk will tell it any more: it has to be kept from
- * memory by other means, as by switching its ATS off, or by a reset. A tag that could
- * not be flushed stays with the domain, until its next user has flushed it; so does
- * one that @walk leaves out. A walk that leaves out the ATC is for a function whose
- * ATC is empty already, as after a reset.
+ * The attachment is gone whatever is returned. A function that does not answer has been
+ * fenced; if that has failed, too, or the driver cannot, it may use old translations,
+ * and no walk will tell it any more: it has to be kept from memory by other means, as
+ * by switching its ATS off, or by a reset. A tag that could not be flushed stays with
+ * the domain, until its next user has flushed it; so does one that @walk leaves out.
  *
  * Context: &iommu_alist.lock held.
  * Return: 0, or the error of the flush.
@@ -851,6 +904,98 @@ void iommu_alist_synchronize(void)
 	synchronize_rcu();
 }
 EXPORT_SYMBOL_GPL(iommu_alist_synchronize);
+
+/* --- functions that do not answer --- */
+
+/**
+ * iommu_alist_fence() - keep a function from memory
+ * @ops: of the driver
+ * @fn: the function, which does not answer invalidations or is to be reset
+ *
+ * On return, no request that the function makes with what its ATC holds gets to
+ * memory any more, and nobody asks it to invalidate who has not begun. Whoever
+ * finds that another has begun does all of it as well: that one may be what was
+ * interrupted.
+ *
+ * Context: any, inside the rcu_read_lock() in which the function was asked: who brings
+ * it back waits for those who still fence it.
+ * Return: 1 if the caller was the first, 0 if others have begun, or the error of
+ * &iommu_alist_ops.fence. Then it may still use what its ATC holds.
+ */
+int iommu_alist_fence(const struct iommu_alist_ops *ops,
+		      struct iommu_alist_fn *fn)
+{
+	u32 state = READ_ONCE(fn->state);
+	bool first = false;
+	int error;
+
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "fence against whoever resumes");
+
+	/* Fully ordered: &iommu_alist_ops.fence writes after that. */
+	while (!first &&
+	       (state == IOMMU_ALIST_LIVE || state == IOMMU_ALIST_RESUMING))
+		first = try_cmpxchg(&fn->state, &state, IOMMU_ALIST_FENCING);
+
+	/* Pairs with the release below. */
+	if (smp_load_acquire(&fn->state) == IOMMU_ALIST_FENCED)
+		return 0;
+
+	error = ops->fence(fn);
+	if (error)
+		return error;
+	/*
+	 * After the last wait of @fence: who reads FENCED passes the function over, and
+	 * lets the memory go that it had translations for.
+	 */
+	smp_store_release(&fn->state, IOMMU_ALIST_FENCED);
+	return first;
+}
+EXPORT_SYMBOL_GPL(iommu_alist_fence);
+
+/**
+ * iommu_alist_resume() - a fenced function answers again
+ * @fn: the function
+ *
+ * Since it was fenced, iommu_alist_synchronize() was called, and the function was reset
+ * or its ATS has been off. From here on walks ask it again. The caller flushes each tag
+ * that the function uses, and the whole ATC; only then iommu_alist_go_live():
+ *
+ *	resume				invalidate
+ *	------				----------
+ *	RESUMING			change the page table
+ *	smp_mb()			smp_mb()
+ *	flush tags and ATC		read the state: FENCED, pass over
+ *	LIVE, let it to memory
+ *
+ * A walk that passes the function over has changed the page table before the flush:
+ * what the function is told after that is new.
+ *
+ * Context: one at a time for each function.
+ */
+void iommu_alist_resume(struct iommu_alist_fn *fn)
+{
+	WARN_ON_ONCE(READ_ONCE(fn->state) != IOMMU_ALIST_FENCED);
+	WRITE_ONCE(fn->state, IOMMU_ALIST_RESUMING);
+	/* Pairs with the smp_mb() in iommu_alist_flush(). */
+	smp_mb();
+}
+EXPORT_SYMBOL_GPL(iommu_alist_resume);
+
+/**
+ * iommu_alist_go_live() - a function may use its ATC again
+ * @fn: the function, after iommu_alist_resume() and the flush
+ *
+ * Context: under the lock that iommu_alist_is_live() is asked under, and in which the
+ * caller lets the function to memory.
+ * Return: true. false if it has been fenced again meanwhile.
+ */
+bool iommu_alist_go_live(struct iommu_alist_fn *fn)
+{
+	u32 state = IOMMU_ALIST_RESUMING;
+
+	return try_cmpxchg(&fn->state, &state, IOMMU_ALIST_LIVE);
+}
+EXPORT_SYMBOL_GPL(iommu_alist_go_live);
 
 /**
  * iommu_alist_lock_both() - lock two lists, to replace one domain by another

@@ -30,9 +30,36 @@ enum iommu_alist_kind {
 };
 
 /**
+ * enum iommu_alist_state - whether a function may use what its ATC holds
+ * @IOMMU_ALIST_LIVE: it may, and is asked to invalidate
+ * @IOMMU_ALIST_FENCING: it may not, but some request of its may still get to memory.
+ *	It is not asked
+ * @IOMMU_ALIST_FENCED: none does. It is not asked
+ * @IOMMU_ALIST_RESUMING: it may not, but is asked, as it is about to be live
+ */
+enum iommu_alist_state {
+	IOMMU_ALIST_LIVE,
+	IOMMU_ALIST_FENCING,
+	IOMMU_ALIST_FENCED,
+	IOMMU_ALIST_RESUMING,
+};
+
+/**
+ * struct iommu_alist_fn - a function with an ATC, on however many lists
+ * @state: &enum iommu_alist_state
+ *
+ * The driver embeds it in memory that outlives the last element of the function by a
+ * grace period: iommu_alist_synchronize().
+ */
+struct iommu_alist_fn {
+	u32 state;
+};
+
+/**
  * struct iommu_alist_elm - something that may cache a domain's translations
  * @node: in &iommu_alist.elms, in the order of @iommu, @kind, @id, @pasid
  * @iommu: the instance whose queue takes the commands
+ * @fn: the function that an ATC belongs to; NULL if it cannot be fenced
  * @id: tag (DID, ASID, VMID, DomainID), or requester (RID, stream ID) of an ATC
  * @pasid: PASID that a command carries; 0 for a tag that has none
  * @info: what else the driver puts into a command, such as a queue depth
@@ -42,15 +69,15 @@ enum iommu_alist_kind {
  * @users: attachments that share the element; protected by &iommu_alist.lock.
  *	0 on the list: a tag that could not be flushed, and is not clean. Read by walks
  * @listed: published; protected by &iommu_alist.lock
- * @rcu: frees the element after the walks that may still see it
  * @retired: of an @own element, the grace period before it is used again
  *
- * All but @node, @chosen, @listed, @users, @rcu and @retired is constant while a walk
- * may see it.
+ * All but @node, @chosen, @listed, @users and @retired is constant while a walk may see
+ * it. It is as large as a cache line, which is why others are freed without an rcu_head.
  */
 struct iommu_alist_elm {
 	struct list_head node;
 	struct iommu_device *iommu;
+	struct iommu_alist_fn *fn;
 	u32 id;
 	u32 pasid;
 	u32 info;
@@ -60,10 +87,7 @@ struct iommu_alist_elm {
 	/* Not beside what walks read: a compiler may read more than it was told. */
 	unsigned int users;
 	bool listed;
-	union {
-		struct rcu_head rcu;
-		unsigned long retired;
-	};
+	unsigned long retired;
 };
 
 /**
@@ -77,13 +101,17 @@ struct iommu_alist_elm {
  *	it. Returns what @wait wants to know. May wait for room in the queue,
  *	which other walks make by waiting.
  * @wait: wait for a sync. 0; -EAGAIN if the instance aborted and commands before
- *	the sync may have had no effect, for whichever reason; another error if it is
- *	not worth a repetition.
+ *	the sync may have had no effect, for whichever reason; -ETIMEDOUT if the only
+ *	element in the batch was an ATC, and its function does not answer; another error
+ *	if it is not worth a repetition.
+ * @fence: keep a function from memory that it has translations for: block its
+ *	translated requests, and wait until those before have got to memory. Others may
+ *	do the same at the same time, or have done it. NULL if the driver cannot.
  * @tag_alloc: choose the tag of the domain on an instance where it has none. May
  *	sleep. Not needed if attachments bring their tags.
  * @tag_free: one of these tags, that is on no list and in no IOTLB any more
  *
- * @add, @submit and @wait are called in any context, inside
+ * @add, @submit, @wait and @fence are called in any context, inside
  * rcu_read_lock(): they must not sleep, allocate, or look at devices.
  */
 struct iommu_alist_ops {
@@ -93,6 +121,7 @@ struct iommu_alist_ops {
 	u64 (*submit)(struct iommu_alist_walk *walk, struct iommu_device *iommu);
 	int (*wait)(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		    u64 sync);
+	int (*fence)(struct iommu_alist_fn *fn);
 	int (*tag_alloc)(struct iommu_alist *list,
 			 struct iommu_device *iommu, u32 *tag);
 	void (*tag_free)(struct iommu_alist *list,
@@ -134,6 +163,7 @@ struct iommu_alist {
  * @ats: the function has an ATC that has to be told. ATS is a matter of the whole
  *	function: it must not be switched on while there is an attachment
  *	of the function that has none, see iommu_alist_add_atc().
+ * @fn: the function, NULL if it cannot be fenced
  * @requester: ID of the function in ATC commands
  * @pasid: PASID of the attachment
  * @atc_info: &iommu_alist_elm.info of the ATC
@@ -145,6 +175,7 @@ struct iommu_alist_where {
 	u32 tag_pasid;
 	u32 tag_info;
 	bool ats;
+	struct iommu_alist_fn *fn;
 	u32 requester;
 	u32 pasid;
 	u32 atc_info;
@@ -193,6 +224,7 @@ struct iommu_alist_walk {
 	unsigned int failed;
 	/* private: */
 	unsigned int phase;		/* the kinds that are being walked */
+	bool met_fencing;		/* of a function that was passed over */
 	struct iommu_alist *list;
 	const struct iommu_alist_attach *only;	/* NULL: the whole list */
 	struct iommu_device *open;	/* has commands in the batch */
@@ -220,6 +252,7 @@ static inline void iommu_alist_walk_init(struct iommu_alist_walk *walk,
 	walk->error = 0;
 	walk->syncs = 0;
 	walk->failed = 0;
+	walk->met_fencing = false;
 	walk->nr_pending = 0;
 }
 
@@ -261,5 +294,35 @@ int iommu_alist_remove(struct iommu_alist *list,
 int iommu_alist_flush(struct iommu_alist *list,
 		      struct iommu_alist_walk *walk);
 void iommu_alist_synchronize(void);
+
+int iommu_alist_fence(const struct iommu_alist_ops *ops,
+		      struct iommu_alist_fn *fn);
+void iommu_alist_resume(struct iommu_alist_fn *fn);
+bool iommu_alist_go_live(struct iommu_alist_fn *fn);
+
+/**
+ * iommu_alist_is_live() - whether the hardware may let a function use its ATC
+ * @fn: the function
+ *
+ * Context: any, under the lock of whoever writes what decides about it: it is asked
+ * after &iommu_alist_ops.fence has written, or before, but never in between.
+ */
+static inline bool iommu_alist_is_live(const struct iommu_alist_fn *fn)
+{
+	return READ_ONCE(fn->state) == IOMMU_ALIST_LIVE;
+}
+
+/**
+ * iommu_alist_is_fenced() - whether a function must not be asked to invalidate
+ * @fn: the function
+ *
+ * Context: any.
+ */
+static inline bool iommu_alist_is_fenced(const struct iommu_alist_fn *fn)
+{
+	u32 state = READ_ONCE(fn->state);
+
+	return state == IOMMU_ALIST_FENCING || state == IOMMU_ALIST_FENCED;
+}
 
 #endif /* _LINUX_IOMMU_ATTACH_H */
