@@ -344,14 +344,11 @@ static bool iommu_alist_wanted(struct iommu_alist_walk *walk,
 static void iommu_alist_block(struct iommu_alist_walk *walk,
 			      const struct iommu_alist_elm *elm)
 {
-	int error = iommu_alist_fence(walk->list->ops, elm->fn);
+	int error = iommu_alist_give_up(walk->list->ops, elm->iommu, elm->fn,
+					elm->id);
 
-	if (error < 0)
+	if (error)
 		iommu_alist_failed(walk, elm, error);
-	else if (error)
-		pr_attach_err(elm->iommu,
-			      "requester %#06x does not answer invalidations: its translated requests are blocked until it is reset\n",
-			      elm->id);
 }
 
 /*
@@ -951,6 +948,34 @@ int iommu_alist_fence(const struct iommu_alist_ops *ops,
 	return first;
 }
 EXPORT_SYMBOL_GPL(iommu_alist_fence);
+
+/**
+ * iommu_alist_give_up() - fence a function that does not answer, and say so
+ * @ops: of the driver
+ * @iommu: the instance
+ * @fn: the function
+ * @requester: its ID
+ *
+ * Context: as iommu_alist_fence().
+ * Return: 0, or the error of &iommu_alist_ops.fence.
+ */
+int iommu_alist_give_up(const struct iommu_alist_ops *ops,
+			struct iommu_device *iommu, struct iommu_alist_fn *fn,
+			u32 requester)
+{
+	int ret = iommu_alist_fence(ops, fn);
+
+	if (ret > 0)
+		pr_attach_err(iommu,
+			      "requester %#06x does not answer invalidations: its translated requests are blocked until it is reset\n",
+			      requester);
+	else if (ret < 0)
+		pr_attach_err(iommu,
+			      "requester %#06x does not answer invalidations, and could not be blocked: %d. It may use memory that was freed\n",
+			      requester, ret);
+	return min(ret, 0);
+}
+EXPORT_SYMBOL_GPL(iommu_alist_give_up);
 
 /**
  * iommu_alist_resume() - a fenced function answers again

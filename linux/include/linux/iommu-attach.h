@@ -297,6 +297,9 @@ void iommu_alist_synchronize(void);
 
 int iommu_alist_fence(const struct iommu_alist_ops *ops,
 		      struct iommu_alist_fn *fn);
+int iommu_alist_give_up(const struct iommu_alist_ops *ops,
+			struct iommu_device *iommu, struct iommu_alist_fn *fn,
+			u32 requester);
 void iommu_alist_resume(struct iommu_alist_fn *fn);
 bool iommu_alist_go_live(struct iommu_alist_fn *fn);
 

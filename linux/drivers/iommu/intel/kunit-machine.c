@@ -27,6 +27,9 @@ static void vtd_unit_init_locks(struct vtd_unit *unit)
 	raw_spin_lock_init(&unit->lock);
 	raw_spin_lock_init(&iommu->register_lock);
 	spin_lock_init(&iommu->lock);
+#ifdef CONTEXT_PRESENT	/* not in the base's driver, which this runs on, too */
+	raw_spin_lock_init(&iommu->context_lock);
+#endif
 	spin_lock_init(&iommu->device_rbtree_lock);
 	mutex_init(&iommu->iopf_lock);
 	init_completion(&iommu->prq_complete);
