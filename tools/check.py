@@ -22,8 +22,9 @@ import models
 import packages
 import qemu
 import vm
-from common import (BUILD, JOBS, LOGS, VERDICTS, Failed, compiler_env, digest, lock, main, output,
-                    passed, passes, read, remember, remove, run, say, shown, write_atomically)
+from common import (BUILD, CC, JOBS, LOGS, VERDICTS, Failed, compiler_env, digest, lock, main,
+                    output, passed, passes, read, remember, remove, run, say, shown,
+                    write_atomically)
 from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
 
 FLAVOURS = ("debug", "arm64")           # whose configs are compiled, one for each architecture
@@ -139,7 +140,7 @@ class Builder:
         return f"{what}-{self.arch}-" + digest(built_from(commit), self.wanted, self.compiler)
 
     def make(self, *args):
-        return ["make", "-C", self.tree, "O=obj-check", f"CC=ccache {self.how.gcc}",
+        return ["make", "-C", self.tree, "O=obj-check", f"CC={CC} {self.how.gcc}",
                 *self.how.make, *args]
 
     def go(self, commit):

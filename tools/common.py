@@ -356,6 +356,9 @@ def remember(what, value=None):
     return int(text) if text.isdigit() else 0
 
 
+CC = ROOT / "tools/cc"                  # before the name of a compiler
+
+
 def compiler_env():
     """Compilers through ccache, with hits across clones. It takes what a file includes from the
     compiler (depend mode): on a first build, where nothing hits, a preprocessor run less."""

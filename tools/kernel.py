@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import packages
-from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, compiler_env, digest, lock, main,
+from common import (BUILD, CACHE, CC, JOBS, LOGS, ROOT, Failed, compiler_env, digest, lock, main,
                     output, prune, read, remember, run, say, shown, write_atomically)
 from patchqueue import LINUX
 
@@ -149,7 +149,7 @@ def command(flavour, tree):
     arch = FLAVOURS[flavour].arch
     # The compiler flags of W=1, as in make check, so that ccache serves both, but without
     # the script that reads each file's kernel-doc.
-    return ["make", "-C", tree, f"O=obj-{flavour}", f"CC=ccache {arch.gcc}", "W=1", "cmd_checkdoc=",
+    return ["make", "-C", tree, f"O=obj-{flavour}", f"CC={CC} {arch.gcc}", "W=1", "cmd_checkdoc=",
             f"LOCALVERSION=-{flavour}", *arch.make]
 
 

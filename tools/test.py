@@ -21,8 +21,8 @@ import packages
 import qemu
 import selftests
 import vm
-from common import (BUILD, CACHE, JOBS, LOGS, ROOT, Failed, bold, compiler_env, digest, lock, main,
-                    outlook, prune, read, run, say, shown, write_atomically)
+from common import (BUILD, CACHE, CC, JOBS, LOGS, ROOT, Failed, bold, compiler_env, digest, lock,
+                    main, outlook, prune, read, run, say, shown, write_atomically)
 from ktap import Case, fail, junit, parse
 from patchqueue import LINUX
 
@@ -248,7 +248,7 @@ def run_kunit_py(suite):
     status = run(f"kunit.py {suite['config']}",
                  [sys.executable, "tools/testing/kunit/kunit.py", "run", "--raw_output=all",
                   f"--kunitconfig={suite['config']}", f"--build_dir={BUILD / suite['name']}",
-                  f"--jobs={JOBS}", "--make_options=CC=ccache " + suite.get("gcc", "gcc"),
+                  f"--jobs={JOBS}", f"--make_options=CC={CC} " + suite.get("gcc", "gcc"),
                   *suite.get("options", [])],
                  log, cwd=LINUX.tree, env=compiler_env(), status=True, quiet=True)
     text = read(log)

@@ -26,12 +26,17 @@
  * can and its caches are clean. While there are no users, a page is freed in
  * step 3, and the cost of all this is one barrier and one branch.
  *
+ * If the last invalidation of an mm fails, nobody will repeat it, and what the
+ * IOMMU has cached of the path stays. Such an mm remains a user for good, whose
+ * invalidation always fails: from then on step 5 keeps every page.
+ *
  * The pages are chained through page->lru: freeing allocates nothing.
  *
  * Locking: flush_lock is outermost and is held across step 4. Neither
  * kernel_pgtable_register() nor kernel_pgtable_unregister() takes it, or waits
  * for a reader of users_srcu: a bind never waits for an invalidation. users_lock
- * and queue_lock are leaves, held for a few list operations.
+ * and queue_lock are leaves, held for a few list operations; users_lock is taken
+ * under the locks of IOMMU drivers.
  */
 #include <linux/atomic.h>
 #include <linux/kernel_pgtable.h>
@@ -50,11 +55,14 @@
  * @node: in the list users; written under users_lock, read under users_srcu
  * @mm: the mm; constant, and its mm_count held for as long as a reader of
  *	users_srcu may find @node
+ * @kept: the last invalidation has failed, so that this stays in the list; never
+ *	cleared. Written under users_lock, read under users_srcu
  * @rcu: frees this after the readers that found @node
  */
 struct kernel_pgtable_user {
 	struct list_head node;
 	struct mm_struct *mm;
+	bool kept;
 	struct rcu_head rcu;
 };
 
@@ -102,9 +110,9 @@ struct kernel_pgtable_user *kernel_pgtable_register(struct mm_struct *mm)
 	mmgrab(mm);
 	user->mm = mm;
 
-	spin_lock(&users_lock);
+	spin_lock_irq(&users_lock);
 	list_add_tail_rcu(&user->node, &users);
-	spin_unlock(&users_lock);
+	spin_unlock_irq(&users_lock);
 
 	/*
 	 * A reader that misses this user must not leave it anything to cache:
@@ -141,22 +149,78 @@ static void free_user(struct rcu_head *rcu)
  *
  * To be called when the hardware can no longer reach the mm's page tables, and
  * has been made to forget all that it cached of them. The mm's mmu notifiers
- * may be called once more after the return.
+ * may be called once more after the return. If the hardware could not be made to
+ * forget, kernel_pgtable_keep() was called, and the mm stays registered.
  *
  * Context: process context. Does not sleep, and does not wait for an
  * invalidation in progress; the reference to the mm is dropped after it.
  */
 void kernel_pgtable_unregister(struct kernel_pgtable_user *user)
 {
+	bool kept;
+
 	if (!user)
 		return;
 
-	spin_lock(&users_lock);
-	list_del_rcu(&user->node);
-	spin_unlock(&users_lock);
+	spin_lock_irq(&users_lock);
+	kept = user->kept;
+	if (!kept)
+		list_del_rcu(&user->node);
+	spin_unlock_irq(&users_lock);
 
-	call_srcu(&users_srcu, &user->rcu, free_user);
+	if (!kept)
+		call_srcu(&users_srcu, &user->rcu, free_user);
 }
+
+/**
+ * kernel_pgtable_keep() - the last invalidation of an mm has failed
+ * @mm: the mm
+ *
+ * To be called by an IOMMU driver that has taken devices' access to @mm away, when
+ * @mm exits or is unbound, and could not make the hardware forget what it has
+ * cached; before the driver's notifier for @mm stops to invalidate these devices.
+ * If @mm is registered it stays so, with a reference to it, even after
+ * kernel_pgtable_unregister(). From then on no page of a kernel page table is
+ * freed. The top-level table stays what the hardware takes it for, and the PASID
+ * of @mm is not given to another mm.
+ *
+ * Context: any.
+ */
+void kernel_pgtable_keep(struct mm_struct *mm)
+{
+	struct kernel_pgtable_user *user;
+	unsigned long flags;
+	bool kept = false;
+
+	spin_lock_irqsave(&users_lock, flags);
+	list_for_each_entry(user, &users, node) {
+		if (user->mm == mm && !user->kept) {
+			WRITE_ONCE(user->kept, true);
+			kept = true;
+		}
+	}
+	spin_unlock_irqrestore(&users_lock, flags);
+
+	if (kept)
+		pr_err("kernel page tables are never freed from now on: a device could not be made to forget those of a process\n");
+}
+
+#if IS_ENABLED(CONFIG_KERNEL_PGTABLE_KUNIT_TEST)
+/* For a test that made it up: unregister what was kept of an mm. */
+void kernel_pgtable_let_go(struct mm_struct *mm)
+{
+	struct kernel_pgtable_user *user, *next;
+
+	spin_lock_irq(&users_lock);
+	list_for_each_entry_safe(user, next, &users, node) {
+		if (user->mm == mm && user->kept) {
+			list_del_rcu(&user->node);
+			call_srcu(&users_srcu, &user->rcu, free_user);
+		}
+	}
+	spin_unlock_irq(&users_lock);
+}
+#endif
 
 /*
  * All addresses, not just the kernel's half: that is what the notifiers know as
@@ -174,6 +238,9 @@ static void invalidate_users(void)
 				 srcu_read_lock_held(&users_srcu)) {
 		mmu_notifier_arch_invalidate_secondary_tlbs(user->mm, 0,
 							    ULONG_MAX);
+		/* Set before the notifier has nothing left to invalidate */
+		if (READ_ONCE(user->kept))
+			kernel_pgtable_not_forgotten();
 		cond_resched();
 	}
 	srcu_read_unlock(&users_srcu, idx);
@@ -208,7 +275,8 @@ static void release_batch(struct list_head *batch)
  * kernel_pgtable_not_forgotten() - an invalidation of a whole mm has failed
  *
  * To be called by arch_invalidate_secondary_tlbs() notifiers, which cannot return
- * an error. The pages that wait for this invalidation are not freed.
+ * an error. The pages that wait for this invalidation are not freed. Pages that
+ * come later are, if the invalidation for them succeeds.
  *
  * Context: any.
  */

@@ -246,6 +246,53 @@ static void not_forgotten_is_not_freed(struct kunit *test)
 	put_page(lost);
 }
 
+/* Nobody repeats the last invalidation of an mm: it has failed for all pages to come. */
+static void failed_last_invalidation_is_for_good(struct kunit *test)
+{
+	struct page **lost = kpt_pages(test, 3), *page = kpt_page(test);
+	struct kpt_mm *other = kpt_mm_new(test), *kmm = kpt_mm_new(test);
+	int count = atomic_read(&kmm->mm->mm_count);
+	unsigned int n;
+
+	/* One that waits already, one before the unregistration, one after */
+	kpt_hang(test, other, lost[0]);
+	kernel_pgtable_keep(kmm->mm);
+	kpt_go_on(other);
+	kernel_pgtable_free(lost[1]);
+	kernel_pgtable_flush();
+	kpt_unregister(kmm);
+	kpt_unregister(other);
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_in_use());
+	kernel_pgtable_free(lost[2]);
+	kernel_pgtable_flush();
+	for (n = 0; n < 3; n++)
+		KUNIT_EXPECT_FALSE_MSG(test, kpt_is_free(lost[n]), "page %u", n);
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+	KUNIT_EXPECT_EQ(test, count, atomic_read(&kmm->mm->mm_count));
+
+	kernel_pgtable_let_go(kmm->mm);
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	for (n = 0; n < 3; n++)
+		if (!kpt_is_free(lost[n]))
+			put_page(lost[n]);
+}
+
+/* Of an mm that nobody has registered, nothing is cached. */
+static void unregistered_mm_is_not_kept(struct kunit *test)
+{
+	struct page *page = kpt_page(test);
+	struct kpt_mm *kmm = kpt_mm_new(test), *other = kpt_mm_alloc(test);
+
+	kernel_pgtable_keep(other->mm);
+	kernel_pgtable_free(page);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	kpt_unregister(kmm);
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
+}
+
 static void invalidate_precedes_free(struct kunit *test)
 {
 	struct page **pages = kpt_pages(test, 1);
@@ -591,6 +638,8 @@ static struct kunit_case kpt_cases[] = {
 	KUNIT_CASE(every_user_precedes_free),
 	KUNIT_CASE(same_mm_twice),
 	KUNIT_CASE(not_forgotten_is_not_freed),
+	KUNIT_CASE(failed_last_invalidation_is_for_good),
+	KUNIT_CASE(unregistered_mm_is_not_kept),
 	KUNIT_CASE(reserved_page_waits),
 	KUNIT_CASE(bootmem_page_counts_sections),
 	KUNIT_CASE(batch_shares_invalidation),

@@ -1480,7 +1480,8 @@ static struct kunit_suite atk_suite = {
 #define RACE_PASIDS	2
 #define RACE_CHANGERS	2
 #define RACE_ATTACHERS	2
-#define RACE_THREADS	5
+#define RACE_WALKERS	(RACE_CHANGERS + RACE_ATTACHERS)
+#define RACE_THREADS	(RACE_WALKERS + 1)
 #define RACE_LATENCY_US	20
 
 struct atk_race;
@@ -1502,6 +1503,8 @@ struct atk_racer {
 struct atk_race {
 	struct imock *mock;
 	bool aborts;
+	u64 aborted_at[RACE_WALKERS];	/* steps of the others at the last abort */
+	unsigned int nr_aborts;
 	atomic_t hooked;
 	struct atk_racer racer[RACE_THREADS];
 };
@@ -1602,18 +1605,44 @@ static void atk_race_attach(struct atk_racer *racer)
 	atk_race_touch(racer, fn, pasid);
 }
 
-static void atk_race_access(struct atk_racer *racer)
+/*
+ * A walk gives up on a command that is aborted each time it is repeated, of which
+ * there is no end if its thread does not get to run. So everybody is through with
+ * what was under way at the last abort, and meets at most two: a late one of
+ * before, and this.
+ */
+static bool atk_race_may_abort(struct atk_race *race)
+{
+	unsigned int n;
+
+	for (n = 0; n < RACE_WALKERS; n++)
+		if (READ_ONCE(race->racer[n].steps) == race->aborted_at[n])
+			return false;
+	for (n = 0; n < RACE_WALKERS; n++)
+		race->aborted_at[n] = READ_ONCE(race->racer[n].steps);
+	return true;
+}
+
+static void atk_race_abort(struct atk_racer *racer)
 {
 	struct imock *mock = racer->race->mock;
+
+	if (!atk_race_may_abort(racer->race))
+		return;
+	imock_abort(&mock->inst[atk_random(racer, RACE_INSTS)],
+		    1 + atk_random(racer, 4));
+	racer->race->nr_aborts++;
+}
+
+static void atk_race_access(struct atk_racer *racer)
+{
 	unsigned int n;
 
 	for (n = 0; n < 16; n++)
 		atk_race_touch(racer, atk_random_fn(racer),
 			       1 + atk_random(racer, RACE_PASIDS));
-	/* Not so often that a command is aborted each time it is repeated */
-	if (racer->race->aborts && !(racer->steps % 64))
-		imock_abort(&mock->inst[atk_random(racer, RACE_INSTS)],
-			    1 + atk_random(racer, 4));
+	if (racer->race->aborts)
+		atk_race_abort(racer);
 }
 
 static int atk_racer_fn(void *data)
@@ -1623,7 +1652,7 @@ static int atk_racer_fn(void *data)
 	while (!kthread_should_stop()) {
 		if (imock_is_good(racer->race->mock)) {
 			racer->step(racer);
-			racer->steps++;
+			WRITE_ONCE(racer->steps, racer->steps + 1);
 			cond_resched();
 		} else {
 			msleep(20);
@@ -1697,10 +1726,10 @@ static void atk_race(struct kunit *test, bool aborts)
 	msleep(race_ms);
 	kunit_release_action(test, atk_race_stop, race);
 	mock->hook = NULL;
-	kunit_info(test, "%llu and %llu flushes, %llu and %llu attachments, %llu accesses\n",
+	kunit_info(test, "%llu and %llu flushes, %llu and %llu attachments, %llu accesses, %u aborts\n",
 		   race->racer[0].steps, race->racer[1].steps,
 		   race->racer[2].steps, race->racer[3].steps,
-		   race->racer[4].steps);
+		   race->racer[4].steps, race->nr_aborts);
 }
 
 static void everybody_at_once(struct kunit *test)

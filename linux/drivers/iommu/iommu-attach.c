@@ -1023,39 +1023,6 @@ bool iommu_alist_go_live(struct iommu_alist_fn *fn)
 EXPORT_SYMBOL_GPL(iommu_alist_go_live);
 
 /**
- * iommu_alist_lock_both() - lock two lists, to replace one domain by another
- * @a: one list
- * @b: another
- *
- * In the order that all callers keep. The two may be one: a domain can replace itself.
- * A driver that has an order of its own for pairs of lists does not use this.
- */
-void iommu_alist_lock_both(struct iommu_alist *a,
-			   struct iommu_alist *b)
-{
-	if (a > b)
-		swap(a, b);
-	mutex_lock(&a->lock);
-	if (a != b)
-		mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
-}
-EXPORT_SYMBOL_GPL(iommu_alist_lock_both);
-
-/**
- * iommu_alist_unlock_both() - undo iommu_alist_lock_both()
- * @a: one list
- * @b: the other
- */
-void iommu_alist_unlock_both(struct iommu_alist *a,
-			     struct iommu_alist *b)
-{
-	mutex_unlock(&a->lock);
-	if (a != b)
-		mutex_unlock(&b->lock);
-}
-EXPORT_SYMBOL_GPL(iommu_alist_unlock_both);
-
-/**
  * iommu_alist_init() - a list of a domain that is attached nowhere
  * @list: the list
  * @ops: of the domain's driver

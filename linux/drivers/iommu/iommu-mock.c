@@ -876,6 +876,25 @@ int imock_detach(struct imock_fn *fn, u32 pasid)
 	return imock_detach_kinds(fn, pasid, IOMMU_ALIST_ALL_KINDS);
 }
 
+/* The driver's order for pairs of lists. The two may be one. */
+static void imock_lock_both(struct iommu_alist *a,
+			    struct iommu_alist *b)
+{
+	if (a > b)
+		swap(a, b);
+	mutex_lock(&a->lock);
+	if (a != b)
+		mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+}
+
+static void imock_unlock_both(struct iommu_alist *a,
+			      struct iommu_alist *b)
+{
+	mutex_unlock(&a->lock);
+	if (a != b)
+		mutex_unlock(&b->lock);
+}
+
 /**
  * imock_replace() - move a PASID of a function to another domain
  * @fn: the function
@@ -892,7 +911,7 @@ int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 	struct iommu_alist_attach attach = fn->attach[pasid];
 	int ret;
 
-	iommu_alist_lock_both(&old->list, &domain->list);
+	imock_lock_both(&old->list, &domain->list);
 	ret = imock_publish(fn, pasid, domain);
 	if (ret)
 		goto out_unlock;
@@ -901,7 +920,7 @@ int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 	if (!ret)
 		imock_settle(fn, pasid);
 out_unlock:
-	iommu_alist_unlock_both(&old->list, &domain->list);
+	imock_unlock_both(&old->list, &domain->list);
 	return ret;
 }
 

@@ -67,12 +67,13 @@ static struct iommu_mm_data *next_mm(u32 pasid)
 
 static int show_function(struct device *dev, void *data)
 {
-	struct iommu_device *iommu = dev->iommu->iommu_dev;
+	struct iommu_device *iommu;
 
-	if (dev->iommu->max_pasids)
-		seq_printf(data, "    %-12s %s\n",
-			   iommu->dev ? dev_name(iommu->dev) : "-",
-			   dev_name(dev));
+	if (!dev_has_pasids(dev))
+		return 0;
+	iommu = dev->iommu->iommu_dev;
+	seq_printf(data, "    %-12s %s\n",
+		   iommu->dev ? dev_name(iommu->dev) : "-", dev_name(dev));
 	return 0;
 }
 

@@ -5,14 +5,17 @@
  *
  * The IOMMU driver is that of iommu-sva-mock.c.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 
 #include "iommu-kunit-nomem.h"
+#include "iommu-priv.h"
 #include "iommu-sva-mock.h"
 
 /* Devices by what matters about them */
@@ -327,6 +330,119 @@ static void attach_without_pasids(struct kunit *test)
 	iommu_sva_unbind_device(handle);
 }
 
+/* They cannot issue a request with a PASID, and the others of the group can. */
+static void members_without_pasids(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	u32 max_pasids = GROUP_SECOND->iommu->max_pasids;
+	struct iommu_sva *handle;
+	u32 n;
+
+	for (n = 0; n <= 1; n++) {
+		GROUP_SECOND->iommu->max_pasids = n;
+		handle = bind(test, GROUP_FIRST, mm);
+		KUNIT_EXPECT_NOT_NULL(test, bound(GROUP_FIRST, mm));
+		KUNIT_EXPECT_NULL(test, bound(GROUP_SECOND, mm));
+		KUNIT_EXPECT_EQ(test, -ENODEV, bind_error(GROUP_SECOND, mm));
+		iommu_sva_unbind_device(handle);
+		KUNIT_EXPECT_NULL(test, bound(GROUP_FIRST, mm));
+	}
+
+	/* Nothing is taken from one that leaves: the mock would complain. */
+	handle = bind(test, GROUP_FIRST, mm);
+	sva_mock_dev_del(to_sva_mock_dev(GROUP_SECOND));
+	KUNIT_EXPECT_NOT_NULL(test, bound(GROUP_FIRST, mm));
+	iommu_sva_unbind_device(handle);
+	KUNIT_EXPECT_EQ(test, 1 << SVA_MOCK_PASID_BITS, max_pasids);
+}
+
+/* --- what the log says --- */
+
+static struct {
+	unsigned int lines;
+	int error;
+	const char *why;
+} printed;
+
+static void count_line(struct device *dev, int error, const char *why)
+{
+	printed.lines++;
+	printed.error = error;
+	printed.why = why;
+}
+
+static void expect_refused(struct kunit *test, struct device *dev,
+			   struct mm_struct *mm, int error, const char *why)
+{
+	printed.lines = 0;
+	KUNIT_EXPECT_EQ(test, error, bind_error(dev, mm));
+	KUNIT_EXPECT_EQ_MSG(test, 1, printed.lines, "%s", why);
+	if (!printed.lines)
+		return;
+	KUNIT_EXPECT_EQ(test, error, printed.error);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(printed.why, why),
+				  "\"%s\", not \"%s\"", printed.why, why);
+}
+
+static void refusal_has_one_line(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test), *other = test_mm(test);
+	struct mm_struct *exited = mm_alloc();
+	u32 max_pasids = DEV->iommu->max_pasids;
+	struct iommu_domain *domain;
+	struct iommu_sva *handle;
+
+	KUNIT_ASSERT_NOT_NULL(test, exited);
+	kunit_activate_static_stub(test, iommu_sva_print_refusal, count_line);
+	mmgrab(exited);
+	mmput(exited);
+	expect_refused(test, DEV, exited, -ESRCH, "has exited");
+	mmdrop(exited);
+
+	DEV->iommu->max_pasids = 1;
+	expect_refused(test, DEV, mm, -ENODEV, "has no PASIDs");
+	DEV->iommu->max_pasids = max_pasids;
+
+	sva_mock.no_domain = true;
+	expect_refused(test, DEV, mm, -ENOMEM, "cannot make a domain");
+	sva_mock.no_domain = false;
+	sva_mock.set_error = -EIO;
+	expect_refused(test, DEV, mm, -EIO, "refused by the IOMMU driver");
+
+	/* No domain fits, neither the one that the mm has nor another. */
+	handle = bind(test, DEV, mm);
+	domain = bound(DEV, mm);
+	to_sva_mock_dev(GROUP_SECOND)->instance =
+		&sva_mock.instance[SVA_MOCK_ODD];
+	expect_refused(test, GROUP_FIRST, mm, -EINVAL,
+		       "refused by the IOMMU driver");
+	to_sva_mock_dev(GROUP_SECOND)->instance = &sva_mock.instance[0];
+
+	/* The device has the PASID of another mm, in use without SVA. */
+	iommu_sva_unbind_device(bind(test, OTHER_INSTANCE, other));
+	KUNIT_EXPECT_EQ(test, 0,
+			iommu_attach_device_pasid(domain, DEV,
+						  mm_get_enqcmd_pasid(other),
+						  NULL));
+	expect_refused(test, DEV, other, -EBUSY, "in use");
+	iommu_detach_device_pasid(domain, DEV, mm_get_enqcmd_pasid(other));
+	iommu_sva_unbind_device(handle);
+}
+
+static void misfit_is_no_refusal(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_sva *handle = bind(test, DEV, mm), *odd;
+
+	printed.lines = 0;
+	kunit_activate_static_stub(test, iommu_sva_print_refusal, count_line);
+	odd = bind(test, ODD, mm);
+	EXPECT_DOMAINS(2);
+	KUNIT_EXPECT_EQ(test, 0, printed.lines);
+	iommu_sva_unbind_device(odd);
+	iommu_sva_unbind_device(handle);
+}
+
 /* --- who dies first --- */
 
 static void mm_exits_first(struct kunit *test)
@@ -419,6 +535,29 @@ static int fault(struct device *dev, struct mm_struct *mm, bool last)
 	return fault_of_pasid(dev, mm_get_enqcmd_pasid(mm), last);
 }
 
+/*
+ * Start a thread, and return when it waits for something, and does so for a while,
+ * as it should, or is done.
+ */
+static void run_until_asleep(struct kunit *test, int (*fn)(void *data),
+			     void *data, struct completion *done)
+{
+	struct task_struct *thread = kthread_create(fn, data, "sva-test");
+	unsigned int asleep = 0;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	get_task_struct(thread);
+	wake_up_process(thread);
+	while (asleep < 5 && !completion_done(done)) {
+		msleep(20);
+		if (READ_ONCE(thread->__state) & TASK_UNINTERRUPTIBLE)
+			asleep++;
+		else
+			asleep = 0;
+	}
+	put_task_struct(thread);
+}
+
 struct unbinder {
 	struct iommu_sva *handle;
 	struct completion done;
@@ -440,20 +579,18 @@ static void unbind_drains_faults(struct kunit *test)
 	struct unbinder unbinder = {
 		.done = COMPLETION_INITIALIZER_ONSTACK(unbinder.done),
 	};
-	struct task_struct *thread;
 
 	enable_faults(test, DEV);
 	unbinder.handle = bind(test, DEV, mm);
 	mmap_write_lock(mm);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
-	thread = kthread_run(unbind_thread, &unbinder, "sva-unbind");
-	msleep(50);
+	run_until_asleep(test, unbind_thread, &unbinder, &unbinder.done);
+	KUNIT_EXPECT_NULL(test, bound(DEV, mm));
 	KUNIT_EXPECT_FALSE(test, completion_done(&unbinder.done));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.responses));
 	mmap_write_unlock(mm);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&unbinder.done,
-							     5 * HZ));
+							     SVA_MOCK_TIMEOUT));
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
 }
 
@@ -469,20 +606,19 @@ static void disable_drains_faults(struct kunit *test)
 {
 	DECLARE_COMPLETION_ONSTACK(done);
 	struct mm_struct *mm = test_mm(test);
-	struct task_struct *thread;
 	struct iommu_sva *handle;
 
 	enable_faults(test, DEV);
 	handle = bind(test, DEV, mm);
 	mmap_write_lock(mm);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
-	thread = kthread_run(disable_thread, &done, "sva-disable");
-	msleep(50);
+	run_until_asleep(test, disable_thread, &done, &done);
+	KUNIT_EXPECT_NULL(test, fault_param(DEV));
 	KUNIT_EXPECT_FALSE(test, completion_done(&done));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.responses));
 	mmap_write_unlock(mm);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
-	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&done, 5 * HZ));
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&done,
+							     SVA_MOCK_TIMEOUT));
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
 
 	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
@@ -517,6 +653,35 @@ static void fault_after_unbind_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
 }
 
+/* A response for each request would be one for the next group with the number, too. */
+static void refused_group_has_one_response(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_sva *handle;
+
+	/* Without a fault queue, without a handler, and by one that goes meanwhile */
+	iommu_sva_unbind_device(bind(test, DEV, mm));
+	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, false));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.responses));
+	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
+
+	enable_faults(test, DEV);
+	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, false));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.responses));
+	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
+	KUNIT_EXPECT_EQ(test, 2, atomic_read(&sva_mock.responses));
+
+	handle = bind(test, DEV, mm);
+	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, false));
+	handle->handle.domain->iopf_handler = NULL;
+	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
+	KUNIT_EXPECT_EQ(test, 3, atomic_read(&sva_mock.responses));
+	KUNIT_EXPECT_TRUE(test, list_empty(&fault_param(DEV)->partial));
+	iommu_sva_unbind_device(handle);
+	KUNIT_EXPECT_EQ(test, 3, atomic_read(&sva_mock.responses));
+}
+
 /* Who reports a fault may have found the handle, and has not queued the fault yet. */
 static void unbind_waits_for_reports(struct kunit *test)
 {
@@ -530,12 +695,15 @@ static void unbind_waits_for_reports(struct kunit *test)
 	unbinder.handle = bind(test, DEV, mm);
 	down_read(&fault_param(DEV)->reporting);
 	thread = kthread_run(unbind_thread, &unbinder, "sva-unbind");
-	msleep(50);
+	while (!IS_ERR(thread) && !completion_done(&unbinder.done) &&
+	       !rwsem_is_contended(&fault_param(DEV)->reporting))
+		msleep(20);
+	KUNIT_EXPECT_NULL(test, bound(DEV, mm));
 	KUNIT_EXPECT_FALSE(test, completion_done(&unbinder.done));
 	up_read(&fault_param(DEV)->reporting);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&unbinder.done,
-							     5 * HZ));
+							     SVA_MOCK_TIMEOUT));
 }
 
 struct reporter {
@@ -652,7 +820,8 @@ static void mms_do_not_wait(struct kunit *test)
 			msleep(20);
 	}
 	KUNIT_EXPECT_NE(test, 0,
-			wait_for_completion_timeout(&binder[1].done, HZ));
+			wait_for_completion_timeout(&binder[1].done,
+						    SVA_MOCK_TIMEOUT));
 	KUNIT_EXPECT_FALSE(test, completion_done(&binder[0].done));
 	complete_all(&gate);
 	for (n = 0; n < 2; n++) {
@@ -680,7 +849,7 @@ static int churn_thread(void *data)
 	unsigned long end = jiffies + HZ / 4;
 	struct iommu_sva *one, *two;
 
-	while (time_before(jiffies, end)) {
+	do {
 		churner->seed = churner->seed * 1103515245 + 12345;
 		one = bind_some(churner->seed, churner->mm);
 		two = bind_some(churner->seed >> 8, churner->mm);
@@ -690,7 +859,7 @@ static int churn_thread(void *data)
 		iommu_sva_unbind_device(two);
 		churner->binds += 2;
 		cond_resched();
-	}
+	} while (time_before(jiffies, end));
 	complete(&churner->done);
 	return 0;
 }
@@ -761,6 +930,9 @@ static struct kunit_case sva_cases[] = {
 	KUNIT_CASE(no_pasids),
 	KUNIT_CASE(no_pasids_are_left),
 	KUNIT_CASE(attach_without_pasids),
+	KUNIT_CASE(members_without_pasids),
+	KUNIT_CASE(refusal_has_one_line),
+	KUNIT_CASE(misfit_is_no_refusal),
 	KUNIT_CASE(mm_exits_first),
 	KUNIT_CASE(device_gone_first),
 	KUNIT_CASE(group_loses_the_device_that_was_bound),
@@ -769,6 +941,7 @@ static struct kunit_case sva_cases[] = {
 	KUNIT_CASE(disable_drains_faults),
 	KUNIT_CASE(unbind_forgets_incomplete_groups),
 	KUNIT_CASE(fault_after_unbind_is_refused),
+	KUNIT_CASE(refused_group_has_one_response),
 	KUNIT_CASE(unbind_waits_for_reports),
 	KUNIT_CASE(fault_from_before_disable_is_refused),
 	KUNIT_CASE(fault_of_a_failing_bind_is_refused),

@@ -45,7 +45,7 @@ static int mock_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 		return -EINVAL;
 	if (mdev->gate) {
 		atomic_inc(&sva_mock.at_gate);
-		wait_for_completion_timeout(mdev->gate, 5 * HZ);
+		wait_for_completion_timeout(mdev->gate, 3 * SVA_MOCK_TIMEOUT);
 	}
 	udelay(mdev->latency_us);
 	if (sva_mock.in_set) {

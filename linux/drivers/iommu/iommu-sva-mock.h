@@ -17,6 +17,9 @@
 #define SVA_MOCK_DEVS		6
 #define SVA_MOCK_PASID_BITS	10
 
+/* For what happens at once: only a failure takes so long, however slow the machine. */
+#define SVA_MOCK_TIMEOUT	(20 * HZ)
+
 /* Instance 2 is of another kind: its domains do not fit the other two. */
 #define SVA_MOCK_ODD		2
 

@@ -140,8 +140,8 @@ struct iommu_alist_ops {
  * @own: elements for the first attachment, so that it allocates nothing
  * @lock: held by whoever attaches or detaches, from iommu_alist_prepare()
  *	until the hardware's entry is present, and from before the entry is
- *	cleared until iommu_alist_remove(). Who replaces one domain by another
- *	holds both lists' locks, from iommu_alist_lock_both().
+ *	cleared until iommu_alist_remove(). A driver that replaces one domain
+ *	by another holds both lists' locks, in an order of its own.
  *
  * A flush of a domain with one attachment reads @elms, @ops and @own only.
  */
@@ -269,10 +269,6 @@ static inline void iommu_alist_walk_init(struct iommu_alist_walk *walk,
 void iommu_alist_init(struct iommu_alist *list,
 		      const struct iommu_alist_ops *ops);
 void iommu_alist_destroy(struct iommu_alist *list);
-void iommu_alist_lock_both(struct iommu_alist *a,
-			   struct iommu_alist *b);
-void iommu_alist_unlock_both(struct iommu_alist *a,
-			     struct iommu_alist *b);
 
 int iommu_alist_prepare(struct iommu_alist *list,
 			struct iommu_alist_attach *attach,

@@ -40,6 +40,8 @@ void kernel_pgtable_flush(void);
 unsigned int kernel_pgtable_held(void);
 bool kernel_pgtable_in_use(void);
 void kernel_pgtable_not_forgotten(void);
+void kernel_pgtable_keep(struct mm_struct *mm);
+void kernel_pgtable_let_go(struct mm_struct *mm);
 #else
 static inline struct kernel_pgtable_user *
 kernel_pgtable_register(struct mm_struct *mm)
@@ -57,6 +59,10 @@ static inline void kernel_pgtable_free(struct page *page)
 }
 
 static inline void kernel_pgtable_not_forgotten(void)
+{
+}
+
+static inline void kernel_pgtable_keep(struct mm_struct *mm)
 {
 }
 #endif /* CONFIG_KERNEL_PGTABLE_DEFERRED_FREE */

@@ -258,6 +258,8 @@ int vtd_fs_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
         trace_vtd_translate_pt(sid, addr);
         if (pasid == PCI_NO_PASID) {
             vtd_pt_enable_fast_path(s, sid);
+        } else if (VTD_INTERRUPT_ADDR_OVERLAP(addr, 0)) {
+            return -VTD_FR_SM_INTERRUPT_ADDR;
         }
         leaf.mask = ~VTD_PAGE_MASK_4K;
         leaf.addr = addr & VTD_PAGE_MASK_4K;

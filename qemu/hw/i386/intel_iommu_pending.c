@@ -143,7 +143,7 @@ static bool vtd_inv_send(IntelIOMMUState *s, VTDPendingInv *p)
     return answered;
 }
 
-/* Send an Invalidation Request; PCI_NO_PASID means all PASIDs, too. */
+/* Send an Invalidation Request; @pasid as PCISVAClientOps has it. */
 void vtd_inv_request(IntelIOMMUState *s, uint16_t sid, uint32_t pasid,
                      hwaddr addr, bool s_bit)
 {

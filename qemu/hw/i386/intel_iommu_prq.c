@@ -61,6 +61,24 @@ static void vtd_prq_auto_respond(IntelIOMMUState *s, PCIBus *bus,
     pci_pri_respond(bus->devices[devfn], req->pasid, req->prgi, code);
 }
 
+/* Returns 0, or the negative fault reason; *@fpd is valid in any case. */
+static int vtd_prq_may_send(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
+                            uint32_t pasid, bool *fpd)
+{
+    VTDContextEntry ce;
+    int ret;
+
+    *fpd = false;
+    if (!s->root_scalable) {
+        return -VTD_FR_LEGACY_PAGE_REQ;
+    }
+    ret = vtd_fs_context(s, bus, devfn, pasid, 0, &ce, fpd);
+    if (!ret && !(ce.lo & VTD_SM_CONTEXT_ENTRY_PRE)) {
+        ret = -VTD_FR_SM_PRE;
+    }
+    return ret;
+}
+
 /* Returns whether software will see the request. */
 bool vtd_prq_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
                      const PCIPageRequest *req)
@@ -68,21 +86,18 @@ bool vtd_prq_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
     bool has_pasid = req->pasid != PCI_NO_PASID;
     uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
     uint64_t pqa, mask, tail, desc[4] = { };
-    VTDContextEntry ce;
     bool fpd;
     int ret;
 
     trace_vtd_page_request(sid, req->pasid, req->addr, req->prgi, req->perm,
                            req->last);
-    if (!s->dmar_enabled || !s->root_scalable || !(s->ecap & VTD_ECAP_PRS)) {
+    if (!s->dmar_enabled || !(s->ecap & VTD_ECAP_PRS)) {
+        s->counters.refused_page_requests++;
         vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_INVALID);
         return false;
     }
     WITH_QEMU_LOCK_GUARD(&s->iommu_lock) {
-        ret = vtd_fs_context(s, bus, devfn, req->pasid, 0, &ce, &fpd);
-        if (!ret && !(ce.lo & VTD_SM_CONTEXT_ENTRY_PRE)) {
-            ret = -VTD_FR_SM_PRE;
-        }
+        ret = vtd_prq_may_send(s, bus, devfn, req->pasid, &fpd);
         if (ret) {
             vtd_report_fault(s, -ret, fpd, sid, req->addr,
                              req->perm & IOMMU_WO, has_pasid,
@@ -90,6 +105,7 @@ bool vtd_prq_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
         }
     }
     if (ret) {
+        s->counters.refused_page_requests++;
         vtd_prq_auto_respond(s, bus, devfn, req, PCI_PRI_INVALID);
         return false;
     }

@@ -18,17 +18,14 @@
 /*
  * A function has one address space for requests with PASID, which is that of
  * the last PASID asked for. The guest chooses among 2^20, and what has been
- * made for one could never be freed.
+ * made for one could never be freed. What it consists of depends on no PASID.
  */
 static AddressSpace *vtd_sva_get_address_space(PCIBus *bus, void *opaque,
                                                int devfn, uint32_t pasid)
 {
     VTDAddressSpace *as = vtd_find_add_as(opaque, bus, devfn, VTD_ANY_PASID);
 
-    if (as->pasid != pasid) {
-        as->pasid = pasid;
-        vtd_switch_address_space(as);
-    }
+    as->pasid = pasid;
     return &as->as;
 }
 
@@ -73,11 +70,13 @@ static PCIATSStatus vtd_sva_translate(PCIBus *bus, void *opaque, int devfn,
     bool has_pasid = pasid != PCI_NO_PASID;
     PCIATSStatus status = PCI_ATS_OK;
     IOMMUTLBEntry entry;
+    VTDContextEntry ce;
     VTDFSBinding b;
     int ret;
 
     vtd_sva_no_access(reply, addr);
-    if (!s->dmar_enabled || !s->root_scalable) {
+    if (!s->dmar_enabled) {
+        s->counters.refused_translations++;
         return PCI_ATS_UR;
     }
     if (!has_pasid && addr >= VTD_INTERRUPT_ADDR_FIRST &&
@@ -86,8 +85,12 @@ static PCIATSStatus vtd_sva_translate(PCIBus *bus, void *opaque, int devfn,
     }
 
     QEMU_LOCK_GUARD(&s->iommu_lock);
-    ret = vtd_fs_request(s, bus, devfn, pasid, addr, flags, &entry, &b);
-    if (!ret) {
+    ret = s->root_scalable ?
+          vtd_fs_request(s, bus, devfn, pasid, addr, flags, &entry, &b) :
+          vtd_fs_context(s, bus, devfn, pasid, flags, &ce, &b.fpd);
+    if (!ret && !s->root_scalable) {
+        status = PCI_ATS_UR;    /* No Device-TLB has second-stage addresses */
+    } else if (!ret) {
         reply->iova = entry.iova;
         reply->addr = entry.translated_addr;
         reply->mask = entry.addr_mask;
@@ -103,8 +106,37 @@ static PCIATSStatus vtd_sva_translate(PCIBus *bus, void *opaque, int devfn,
                              has_pasid, has_pasid ? pasid : 0);
         }
     }
+    s->counters.refused_translations += status == PCI_ATS_UR;
     trace_vtd_ats_translate(sid, pasid, addr, perm, status, reply->perm);
     return status;
+}
+
+/*
+ * A request with translated address is checked against the context entry and
+ * nothing else. It is Unsupported, and no fault, while DMA remapping is off.
+ */
+static bool vtd_sva_translated(PCIBus *bus, void *opaque, int devfn,
+                               hwaddr addr, IOMMUAccessFlags perm)
+{
+    IntelIOMMUState *s = opaque;
+    uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
+    bool allowed = s->dmar_enabled, fpd;
+    VTDContextEntry ce;
+    int ret;
+
+    QEMU_LOCK_GUARD(&s->iommu_lock);
+    if (allowed) {
+        ret = vtd_fs_context(s, bus, devfn, PCI_NO_PASID, VTD_FS_ATS, &ce,
+                             &fpd);
+        if (ret) {
+            vtd_report_fault(s, -ret, fpd, sid, addr, perm & IOMMU_WO, false,
+                             0);
+            allowed = false;
+        }
+    }
+    s->counters.refused_accesses += !allowed;
+    trace_vtd_ats_access(sid, addr, perm, allowed);
+    return allowed;
 }
 
 static bool vtd_sva_page_request(PCIBus *bus, void *opaque, int devfn,
@@ -205,6 +237,33 @@ static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
     vtd_audit_note(audit, !same, 0, pasid);
 }
 
+/*
+ * What is cached of the function's context entry. That it does not permit what
+ * the table does by now is no fault, and FPD permits nothing.
+ */
+static void vtd_audit_context(IntelIOMMUState *s, VTDAddressSpace *as,
+                              PCISVAAudit *audit)
+{
+    const uint64_t permits = VTD_CONTEXT_ENTRY_P | VTD_SM_CONTEXT_ENTRY_DTE |
+                             VTD_SM_CONTEXT_ENTRY_PASIDE |
+                             VTD_SM_CONTEXT_ENTRY_PRE;
+    const VTDContextCacheEntry *cc = &as->context_cache_entry;
+    const VTDContextEntry *cached = &cc->context_entry;
+    VTDContextEntry ce;
+    bool fpd, stale;
+
+    if (as->pasid != PCI_NO_PASID ||
+        cc->context_cache_gen != s->context_cache_gen) {
+        return;
+    }
+    stale = vtd_fs_context(s, as->bus, as->devfn, PCI_NO_PASID, VTD_FS_PEEK,
+                           &ce, &fpd) ||
+            (cached->lo & ~ce.lo & permits) ||
+            ((cached->lo ^ ce.lo) & ~(permits | VTD_CONTEXT_ENTRY_FPD)) ||
+            cached->hi != ce.hi;
+    vtd_audit_note(audit, stale, 0, PCI_NO_PASID);
+}
+
 /* Some function behind this unit that is bound to the tag of @e */
 static bool vtd_audit_find_owner(IntelIOMMUState *s, const VTDIOTLBEntry *e,
                                  VTDFSBinding *b)
@@ -228,9 +287,9 @@ static bool vtd_audit_find_owner(IntelIOMMUState *s, const VTDIOTLBEntry *e,
 }
 
 /*
- * First-stage IOTLB entries and the PASID cache. For the unit as a whole, an
- * entry whose tag nobody uses any more is stale: the next one to get the tag
- * would find it.
+ * First-stage IOTLB entries, the PASID cache and the context cache. For the
+ * unit as a whole, an entry whose tag nobody uses any more is stale: the next
+ * one to get the tag would find it.
  */
 static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
                           PCISVAAudit *audit)
@@ -239,6 +298,7 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     uint16_t sid = PCI_BUILD_BDF(pci_bus_num(bus), devfn);
     const VTDPASIDEntry *cached;
     VTDPASIDCacheEntry *p;
+    VTDAddressSpace *as;
     VTDIOTLBEntry *e;
     GHashTableIter iter;
     VTDFSBinding b;
@@ -251,6 +311,10 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
 
     QEMU_LOCK_GUARD(&s->iommu_lock);
     if (pasid == PCI_NO_PASID) {
+        g_hash_table_iter_init(&iter, s->vtd_address_spaces);
+        while (g_hash_table_iter_next(&iter, NULL, (void **)&as)) {
+            vtd_audit_context(s, as, audit);
+        }
         g_hash_table_iter_init(&iter, s->pasid_cache);
         while (g_hash_table_iter_next(&iter, NULL, (void **)&p)) {
             vtd_audit_pasid_entry(s, p->key >> VTD_PASID_ID_SHIFT,
@@ -266,6 +330,10 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
         return;
     }
 
+    as = vtd_get_as_by_sid(s, sid);
+    if (as) {
+        vtd_audit_context(s, as, audit);
+    }
     bound = vtd_audit_bind(s, bus, devfn, pasid, &b);
     cached = vtd_pasid_cache_find(s, sid, pasid);
     if (cached) {
@@ -317,6 +385,7 @@ static void vtd_sva_late(PCIBus *bus, void *opaque, PCISVAInvKind kind,
 const PCISVAOps vtd_sva_ops = {
     .get_address_space = vtd_sva_get_address_space,
     .translate = vtd_sva_translate,
+    .translated = vtd_sva_translated,
     .page_request = vtd_sva_page_request,
     .probe = vtd_sva_probe,
     .audit = vtd_sva_audit,

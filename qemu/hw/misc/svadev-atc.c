@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/pci/pci_sva.h"
 #include "svadev-atc.h"
 
 struct SVADevATCEntry {
@@ -49,12 +50,24 @@ static void atc_remove(SVADevATC *atc, SVADevATCEntry *e)
     g_hash_table_remove(atc->entries, e);
 }
 
+static bool svadev_is_of(const SVADevScope *scope, uint32_t pasid)
+{
+    switch (scope->whose) {
+    case SVADEV_OF_ONE:
+        return pasid == scope->pasid;
+    case SVADEV_OF_PASIDS:
+        return pasid != PCI_NO_PASID;
+    default:
+        return true;
+    }
+}
+
 bool svadev_scope_covers(const SVADevScope *scope, uint32_t pasid, hwaddr va)
 {
     hwaddr page = va & SVADEV_PAGE_MASK;
 
-    return (scope->any_pasid || scope->pasid == pasid) &&
-        page <= scope->last && (page | ~SVADEV_PAGE_MASK) >= scope->first;
+    return svadev_is_of(scope, pasid) && page <= scope->last &&
+        (page | ~SVADEV_PAGE_MASK) >= scope->first;
 }
 
 void svadev_atc_init(SVADevATC *atc, uint32_t capacity)

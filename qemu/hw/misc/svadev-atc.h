@@ -23,9 +23,16 @@ typedef struct SVADevPage {
     hwaddr pa;
 } SVADevPage;
 
+/* Whose entries an invalidation covers */
+typedef enum SVADevWhose {
+    SVADEV_OF_ONE,              /* of @pasid, be it PCI_NO_PASID */
+    SVADEV_OF_PASIDS,           /* of every PASID, not those without one */
+    SVADEV_OF_ALL,
+} SVADevWhose;
+
 /* What an invalidation covers. @last is the last byte, so 2^64 needs no name */
 typedef struct SVADevScope {
-    bool any_pasid;             /* else those of @pasid only */
+    SVADevWhose whose;
     uint32_t pasid;
     hwaddr first;
     hwaddr last;
@@ -46,7 +53,7 @@ static inline SVADevScope svadev_scope_pasid(uint32_t pasid)
 
 static inline SVADevScope svadev_scope_all(void)
 {
-    return (SVADevScope) { .any_pasid = true, .last = UINT64_MAX };
+    return (SVADevScope) { .whose = SVADEV_OF_ALL, .last = UINT64_MAX };
 }
 
 bool svadev_scope_covers(const SVADevScope *scope, uint32_t pasid, hwaddr va);

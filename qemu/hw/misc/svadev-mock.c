@@ -90,6 +90,14 @@ static PCIATSStatus mock_translate(PCIBus *bus, void *opaque, int devfn,
     return refuse ? refuse : mock_probe(bus, opaque, devfn, pasid, addr, reply);
 }
 
+static bool mock_translated(PCIBus *bus, void *opaque, int devfn, hwaddr addr,
+                            IOMMUAccessFlags perm)
+{
+    *reg(opaque, SVADEV_MOCK_ACC_ADDR) = addr;
+    *reg(opaque, SVADEV_MOCK_ACC_PERM) = perm;
+    return !(*reg(opaque, SVADEV_MOCK_REFUSE_ACC) & perm);
+}
+
 static bool mock_page_request(PCIBus *bus, void *opaque, int devfn,
                               const PCIPageRequest *req)
 {
@@ -120,6 +128,9 @@ static void mock_counters(PCIBus *bus, void *opaque, PCISVACounters *counters,
         .page_requests = *reg(opaque, SVADEV_MOCK_REQUESTS),
         .iotlb_misses = 13,
         .timeouts = 17,
+        .refused_accesses = 18,
+        .refused_translations = 19,
+        .refused_page_requests = 20,
     };
     *unit = 7;
 }
@@ -146,6 +157,7 @@ static void mock_late(PCIBus *bus, void *opaque, PCISVAInvKind kind,
 static const PCISVAOps mock_sva_ops = {
     .get_address_space = mock_pasid_as,
     .translate = mock_translate,
+    .translated = mock_translated,
     .page_request = mock_page_request,
     .probe = mock_probe,
     .audit = mock_audit,

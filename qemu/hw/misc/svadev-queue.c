@@ -337,13 +337,28 @@ static bool queue_translate(SVADevQueue *q, hwaddr va, IOMMUAccessFlags perm,
 
 /* --- access --- */
 
+/*
+ * The request leaves the function. What is translated already goes past the
+ * caches of the IOMMU, and it is here that the IOMMU can still refuse it.
+ */
+static bool queue_send(SVADevQueue *q, const Target *t, IOMMUAccessFlags perm)
+{
+    if (!t->translated) {
+        svadev_count(q->dev, UNTRANSLATED, 1);
+    } else if (!pci_ats_access(PCI_DEVICE(q->dev), t->addr, perm)) {
+        queue_fault(q, SVADEV_ERR_REFUSED, t->va, perm & IOMMU_WO);
+        return false;
+    }
+    return true;
+}
+
 static bool queue_rw(SVADevQueue *q, const Target *t, void *buf, size_t len,
                      bool write)
 {
     MemTxResult r;
 
-    if (!t->translated) {
-        svadev_count(q->dev, UNTRANSLATED, 1);
+    if (!queue_send(q, t, write ? IOMMU_WO : IOMMU_RO)) {
+        return false;
     }
     r = address_space_rw(t->as, t->addr, ram_only, buf, len, write);
     if (r != MEMTX_OK) {
@@ -453,8 +468,8 @@ static void step_add64(SVADevQueue *q)
     if (!queue_translate(q, q->cur.dst, IOMMU_RW, &to)) {
         return;
     }
-    if (!to.translated) {
-        svadev_count(q->dev, UNTRANSLATED, 1);
+    if (!queue_send(q, &to, IOMMU_RW)) {
+        return;
     }
     if (!fetch_add64(&to, q->cur.arg, &q->result)) {
         queue_fault(q, SVADEV_ERR_DMA, q->cur.dst, true);

@@ -45,13 +45,30 @@ static bool svadev_is_mute(SVADevState *s)
     return true;
 }
 
+/*
+ * An Invalidation Request with a PASID is for that one, or with its Global bit
+ * set for every one. If it has none, it is for all that is cached, as drivers
+ * of IOMMUs have it, or for what has none, either.
+ */
+static SVADevWhose svadev_whose(SVADevState *s, uint32_t pasid)
+{
+    switch (pasid) {
+    case PCI_ALL_PASIDS:
+        return SVADEV_OF_PASIDS;
+    case PCI_NO_PASID:
+        return s->strict_untagged ? SVADEV_OF_ONE : SVADEV_OF_ALL;
+    default:
+        return SVADEV_OF_ONE;
+    }
+}
+
 static bool svadev_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                               uint64_t size)
 {
     SVADevState *s = SVADEV(dev);
     SVADevScope scope = {
+        .whose = svadev_whose(s, pasid),
         .pasid = pasid,
-        .any_pasid = pasid == PCI_NO_PASID && !s->strict_untagged,
         .first = addr,
         .last = addr + (size - 1),
     };
@@ -69,6 +86,8 @@ static bool svadev_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
     }
     if (pasid == PCI_NO_PASID) {
         svadev_count(s, INV_UNTAGGED, 1);
+    } else if (pasid == PCI_ALL_PASIDS) {
+        svadev_count(s, INV_GLOBAL, 1);
     } else if (size == PCI_ATS_ALL) {
         svadev_count(s, INV_PASID, 1);
     } else {
@@ -334,6 +353,12 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.late;
     case SVADEV_U_TIMEOUT:
         return c.timeouts;
+    case SVADEV_U_REFUSED_ACCESS:
+        return c.refused_accesses;
+    case SVADEV_U_REFUSED_XLATE:
+        return c.refused_translations;
+    case SVADEV_U_REFUSED_PAGE:
+        return c.refused_page_requests;
     default:
         return 0;
     }

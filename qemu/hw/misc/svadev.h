@@ -27,8 +27,9 @@ OBJECT_DECLARE_SIMPLE_TYPE(SVADevState, SVADEV)
 /* Page requests for one step of an operation, before it gives up. */
 #define SVADEV_MAX_RETRIES      16
 
+/* The place of ATC_USED, which is none, stays empty. */
 #define SVADEV_N_COUNTERS \
-    ((SVADEV_C_ATC_USED - SVADEV_COUNTERS) / sizeof(uint64_t))
+    ((SVADEV_C_END - SVADEV_COUNTERS) / sizeof(uint64_t))
 #define SVADEV_COUNTER(name) \
     ((SVADEV_C_##name - SVADEV_COUNTERS) / sizeof(uint64_t))
 #define svadev_count(s, name, n) ((s)->counters[SVADEV_COUNTER(name)] += (n))

@@ -102,6 +102,13 @@ PCIATSStatus pci_ats_translate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
     return r.ops->translate(r.bus, r.opaque, r.devfn, pasid, addr, perm, reply);
 }
 
+bool pci_ats_access(PCIDevice *dev, hwaddr addr, IOMMUAccessFlags perm)
+{
+    SVARoute r = sva_route(dev);
+
+    return r.ops && r.ops->translated(r.bus, r.opaque, r.devfn, addr, perm);
+}
+
 bool pci_pri_request(PCIDevice *dev, const PCIPageRequest *req)
 {
     SVARoute r = sva_route(dev);

@@ -842,6 +842,9 @@ static void test_ats(void)
     g_assert_cmpint(ctl_read(&f, SVADEV_U_IOTLB_RANGE), ==, 1);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_IOTLB_MISS), ==, 13);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_TIMEOUT), ==, 17);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_ACCESS), ==, 18);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_XLATE), ==, 19);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_PAGE), ==, 20);
     qtest_writeb(f.qts, BUF, 1);
     qtest_writeb(f.qts, BUF + PAGE, 2);
     map(&f, 1, VA, BUF, 3);
@@ -954,6 +957,51 @@ static void test_ats(void)
     stop(&f);
 }
 
+#define ALL_PASIDS      (UINT32_MAX - 1)
+
+/* The Global bit is neither one PASID nor the lack of one. */
+static void test_global(const char *props)
+{
+    Fix f;
+
+    start_mock(&f, false, props);
+    for (uint32_t pasid = 1; pasid <= 2; pasid++) {
+        map(&f, pasid, VA, BUF, 3);
+        map(&f, pasid, VA + PAGE, BUF, 3);
+        q_enable(&f, pasid, pasid);
+        assert_done(&f, pasid, ((Op) { .op = SVADEV_OP_TOUCH, .src = VA,
+                                       .len = 2 * PAGE }));
+    }
+    map(&f, NO_PASID, VA, BUF, 3);
+    q_enable(&f, 0, SVADEV_PASID_NONE);
+    assert_done(&f, 0, sum1);
+    g_assert_true(invalidate(&f, ALL_PASIDS, VA, PAGE));
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 3);
+    g_assert_true(invalidate(&f, ALL_PASIDS, 0, UINT64_MAX));
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 1);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_ENTRIES), ==, 4);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_GLOBAL), ==, 2);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_UNTAGGED), ==, 0);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_RANGE), ==, 0);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_PASID), ==, 0);
+    /* what is left is that without PASID */
+    assert_done(&f, 0, ((Op) { .op = SVADEV_OP_ATC_FLUSH }));
+    g_assert_cmpint(q_read(&f, 0, SVADEV_Q_RESULT), ==, 1);
+    ctl_write(&f, SVADEV_CLEAR, 1);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_INV_GLOBAL), ==, 0);
+    stop(&f);
+}
+
+static void test_global_all(void)
+{
+    test_global("");
+}
+
+static void test_global_strict(void)
+{
+    test_global(",strict-untagged=on");
+}
+
 static void test_untagged(bool strict)
 {
     Fix f;
@@ -988,6 +1036,72 @@ static void test_untagged_all(void)
 static void test_untagged_strict(void)
 {
     test_untagged(true);
+}
+
+/* An access that the IOMMU does not let in is not made. */
+static void test_access(void)
+{
+    static const struct {
+        Op op;
+        int perm;
+        uint64_t fault;
+    } accesses[] = {
+        { { .op = SVADEV_OP_SUM, .src = VA + 8, .len = 8 }, 1, VA + 8 },
+        { { .op = SVADEV_OP_FILL, .dst = VA + 8, .len = 8, .arg = 7 }, 2,
+          (VA + 8) | SVADEV_FAULT_WRITE },
+        { { .op = SVADEV_OP_COPY, .src = VA, .dst = VA + 8, .len = 8 }, 1, VA },
+        { { .op = SVADEV_OP_COPY, .src = VA, .dst = VA + 8, .len = 8 }, 2,
+          (VA + 8) | SVADEV_FAULT_WRITE },
+        { { .op = SVADEV_OP_ADD64, .dst = VA + 8, .arg = 7 }, 3,
+          (VA + 8) | SVADEV_FAULT_WRITE },
+    };
+    uint64_t faults = 0;
+    Op op;
+    Fix f;
+
+    start_mock(&f, false, "");
+    map(&f, 1, VA, BUF, 3);
+    q_enable(&f, 0, 1);
+    for (int i = 0; i < ARRAY_SIZE(accesses); i++) {
+        qtest_writeq(f.qts, BUF, 0x0101010101010101ULL);
+        qtest_writeq(f.qts, BUF + 8, 2);
+        mock_set(&f, SVADEV_MOCK_REFUSE_ACC, accesses[i].perm);
+        q_start(&f, 0, accesses[i].op);
+        assert_fault(&f, 0, SVADEV_ERR_REFUSED, accesses[i].fault);
+        g_assert_cmpint(q_read(&f, 0, SVADEV_Q_DONE), ==, 0);
+        g_assert_cmphex(mock_get(&f, SVADEV_MOCK_ACC_ADDR), ==,
+                        BUF + (accesses[i].fault & 8));
+        g_assert_cmphex(mock_get(&f, SVADEV_MOCK_ACC_PERM), ==,
+                        accesses[i].perm);
+        g_assert_cmphex(qtest_readq(f.qts, BUF + 8), ==, 2);
+        g_assert_cmpint(ctl_read(&f, SVADEV_C_FAULT), ==, ++faults);
+        mock_set(&f, SVADEV_MOCK_REFUSE_ACC, 0);
+        assert_done(&f, 0, accesses[i].op);
+    }
+
+    /* to translate is none, and a held one is made when it is let go */
+    mock_set(&f, SVADEV_MOCK_REFUSE_ACC, 3);
+    assert_done(&f, 0, ((Op) { .op = SVADEV_OP_TOUCH, .src = VA, .len = 1 }));
+    op = fill1;
+    op.flags = SVADEV_FLAG_HOLD;
+    op.arg = 9;
+    g_assert_cmpint(q_run(&f, 0, op), ==, SVADEV_STATE_HELD);
+    mock_set(&f, SVADEV_MOCK_REFUSE_ACC, 0);
+    q_write(&f, 0, SVADEV_Q_RELEASE, 1);
+    g_assert_cmpint(q_settle(&f, 0), ==, SVADEV_STATE_DONE);
+    g_assert_cmpint(qtest_readb(f.qts, BUF), ==, 9);
+    op.arg = 10;
+    g_assert_cmpint(q_run(&f, 0, op), ==, SVADEV_STATE_HELD);
+    mock_set(&f, SVADEV_MOCK_REFUSE_ACC, 2);
+    q_write(&f, 0, SVADEV_Q_RELEASE, 1);
+    assert_fault(&f, 0, SVADEV_ERR_REFUSED, VA | SVADEV_FAULT_WRITE);
+    g_assert_cmpint(qtest_readb(f.qts, BUF), ==, 9);
+
+    /* untranslated requests have nothing to do with it */
+    mock_set(&f, SVADEV_MOCK_REFUSE_ACC, 3);
+    ctl_write(&f, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+    assert_done(&f, 0, ((Op) { .op = SVADEV_OP_FILL, .dst = BUF, .len = 1 }));
+    stop(&f);
 }
 
 static void test_modes(void)
@@ -1479,6 +1593,9 @@ int main(int argc, char **argv)
     qtest_add_func("/svadev/mock/ats", test_ats);
     qtest_add_func("/svadev/mock/untagged", test_untagged_all);
     qtest_add_func("/svadev/mock/untagged-strict", test_untagged_strict);
+    qtest_add_func("/svadev/mock/global", test_global_all);
+    qtest_add_func("/svadev/mock/global-strict", test_global_strict);
+    qtest_add_func("/svadev/mock/access", test_access);
     qtest_add_func("/svadev/mock/modes", test_modes);
     qtest_add_func("/svadev/mock/last-queue", test_last_queue);
     qtest_add_func("/svadev/mock/hold", test_hold_ats);

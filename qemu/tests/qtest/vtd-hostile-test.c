@@ -7,101 +7,13 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/pci/pci_regs.h"
 #include "qobject/qdict.h"
 #include "vtd-fixture.h"
 
 #define PENDING_MAX     256             /* VTD_INV_PENDING_MAX */
 
-#define CFG_PASID_CTRL  0x116
-#define CFG_PRI_CTRL    0x124
-#define CFG_PRI_ALLOC   0x12c
-
-/* Guest memory: tables, the page request queue, a page of each PASID */
-#define ROOT            (18 * MiB)
-#define CONTEXT         (ROOT + 0x1000)
-#define PASID_DIR       (ROOT + 0x2000)
-#define PASID_TABLE     (ROOT + 0x3000)
-#define IRTES           (ROOT + 0x4000)
-#define PAGING(pasid, level) \
-    (ROOT + 0x10000 * (pasid) + 0x1000 * (level))
-#define PRQ             (19 * MiB)
-#define PAGE(pasid)     (20 * MiB + 0x1000 * (pasid))
-#define VA              0x10000ULL      /* of PAGE, in the PASID's tables */
-#define PASIDS          2               /* 1 and 2 have tables */
-
 #define MSI             0xfee00000U
 #define MSI_REMAPPABLE  (1U << 4)
-
-static uint64_t reg_addr(unsigned reg)
-{
-    return Q35_HOST_BRIDGE_IOMMU_ADDR + reg;
-}
-
-static void set_gcmd(Fix *f, uint32_t val)
-{
-    qtest_writel(f->qts, reg_addr(DMAR_GCMD_REG), val);
-}
-
-static uint64_t q_read(Fix *f, int dev, unsigned reg)
-{
-    return qpci_io_readq(f->dev[dev], f->pages[dev], reg);
-}
-
-static void q_write(Fix *f, int dev, unsigned reg, uint64_t val)
-{
-    qpci_io_writeq(f->dev[dev], f->pages[dev], reg, val);
-}
-
-/* --- the function: PASIDs, page requests, operations of queue 0 --- */
-
-static void config_write(Fix *f, int dev, unsigned reg, uint32_t val)
-{
-    qtest_writel(f->qts, ECAM + (SID(dev) << 12) + reg, val);
-}
-
-static void enable_pasid(Fix *f, int dev)
-{
-    qtest_writew(f->qts, ECAM + (SID(dev) << 12) + CFG_PASID_CTRL,
-                 PCI_PASID_CTRL_ENABLE);
-}
-
-static void enable_pri(Fix *f, int dev)
-{
-    config_write(f, dev, CFG_PRI_ALLOC, 8);
-    config_write(f, dev, CFG_PRI_CTRL, PCI_PRI_CTRL_ENABLE);
-}
-
-static void start_op(Fix *f, int dev, uint32_t pasid, unsigned op,
-                     unsigned flags, uint64_t addr)
-{
-    dev_write(f, dev, SVADEV_QCTL(0) + SVADEV_QCTL_ENABLE, 0);
-    dev_write(f, dev, SVADEV_QCTL(0) + SVADEV_QCTL_PASID, pasid);
-    dev_write(f, dev, SVADEV_QCTL(0) + SVADEV_QCTL_ENABLE, 1);
-    q_write(f, dev, SVADEV_Q_OP, op);
-    q_write(f, dev, SVADEV_Q_FLAGS, flags);
-    q_write(f, dev, SVADEV_Q_SRC, addr);
-    q_write(f, dev, SVADEV_Q_LEN, 8);
-    q_write(f, dev, SVADEV_Q_DOORBELL, 1);
-}
-
-/* Operations run in a bottom half. */
-static uint64_t wait_op(Fix *f, int dev)
-{
-    uint64_t state = SVADEV_STATE_RUN;
-
-    for (int i = 0; i < 1000 && state == SVADEV_STATE_RUN; i++) {
-        state = q_read(f, dev, SVADEV_Q_STATE);
-    }
-    return state;
-}
-
-static uint64_t sum(Fix *f, uint32_t pasid, uint64_t addr)
-{
-    start_op(f, A, pasid, SVADEV_OP_SUM, 0, addr);
-    g_assert_cmpint(wait_op(f, A), ==, SVADEV_STATE_DONE);
-    return q_read(f, A, SVADEV_Q_RESULT);
-}
 
 /* Vector 0 of @dev becomes a write of @data to @addr. */
 static void set_msi(Fix *f, int dev, uint64_t addr, uint32_t data)
@@ -119,57 +31,6 @@ static void set_msi(Fix *f, int dev, uint64_t addr, uint32_t data)
                    addr >> 32);
     qpci_io_writel(d, d->msix_table_bar, entry + PCI_MSIX_ENTRY_DATA, data);
     qpci_io_writel(d, d->msix_table_bar, entry + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
-}
-
-/* --- the tables: requests without PASID pass, PASIDs 1 and 2 have VA --- */
-
-static void write_context(Fix *f, int dev)
-{
-    uint64_t entry = CONTEXT + SID(dev) * VTD_CTX_ENTRY_SCALABLE_SIZE;
-
-    qtest_writeq(f->qts, entry, PASID_DIR | VTD_CONTEXT_ENTRY_P |
-                                VTD_SM_CONTEXT_ENTRY_DTE |
-                                VTD_SM_CONTEXT_ENTRY_PASIDE |
-                                VTD_SM_CONTEXT_ENTRY_PRE);
-}
-
-static void write_pasid(Fix *f, uint32_t pasid)
-{
-    const uint64_t flags = VTD_FL_P | VTD_FL_RW | VTD_FL_US;
-    uint64_t entry = PASID_TABLE + pasid * VTD_PASID_ENTRY_SIZE;
-
-    qtest_writeq(f->qts, entry + 8, 1);
-    qtest_writeq(f->qts, entry + 16, PAGING(pasid, VTD_PML4_LEVEL));
-    qtest_writeq(f->qts, entry, VTD_PASID_ENTRY_P | VTD_SM_PASID_ENTRY_FLT);
-    for (int level = VTD_PML4_LEVEL; level > VTD_PT_LEVEL; level--) {
-        qtest_writeq(f->qts, PAGING(pasid, level),
-                     PAGING(pasid, level - 1) | flags);
-    }
-    qtest_writeq(f->qts, PAGING(pasid, VTD_PT_LEVEL) + (VA >> 12) * 8,
-                 PAGE(pasid) | flags);
-    qtest_memset(f->qts, PAGE(pasid), pasid, 8);
-}
-
-static void translate(Fix *f)
-{
-    qtest_memset(f->qts, ROOT, 0, PRQ - ROOT);
-    qtest_writeq(f->qts, ROOT, CONTEXT | VTD_ROOT_ENTRY_P);
-    qtest_writeq(f->qts, PASID_DIR, PASID_TABLE | VTD_PASID_ENTRY_P);
-    qtest_writeq(f->qts, PASID_TABLE + 8, 1);
-    qtest_writeq(f->qts, PASID_TABLE,
-                 VTD_PASID_ENTRY_P | VTD_SM_PASID_ENTRY_PT);
-    for (int dev = A; dev <= B; dev++) {
-        write_context(f, dev);
-        enable_pasid(f, dev);
-        enable_pri(f, dev);
-    }
-    for (int pasid = 1; pasid <= PASIDS; pasid++) {
-        write_pasid(f, pasid);
-    }
-    unit_writeq(f, DMAR_RTADDR_REG, ROOT | VTD_RTADDR_SMT);
-    unit_writeq(f, DMAR_PQA_REG, PRQ);
-    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_SRTP);
-    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_TE);
 }
 
 /* --- writes of status to where no memory is --- */
@@ -496,6 +357,61 @@ static void test_pasids_take_turns(void)
     stop(&f);
 }
 
+static unsigned count_lines(const char *file)
+{
+    g_autofree char *text = NULL;
+    unsigned n = 0;
+
+    g_assert(g_file_get_contents(file, &text, NULL, NULL));
+    for (char *p = text; (p = strchr(p, '\n')); p++) {
+        n++;
+    }
+    return n;
+}
+
+/* ... which costs no change of the memory topology, whatever they are like. */
+static void test_pasids_cost_nothing(void)
+{
+    const uint32_t pasids[] = { 1, 0, 3, 2, 0, SVADEV_PASID_NONE, 1 };
+    g_autofree char *log = NULL, *unit = NULL;
+    unsigned views;
+    Fix f;
+
+    close(g_file_open_tmp("vtd-views-XXXXXX", &log, NULL));
+    unit = g_strdup_printf(UNIT_SVM " -D %s -trace flatview_new", log);
+    start_with(&f, unit);
+    translate(&f);
+    dev_write(&f, A, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+    g_assert_cmpint(sum(&f, 1, VA), ==, 8);
+    sum(&f, SVADEV_PASID_NONE, PAGE(1));
+    views = count_lines(log);
+    g_assert_cmpint(views, >, 0);
+    for (int i = 0; i < 5 * ARRAY_SIZE(pasids); i++) {
+        start_op(&f, A, pasids[i % ARRAY_SIZE(pasids)], SVADEV_OP_SUM, 0, VA);
+        wait_op(&f, A);
+    }
+    g_assert_cmpint(count_lines(log), ==, views);
+    stop(&f);
+    unlink(log);
+}
+
+/* A PASID that passes through does not send interrupts (VT-d 3.14). */
+static void test_pasid_interrupt(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    dev_write(&f, A, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+    start_op(&f, A, 0, SVADEV_OP_FILL, 0, MSI);
+    g_assert_cmpint(wait_op(&f, A), ==, SVADEV_STATE_ERROR);
+    g_assert_cmphex(unit_read(&f, DMAR_FRCD_REG_0_2), ==,
+                    VTD_FRCD_F | VTD_FRCD_FR(VTD_FR_SM_INTERRUPT_ADDR) |
+                    VTD_FRCD_PP(1) | SID(A));
+    g_assert_cmphex(unit_read(&f, DMAR_FRCD_REG_0_0), ==, MSI);
+    stop(&f);
+}
+
 /* --- the rest of the machine --- */
 
 /* Two registers in one access, where the manual has 32-bit ones */
@@ -540,6 +456,37 @@ static void test_migration(void)
     qtest_quit(qts);
     unlink(bios);
     g_free(bios);
+}
+
+/* What QEMU says when it does not start with @unit */
+static char *complaint(const char *unit)
+{
+    g_autofree char *bios = make_bios();
+    const char *argv[] = {
+        getenv("QTEST_QEMU_BINARY"), "-M", "q35", "-accel", "qtest", "-bios",
+        bios, "-nodefaults", "-display", "none", "-only-migratable",
+        "-device", unit, NULL
+    };
+    char *text = NULL;
+    int status = 0;
+
+    g_assert(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL,
+                          NULL, NULL, &text, &status, NULL));
+    g_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    unlink(bios);
+    return text;
+}
+
+/* The blocker is the last that can fail: what failed before has left none. */
+static void test_migration_last(void)
+{
+    g_autofree char *bus = complaint("intel-iommu," UNIT_SVM
+                                     ",primary-bus=pcie.0");
+    g_autofree char *migration = complaint("intel-iommu," UNIT_SVM);
+
+    g_assert(strstr(bus, "primary-bus"));
+    g_assert(!strstr(bus, "migrat"));
+    g_assert(strstr(migration, "x-svm"));
 }
 
 /* --- anything, in any order --- */
@@ -698,9 +645,13 @@ int main(int argc, char **argv)
     qtest_add_func("/vtd-hostile/limit/timeout", test_limit_timeout);
     qtest_add_func("/vtd-hostile/limit/pasids", test_limit_pasids);
     qtest_add_func("/vtd-hostile/pasids", test_pasids_take_turns);
+    qtest_add_func("/vtd-hostile/pasids-cost-nothing",
+                   test_pasids_cost_nothing);
+    qtest_add_func("/vtd-hostile/pasid-interrupt", test_pasid_interrupt);
     qtest_add_func("/vtd-hostile/wide-write", test_wide_write);
     qtest_add_func("/vtd-hostile/nothing-pends", test_nothing_pends);
     qtest_add_func("/vtd-hostile/migration", test_migration);
+    qtest_add_func("/vtd-hostile/migration-last", test_migration_last);
     qtest_add_func("/vtd-hostile/anything", test_anything);
     return g_test_run();
 }

@@ -1,6 +1,7 @@
 /*
  * QTest of VT-d's invalidation queue: commands that take time, come late on
- * purpose, or are never answered.
+ * purpose, or are never answered; and of what they are to keep out, requests
+ * of a function that may not use ATS or PRI any more.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -113,6 +114,16 @@ static void test_late_iotlb(void)
 static void test_late_config(void)
 {
     test_late_in_order(SVADEV_INJECT_CONFIG, put_config);
+}
+
+static void put_context_a(Fix *f)
+{
+    put_context(f, VTD_INV_DESC_CC_DEVICE, 0, SID(A));
+}
+
+static void test_late_context(void)
+{
+    test_late_in_order(SVADEV_INJECT_CONFIG, put_context_a);
 }
 
 static void test_late_sync(void)
@@ -253,6 +264,35 @@ static void test_two_timeouts(void)
     stop(&f);
 }
 
+/*
+ * Both are mute for ever, and the unit does not say which of them it is that
+ * has timed out.
+ */
+static void test_timeouts_of_nobody(void)
+{
+    Fix f;
+
+    start_with(&f, UNIT_SVM TIMEOUT ",x-inv-timeout-sid=off");
+    dev_write(&f, A, SVADEV_MUTE, SVADEV_MUTE_ALL);
+    dev_write(&f, B, SVADEV_MUTE, SVADEV_MUTE_ALL);
+    for (int i = 0; i < 3; i++) {
+        put_atc(&f, SID(A));
+        put_atc(&f, SID(B));
+        put_wait(&f, 0, 0);
+        go(&f);
+        qtest_clock_step(f.qts, TIMEOUT_NS);
+        assert_timed_out(&f, 0);
+        clear_fsts(&f, VTD_FSTS_ITE);
+        assert_timed_out(&f, 0);
+        clear_fsts(&f, VTD_FSTS_ITE);
+        g_assert_cmphex(fsts(&f), ==, 0);
+        g_assert_false(over(&f, 0));
+    }
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_TIMEOUT), ==, 6);
+    g_assert_cmpint(obeyed(&f, A) + obeyed(&f, B), ==, 0);
+    stop(&f);
+}
+
 /* What is under way when the time-out of another is reported arrives. */
 static void test_late_in_timeout(void)
 {
@@ -372,6 +412,559 @@ static void test_off(void)
     stop(&f);
 }
 
+/* --- what is let in --- */
+
+static void assert_no_fault(Fix *f)
+{
+    g_assert_cmphex(unit_read(f, DMAR_FRCD_REG_0_2) & VTD_FRCD_F, ==, 0);
+}
+
+/* The fault that the unit has recorded, of a request for @addr, and no more */
+static void take_fault(Fix *f, uint64_t fault, uint64_t addr)
+{
+    g_assert_cmphex(unit_read(f, DMAR_FRCD_REG_0_2), ==, fault | VTD_FRCD_F);
+    g_assert_cmphex(unit_read(f, DMAR_FRCD_REG_0_0), ==, addr);
+    qtest_writel(f->qts, reg_addr(DMAR_FRCD_REG_0_3), VTD_FRCD_F >> 32);
+    assert_no_fault(f);
+}
+
+/* A and B have VA of PASID 1 in their ATCs, and queue 0 for it. */
+static void start_access(Fix *f)
+{
+    start(f);
+    translate(f);
+    for (int dev = A; dev <= B; dev++) {
+        use_queue(f, dev, 0, 1);
+        submit(f, dev, 0, SVADEV_OP_TOUCH, SVADEV_FLAG_WRITE, VA);
+        g_assert_cmpint(settle(f, dev, 0), ==, SVADEV_STATE_DONE);
+        g_assert_cmpint(dev_read(f, dev, SVADEV_C_ATC_USED), ==, 1);
+    }
+}
+
+/* An access with the translation from the ATC */
+static bool passes(Fix *f, int dev)
+{
+    uint64_t hits = dev_read(f, dev, SVADEV_C_ATC_HIT);
+    uint64_t refused = dev_read(f, dev, SVADEV_U_REFUSED_ACCESS);
+    uint64_t state;
+
+    submit(f, dev, 0, SVADEV_OP_SUM, 0, VA);
+    state = settle(f, dev, 0);
+    g_assert_cmpint(dev_read(f, dev, SVADEV_C_ATC_HIT), ==, hits + 1);
+    g_assert_cmpint(dev_read(f, dev, SVADEV_U_REFUSED_XLATE), ==, 0);
+    if (state == SVADEV_STATE_DONE) {
+        g_assert_cmpint(q_read(f, dev, SVADEV_Q_RESULT), ==, 8);
+        g_assert_cmpint(dev_read(f, dev, SVADEV_U_REFUSED_ACCESS), ==, refused);
+        return true;
+    }
+    g_assert_cmpint(state, ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(f, dev, SVADEV_Q_ERROR), ==, SVADEV_ERR_REFUSED);
+    g_assert_cmpint(dev_read(f, dev, SVADEV_U_REFUSED_ACCESS), ==, refused + 1);
+    return false;
+}
+
+/* Commands are over when the unit has been told. */
+static void do_context(Fix *f, uint64_t granularity, uint16_t did,
+                       uint16_t sid)
+{
+    put_context(f, granularity, did, sid);
+    go(f);
+}
+
+/* What counts is the context cache, until a command for the entry. */
+static void test_access_commands(void)
+{
+    const struct {
+        uint64_t lo;
+        bool seen;
+    } commands[] = {
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_DEVICE |
+          (uint64_t)SID(A) << 32, true },
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_DEVICE | 7 << 16 |
+          (uint64_t)SID(A) << 32, true },       /* no domain in this mode */
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_DEVICE | 1ULL << 48 |
+          (uint64_t)(SID(A) | 4) << 32, true }, /* FM masks bit 2 */
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_DEVICE |
+          (uint64_t)(SID(A) | 4) << 32, false },
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_DEVICE |
+          (uint64_t)SID(B) << 32, false },
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_DOMAIN | 7 << 16, true },
+        { VTD_INV_DESC_CC | VTD_INV_DESC_CC_GLOBAL, true },
+        { VTD_INV_DESC_PC | VTD_INV_DESC_PC_GLOBAL, false },
+        { VTD_INV_DESC_IOTLB | VTD_INV_DESC_IOTLB_GLOBAL, false },
+    };
+    Fix f;
+
+    start_access(&f);
+    for (int i = 0; i < ARRAY_SIZE(commands); i++) {
+        write_context(&f, A, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE);
+        g_assert_true(passes(&f, A));
+        put(&f, commands[i].lo, 0);
+        go(&f);
+        g_assert_cmphex(fsts(&f), ==, 0);
+        g_assert_cmpint(passes(&f, A), ==, !commands[i].seen);
+        if (commands[i].seen) {
+            take_fault(&f, VTD_FRCD_FR(VTD_FR_SM_DTE) | VTD_FRCD_T | SID(A),
+                       PAGE(1));
+        }
+        g_assert_true(passes(&f, B));
+        assert_no_fault(&f);
+        write_context(&f, A, CONTEXT_FLAGS);
+        do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+        g_assert_true(passes(&f, A));
+    }
+    stop(&f);
+}
+
+static uint64_t stale(Fix *f, uint32_t pasid)
+{
+    dev_write(f, A, SVADEV_VERIFY, pasid);
+    g_assert_cmpint(dev_read(f, A, SVADEV_VERIFY_CHECKED), >, 0);
+    return dev_read(f, A, SVADEV_VERIFY_STALE);
+}
+
+/* VERIFY sees that the command is missing, be it called for one PASID. */
+static void test_access_verify(void)
+{
+    const struct {
+        uint64_t flags;
+        bool stale;
+    } entries[] = {
+        { CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE, true },
+        { CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE, true },
+        { CONTEXT_FLAGS | VTD_CONTEXT_ENTRY_FPD, false },
+        { CONTEXT_FLAGS | 1 << 9, true },       /* wider directory */
+    };
+    Fix f;
+
+    start_access(&f);
+    g_assert_true(passes(&f, A) && passes(&f, B));
+    for (int i = 0; i < ARRAY_SIZE(entries); i++) {
+        g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==, 0);
+        g_assert_cmpint(stale(&f, 1), ==, 0);
+        write_context(&f, B, entries[i].flags);
+        g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==, entries[i].stale);
+        g_assert_cmphex(dev_read(&f, A, SVADEV_VERIFY_WHERE), ==,
+                        entries[i].stale ? SVADEV_WHERE_IOTLB |
+                                           SVADEV_PASID_NONE : 0);
+        g_assert_cmpint(stale(&f, 1), ==, 0);
+        write_context(&f, B, CONTEXT_FLAGS);
+    }
+    /* less is cached than there is */
+    write_context(&f, A, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE);
+    g_assert_cmpint(stale(&f, 1), ==, 1);
+    do_context(&f, VTD_INV_DESC_CC_DEVICE, 0, SID(A));
+    g_assert_true(passes(&f, A));
+    g_assert_cmpint(stale(&f, 1), ==, 0);
+    write_context(&f, A, CONTEXT_FLAGS);
+    g_assert_cmpint(stale(&f, 1), ==, 0);
+    stop(&f);
+}
+
+/* Software that does not want to hear of it sets FPD; it is counted. */
+static void test_access_fpd(void)
+{
+    Fix f;
+
+    start_access(&f);
+    write_context(&f, A, (CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE) |
+                         VTD_CONTEXT_ENTRY_FPD);
+    do_context(&f, VTD_INV_DESC_CC_DEVICE, 0, SID(A));
+    g_assert_false(passes(&f, A));
+    assert_no_fault(&f);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, 0);
+
+    /* FPD does not let it in, and without an entry nothing does. */
+    write_context(&f, A, 0);
+    do_context(&f, VTD_INV_DESC_CC_DEVICE, 0, SID(A));
+    g_assert_false(passes(&f, A));
+    take_fault(&f, VTD_FRCD_FR(VTD_FR_CONTEXT_ENTRY_P) | VTD_FRCD_T | SID(A),
+               PAGE(1));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_ACCESS), ==, 2);
+    stop(&f);
+}
+
+/* Without DMA remapping there is no ATS either, and nothing to record. */
+static void test_access_te(void)
+{
+    Fix f;
+
+    start_access(&f);
+    set_gcmd(&f, VTD_GCMD_QIE);
+    g_assert_false(passes(&f, A));
+    g_assert_false(passes(&f, B));
+    assert_no_fault(&f);
+    submit(&f, A, 0, SVADEV_OP_TOUCH, 0, VA + 0x1000);
+    g_assert_cmpint(settle(&f, A, 0), ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_REFUSED);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_XLATE), ==, 1);
+    submit(&f, A, 0, SVADEV_OP_PAGE_REQ, 0, VA);
+    g_assert_cmpint(settle(&f, A, 0), ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_PAGE), ==, 1);
+    assert_no_fault(&f);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, 0);
+    stop(&f);
+}
+
+/* Every kind of access is asked for, and a write says so in the fault. */
+static void test_access_kinds(void)
+{
+    static const struct {
+        unsigned op;
+        bool write;
+    } kinds[] = {
+        { SVADEV_OP_SUM, false }, { SVADEV_OP_COPY, false },
+        { SVADEV_OP_FILL, true }, { SVADEV_OP_ADD64, true },
+    };
+    Fix f;
+
+    start_access(&f);
+    write_context(&f, A, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE);
+    do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+    q_write(&f, A, SVADEV_Q_ARG, 0x55);
+    for (int i = 0; i < ARRAY_SIZE(kinds); i++) {
+        submit(&f, A, 0, kinds[i].op, 0, VA);
+        g_assert_cmpint(settle(&f, A, 0), ==, SVADEV_STATE_ERROR);
+        g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_REFUSED);
+        g_assert_cmphex(q_read(&f, A, SVADEV_Q_FAULT), ==, VA | kinds[i].write);
+        take_fault(&f, VTD_FRCD_FR(VTD_FR_SM_DTE) | SID(A) |
+                       (kinds[i].write ? 0 : VTD_FRCD_T), PAGE(1));
+    }
+    g_assert_cmphex(qtest_readq(f.qts, PAGE(1)), ==, 0x0101010101010101ULL);
+    g_assert_cmpint(dev_read(&f, B, SVADEV_U_REFUSED_ACCESS), ==, 4);
+    stop(&f);
+}
+
+/* A Translation Request needs DTE, a page request PRE. */
+static void test_requests(void)
+{
+    Fix f;
+
+    start_access(&f);
+    write_context(&f, A, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE);
+    write_context(&f, B, CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE);
+    do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+    for (int fpd = 0; fpd < 2; fpd++) {
+        submit(&f, A, 0, SVADEV_OP_TOUCH, 0, VA + 0x1000);
+        g_assert_cmpint(settle(&f, A, 0), ==, SVADEV_STATE_ERROR);
+        g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_REFUSED);
+        g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_XLATE), ==, fpd + 1);
+        if (fpd) {
+            assert_no_fault(&f);
+        } else {
+            take_fault(&f, VTD_FRCD_FR(VTD_FR_SM_DTE) | VTD_FRCD_T | SID(A) |
+                           VTD_FRCD_PP(1) | VTD_FRCD_PV(1), VA + 0x1000);
+        }
+        submit(&f, B, 0, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_WRITE, VA);
+        g_assert_cmpint(settle(&f, B, 0), ==, SVADEV_STATE_ERROR);
+        g_assert_cmpint(q_read(&f, B, SVADEV_Q_ERROR), ==,
+                        SVADEV_ERR_PRI_INVALID);
+        g_assert_cmpint(dev_read(&f, B, SVADEV_U_REFUSED_PAGE), ==, fpd + 1);
+        if (fpd) {
+            assert_no_fault(&f);
+        } else {
+            take_fault(&f, VTD_FRCD_FR(VTD_FR_SM_PRE) | SID(B) |
+                           VTD_FRCD_PP(1) | VTD_FRCD_PV(1), VA);
+        }
+        write_context(&f, A, (CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_DTE) |
+                             VTD_CONTEXT_ENTRY_FPD);
+        write_context(&f, B, (CONTEXT_FLAGS & ~VTD_SM_CONTEXT_ENTRY_PRE) |
+                             VTD_CONTEXT_ENTRY_FPD);
+        do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+    }
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_ACCESS), ==, 0);
+    stop(&f);
+}
+
+/* --- the same in legacy mode --- */
+
+#define LEGACY_ROOT     (ROOT + 0x5000)
+#define LEGACY_CONTEXT  (ROOT + 0x6000)
+#define LEGACY_TABLE    (ROOT + 0x7000)
+#define LEGACY_DID      5
+
+static void write_legacy(Fix *f, int dev, uint64_t type)
+{
+    uint64_t entry = LEGACY_CONTEXT + SID(dev) * VTD_CTX_ENTRY_LEGACY_SIZE;
+
+    qtest_writeq(f->qts, entry + 8, LEGACY_DID << 8 | 2);
+    qtest_writeq(f->qts, entry, LEGACY_TABLE | type | VTD_CONTEXT_ENTRY_P);
+}
+
+static void start_legacy(Fix *f)
+{
+    start_access(f);
+    qtest_writeq(f->qts, LEGACY_ROOT, LEGACY_CONTEXT | VTD_ROOT_ENTRY_P);
+    write_legacy(f, A, VTD_CONTEXT_TT_DEV_IOTLB);
+    write_legacy(f, B, VTD_CONTEXT_TT_DEV_IOTLB);
+    unit_writeq(f, DMAR_RTADDR_REG, LEGACY_ROOT);
+    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_TE | VTD_GCMD_SRTP);
+}
+
+/* Translation type 01b lets it in, and an entry is of its domain. */
+static void test_access_legacy(void)
+{
+    const struct {
+        uint64_t granularity;
+        uint16_t did;
+        int dev;
+        bool seen;
+    } commands[] = {
+        { VTD_INV_DESC_CC_DEVICE, LEGACY_DID, A, true },
+        { VTD_INV_DESC_CC_DEVICE, LEGACY_DID + 1, A, false },
+        { VTD_INV_DESC_CC_DEVICE, LEGACY_DID, B, false },
+        { VTD_INV_DESC_CC_DOMAIN, LEGACY_DID, B, true },
+        { VTD_INV_DESC_CC_DOMAIN, LEGACY_DID + 1, A, false },
+        { VTD_INV_DESC_CC_GLOBAL, LEGACY_DID + 1, B, true },
+    };
+    Fix f;
+
+    start_legacy(&f);
+    for (int i = 0; i < ARRAY_SIZE(commands); i++) {
+        g_assert_true(passes(&f, A));
+        write_legacy(&f, A, i % 2 ? VTD_CONTEXT_TT_PASS_THROUGH :
+                                    VTD_CONTEXT_TT_MULTI_LEVEL);
+        g_assert_true(passes(&f, A));
+        do_context(&f, commands[i].granularity, commands[i].did,
+                   SID(commands[i].dev));
+        g_assert_cmpint(passes(&f, A), ==, !commands[i].seen);
+        if (commands[i].seen) {
+            take_fault(&f, VTD_FRCD_FR(VTD_FR_CONTEXT_ENTRY_TT) | VTD_FRCD_T |
+                           SID(A), PAGE(1));
+        }
+        assert_no_fault(&f);
+        write_legacy(&f, A, VTD_CONTEXT_TT_DEV_IOTLB);
+        do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+    }
+    stop(&f);
+}
+
+/* The registers know the domain, too. */
+static void test_access_legacy_register(void)
+{
+    Fix f;
+
+    start_legacy(&f);
+    g_assert_true(passes(&f, A));
+    write_legacy(&f, A, VTD_CONTEXT_TT_MULTI_LEVEL);
+    put_wait(&f, 0, 0);
+    go(&f);
+    qtest_writel(f.qts, reg_addr(DMAR_GCMD_REG), VTD_GCMD_TE);
+    unit_writeq(&f, DMAR_CCMD_REG, VTD_CCMD_ICC | VTD_CCMD_DOMAIN_INVL |
+                                   (LEGACY_DID + 1));
+    g_assert_cmphex(unit_read(&f, DMAR_CCMD_REG) & VTD_CCMD_CAIG_MASK, ==,
+                    VTD_CCMD_DOMAIN_INVL_A);
+    g_assert_true(passes(&f, A));
+    unit_writeq(&f, DMAR_CCMD_REG, VTD_CCMD_ICC | VTD_CCMD_DEVICE_INVL |
+                                   SID(A) << 16 | (LEGACY_DID + 1));
+    g_assert_true(passes(&f, A));
+    unit_writeq(&f, DMAR_CCMD_REG, VTD_CCMD_ICC | VTD_CCMD_DEVICE_INVL |
+                                   SID(A) << 16 | LEGACY_DID);
+    g_assert_false(passes(&f, A));
+    stop(&f);
+}
+
+/* Neither PASIDs nor page requests are of legacy mode. */
+static void test_requests_legacy(void)
+{
+    Fix f;
+
+    start_legacy(&f);
+    submit(&f, A, 0, SVADEV_OP_TOUCH, 0, VA + 0x1000);
+    g_assert_cmpint(settle(&f, A, 0), ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_REFUSED);
+    take_fault(&f, VTD_FRCD_FR(VTD_FR_LEGACY_PASID) | VTD_FRCD_T | SID(A) |
+                   VTD_FRCD_PP(1) | VTD_FRCD_PV(1), VA + 0x1000);
+    submit(&f, A, 0, SVADEV_OP_PAGE_REQ, 0, VA);
+    g_assert_cmpint(settle(&f, A, 0), ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_PRI_INVALID);
+    take_fault(&f, VTD_FRCD_FR(VTD_FR_LEGACY_PAGE_REQ) | VTD_FRCD_T | SID(A) |
+                   VTD_FRCD_PP(1) | VTD_FRCD_PV(1), VA);
+
+    use_queue(&f, A, 1, SVADEV_PASID_NONE);
+    write_legacy(&f, A, VTD_CONTEXT_TT_MULTI_LEVEL);
+    do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+    submit(&f, A, 1, SVADEV_OP_TOUCH, 0, VA);
+    g_assert_cmpint(settle(&f, A, 1), ==, SVADEV_STATE_ERROR);
+    take_fault(&f, VTD_FRCD_FR(VTD_FR_CONTEXT_ENTRY_TT) | VTD_FRCD_T | SID(A),
+               VA);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_XLATE), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_PAGE), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_ACCESS), ==, 0);
+    stop(&f);
+}
+
+/* --- a function that is mute for ever, and is kept out --- */
+
+#define FENCE_LATE_NS   200000000
+
+static void hold(Fix *f, unsigned q, uint8_t byte)
+{
+    use_queue(f, A, q, 1);
+    q_write(f, A, Q(q, SVADEV_Q_ARG), byte);
+    submit(f, A, q, SVADEV_OP_FILL, SVADEV_FLAG_HOLD, VA);
+    g_assert_cmpint(settle(f, A, q), ==, SVADEV_STATE_HELD);
+}
+
+static uint64_t release(Fix *f, unsigned q)
+{
+    q_write(f, A, Q(q, SVADEV_Q_RELEASE), 1);
+    return settle(f, A, q);
+}
+
+/*
+ * A holds two writes and is mute when its page is taken away. What a driver
+ * does about it is late.
+ */
+static void start_fence(Fix *f)
+{
+    start(f);
+    translate(f);
+    hold(f, 0, 0xaa);
+    hold(f, 1, 0xbb);
+    dev_write(f, A, SVADEV_MUTE, SVADEV_MUTE_ALL);
+    qtest_writeq(f->qts, pte_addr(1), 0);
+    put_iotlb(f);
+    put_atc(f, SID(A));
+    put_wait(f, 0, 0);
+    go(f);
+    qtest_clock_step(f->qts, TIMEOUT_NS);
+    assert_timed_out(f, SID(A));
+    clear_fsts(f, VTD_FSTS_ITE);
+    g_assert_false(over(f, 0));
+
+    write_context(f, A, (CONTEXT_FLAGS | VTD_CONTEXT_ENTRY_FPD) &
+                        ~(VTD_SM_CONTEXT_ENTRY_DTE | VTD_SM_CONTEXT_ENTRY_PRE));
+    dev_write(f, B, SVADEV_LATE, SVADEV_INJECT_CONFIG |
+                                 (uint64_t)FENCE_LATE_NS << 32);
+    put_context_a(f);
+    put_iotlb(f);
+    put_wait(f, 1, 0);
+}
+
+/* What it still holds gets through until the unit knows, and not after. */
+static void test_fence_held(void)
+{
+    Fix f;
+
+    start_fence(&f);
+    go(&f);
+    qtest_clock_step(f.qts, FENCE_LATE_NS - 1);
+    g_assert_false(over(&f, 1));
+    g_assert_cmpint(release(&f, 1), ==, SVADEV_STATE_DONE);
+    g_assert_cmphex(qtest_readq(f.qts, PAGE(1)), ==, 0xbbbbbbbbbbbbbbbbULL);
+
+    qtest_clock_step(f.qts, 1);
+    g_assert_true(over(&f, 1));
+    g_assert_cmpint(release(&f, 0), ==, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_REFUSED);
+    g_assert_cmpint(q_read(&f, A, SVADEV_Q_DONE), ==, 0);
+    g_assert_cmphex(qtest_readq(f.qts, PAGE(1)), ==, 0xbbbbbbbbbbbbbbbbULL);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_ACCESS), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LATE), ==, 1);
+
+    /* Commands for others cost no time-out. */
+    put_atc(&f, SID(B));
+    put_wait(&f, 2, 0);
+    go(&f);
+    g_assert_true(over(&f, 2));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_TIMEOUT), ==, 1);
+    stop(&f);
+}
+
+/* That the command for the context cache is missed is seen. */
+static void test_fence_lost(void)
+{
+    Fix f;
+
+    start_fence(&f);
+    dev_write(&f, B, SVADEV_INJECT, SVADEV_INJECT_CONFIG | 1ULL << 32);
+    go(&f);
+    qtest_clock_step(f.qts, FENCE_LATE_NS);
+    g_assert_true(over(&f, 1));
+    g_assert_cmpint(release(&f, 0), ==, SVADEV_STATE_DONE);
+    g_assert_cmphex(qtest_readq(f.qts, PAGE(1)), ==, 0xaaaaaaaaaaaaaaaaULL);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_DROPPED), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_ACCESS), ==, 0);
+    stop(&f);
+}
+
+/* --- whose translations a device-TLB invalidation is about --- */
+
+#define ATC_ALL         0x7ffffffffffff000ULL
+
+static void fill_atc(Fix *f)
+{
+    const uint32_t pasids[] = { 1, 2, SVADEV_PASID_NONE };
+
+    for (int q = 0; q < ARRAY_SIZE(pasids); q++) {
+        use_queue(f, A, q, pasids[q]);
+        submit(f, A, q, SVADEV_OP_TOUCH, 0,
+               pasids[q] == SVADEV_PASID_NONE ? PAGE(0) : VA);
+        g_assert_cmpint(settle(f, A, q), ==, SVADEV_STATE_DONE);
+    }
+    g_assert_cmpint(dev_read(f, A, SVADEV_C_ATC_USED), ==, 3);
+}
+
+/* Entries of PASID 1, of PASID 2, of none: a sum of 1, 2, 4 */
+static unsigned left_in_atc(Fix *f)
+{
+    const uint32_t pasids[] = { 1, 2, SVADEV_PASID_NONE };
+    unsigned left = 0;
+
+    for (int i = 0; i < ARRAY_SIZE(pasids); i++) {
+        uint64_t used = dev_read(f, A, SVADEV_C_ATC_USED);
+
+        submit(f, A, i, SVADEV_OP_ATC_FLUSH, 0, 0);
+        g_assert_cmpint(settle(f, A, i), ==, SVADEV_STATE_DONE);
+        left |= (used - dev_read(f, A, SVADEV_C_ATC_USED)) << i;
+    }
+    return left;
+}
+
+static void test_atc_meanings(const char *unit, unsigned untagged)
+{
+    Fix f;
+
+    start_with(&f, unit);
+    translate(&f);
+    fill_atc(&f);
+    put(&f, VTD_INV_DESC_DEV_PIOTLB | SID(A) << 16 | 1ULL << 32,
+        ATC_ALL | 0x800);
+    go(&f);
+    g_assert_cmpint(left_in_atc(&f), ==, 2 | 4);
+
+    fill_atc(&f);
+    put(&f, VTD_INV_DESC_DEV_PIOTLB | SID(A) << 16 | 1ULL << 32,
+        ATC_ALL | 0x800 | 1);
+    go(&f);
+    g_assert_cmpint(left_in_atc(&f), ==, 4);
+
+    fill_atc(&f);
+    put(&f, VTD_INV_DESC_DEVICE | (uint64_t)SID(A) << 32, ATC_ALL | 1);
+    go(&f);
+    g_assert_cmpint(left_in_atc(&f), ==, untagged);
+
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_PASID), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_GLOBAL), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_UNTAGGED), ==, 1);
+    g_assert_cmphex(fsts(&f), ==, 0);
+    stop(&f);
+}
+
+static void test_atc(void)
+{
+    test_atc_meanings(UNIT_SVM TIMEOUT, 0);
+}
+
+static void test_atc_strict(void)
+{
+    test_atc_meanings(UNIT_SVM TIMEOUT " -global svadev.strict-untagged=on",
+                      1 | 2);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -380,15 +973,31 @@ int main(int argc, char **argv)
     qtest_add_func("/vtd-inv/late/together", test_late_together);
     qtest_add_func("/vtd-inv/late/iotlb", test_late_iotlb);
     qtest_add_func("/vtd-inv/late/config", test_late_config);
+    qtest_add_func("/vtd-inv/late/context", test_late_context);
     qtest_add_func("/vtd-inv/late/sync", test_late_sync);
     qtest_add_func("/vtd-inv/late/let-go", test_let_go);
-    qtest_add_func("/vtd-inv/fence", test_fence);
+    qtest_add_func("/vtd-inv/wait-fence", test_fence);
     qtest_add_func("/vtd-inv/timeout/one", test_timeout);
     qtest_add_func("/vtd-inv/timeout/two", test_two_timeouts);
+    qtest_add_func("/vtd-inv/timeout/of-nobody", test_timeouts_of_nobody);
     qtest_add_func("/vtd-inv/timeout/late", test_late_in_timeout);
     qtest_add_func("/vtd-inv/timeout/fence", test_fence_in_timeout);
     qtest_add_func("/vtd-inv/timeout/nobody", test_nobody_answers);
     qtest_add_func("/vtd-inv/timeout/event", test_event);
     qtest_add_func("/vtd-inv/off", test_off);
+    qtest_add_func("/vtd-inv/access/commands", test_access_commands);
+    qtest_add_func("/vtd-inv/access/verify", test_access_verify);
+    qtest_add_func("/vtd-inv/access/fpd", test_access_fpd);
+    qtest_add_func("/vtd-inv/access/te", test_access_te);
+    qtest_add_func("/vtd-inv/access/kinds", test_access_kinds);
+    qtest_add_func("/vtd-inv/access/legacy", test_access_legacy);
+    qtest_add_func("/vtd-inv/access/legacy-register",
+                   test_access_legacy_register);
+    qtest_add_func("/vtd-inv/requests", test_requests);
+    qtest_add_func("/vtd-inv/requests-legacy", test_requests_legacy);
+    qtest_add_func("/vtd-inv/fence/held", test_fence_held);
+    qtest_add_func("/vtd-inv/fence/lost", test_fence_lost);
+    qtest_add_func("/vtd-inv/atc/default", test_atc);
+    qtest_add_func("/vtd-inv/atc/strict", test_atc_strict);
     return g_test_run();
 }

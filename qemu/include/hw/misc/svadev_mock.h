@@ -13,7 +13,7 @@
 #define SVADEV_MOCK_DEVICE_ID   0x5fa1
 
 #define SVADEV_MOCK_DEVFN       0x00    /* function that commands speak to */
-#define SVADEV_MOCK_PASID       0x08    /* UINT32_MAX: none */
+#define SVADEV_MOCK_PASID       0x08    /* UINT32_MAX: none, less 1: all */
 #define SVADEV_MOCK_VA          0x10
 #define SVADEV_MOCK_PA          0x18
 #define SVADEV_MOCK_PERM        0x20    /* bit 0 read, 1 write; 0 unmaps */
@@ -40,6 +40,9 @@
 #define SVADEV_MOCK_DROP_NTH    0x98
 #define SVADEV_MOCK_LATE_KIND   0xa0    /* ro: what LATE asked for */
 #define SVADEV_MOCK_LATE_NS     0xa8
-#define SVADEV_MOCK_END         0xb0
+#define SVADEV_MOCK_REFUSE_ACC  0xb0    /* rw: IOMMUAccessFlags refused */
+#define SVADEV_MOCK_ACC_ADDR    0xb8    /* ro: the last access */
+#define SVADEV_MOCK_ACC_PERM    0xc0
+#define SVADEV_MOCK_END         0xc8
 
 #endif

@@ -3,6 +3,7 @@
  * IOMMU in front of it say to each other about PASIDs.
  *
  *   function -> IOMMU   memory request with PASID   pci_sva_address_space()
+ *                       ... translated already      pci_ats_access()
  *                       Translation Request (ATS)   pci_ats_translate()
  *                       Page Request (PRI)          pci_pri_request()
  *   IOMMU -> function   Invalidation Request        pci_ats_invalidate()
@@ -71,11 +72,19 @@ typedef struct PCIPageRequest {
     bool last;
 } PCIPageRequest;
 
+/*
+ * In place of the PASID of an Invalidation Request that has one and its Global
+ * Invalidate bit set: the translations of all PASIDs (PCIe 6.0, 10.3.8)
+ */
+#define PCI_ALL_PASIDS          0xfffffffeU
+
 /**
  * struct PCISVAClientOps - what a function does with the IOMMU's messages
  * @invalidate: drop the translations of [addr, addr + size - 1]; the last byte
- *              may be the last of the address space. @pasid PCI_NO_PASID drops
- *              those of every PASID in the range and those without one.
+ *              may be the last of the address space. @pasid is a PASID, or
+ *              PCI_ALL_PASIDS, which spares those without one, or
+ *              PCI_NO_PASID: the request has none. Whether it then reaches
+ *              translations with a PASID is for the function to say.
  *              Returns whether a completion is sent; false is what a function
  *              does whose ATS is off, and becomes a time-out at the IOMMU.
  * @page_response: the answer to a group of page requests
@@ -101,10 +110,11 @@ typedef enum PCISVAInvKind {
 } PCISVAInvKind;
 
 /**
- * struct PCISVACounters - commands that an IOMMU instance has executed
+ * struct PCISVACounters - what an IOMMU instance has executed and refused
  *
  * The names are those of no vendor. A model counts a command once, when it
- * takes it from its queue, also when it is told to lose it.
+ * takes it from its queue, also when it is told to lose it. What it refuses is
+ * counted whether or not the fault is recorded.
  */
 typedef struct PCISVACounters {
     uint64_t iotlb_range;       /* IOTLB invalidations of an address range */
@@ -122,6 +132,9 @@ typedef struct PCISVACounters {
     uint64_t iotlb_misses;      /* walks */
     uint64_t late;              /* commands held back on purpose */
     uint64_t timeouts;          /* time-outs reported */
+    uint64_t refused_accesses;  /* memory requests with translated address */
+    uint64_t refused_translations; /* Translation Requests answered UR */
+    uint64_t refused_page_requests; /* ... that the function may not send */
 } PCISVACounters;
 
 /**
@@ -149,14 +162,19 @@ typedef struct PCISVAAudit {
  * @translate: a Translation Request. @perm lacking IOMMU_WO sets No Write.
  *             Sets accessed and dirty bits as a walk does; records no fault
  *             for a page that is not there.
+ * @translated: a memory request for @perm whose address, @addr, is translated
+ *              already (AT = 10b) comes in. Returns whether it may go on. What
+ *              the function is told of a refusal is Unsupported Request if it
+ *              reads, and nothing if it writes.
  * @page_request: false when the request could not be taken (PRI not enabled
  *                for the function, queue full): the function is then answered
  *                by the IOMMU itself, or not at all, as its specification says
  * @probe: walk the tables now, with no cache and no side effect, not even on
  *         accessed bits
- * @audit: compare every entry of the IOMMU's own IOTLB that a request of this
- *         function with @pasid could hit (PCI_NO_PASID: all of the instance)
- *         with the tables; adds to @audit
+ * @audit: compare every entry of the IOMMU's own IOTLB, and of the caches of
+ *         its configuration, that a request of this function with @pasid could
+ *         hit (PCI_NO_PASID: all of the instance) with the tables; adds to
+ *         @audit
  * @counters: this instance's counters; @unit says which instance it is
  * @drop: lose the @nth (1 is the next) invalidation of @kind that this
  *        instance takes from its queue; 0 calls it off. One at a time.
@@ -173,6 +191,8 @@ struct PCISVAOps {
     PCIATSStatus (*translate)(PCIBus *bus, void *opaque, int devfn,
                               uint32_t pasid, hwaddr addr,
                               IOMMUAccessFlags perm, PCIATSReply *reply);
+    bool (*translated)(PCIBus *bus, void *opaque, int devfn, hwaddr addr,
+                       IOMMUAccessFlags perm);
     bool (*page_request)(PCIBus *bus, void *opaque, int devfn,
                          const PCIPageRequest *req);
     PCIATSStatus (*probe)(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
@@ -207,6 +227,11 @@ void pci_sva_set_client(PCIDevice *dev, const PCISVAClientOps *ops);
 AddressSpace *pci_sva_address_space(PCIDevice *dev, uint32_t pasid);
 PCIATSStatus pci_ats_translate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                                IOMMUAccessFlags perm, PCIATSReply *reply);
+/*
+ * Whether a memory request with the translated address @addr may pass; to be
+ * asked for each, when it leaves the function.
+ */
+bool pci_ats_access(PCIDevice *dev, hwaddr addr, IOMMUAccessFlags perm);
 bool pci_pri_request(PCIDevice *dev, const PCIPageRequest *req);
 
 /* For the IOMMU; @dev may be NULL (no such function): not completed. */

@@ -84,6 +84,8 @@
 #define SVADEV_C_REJECT		0x168	/* doorbells refused */
 #define SVADEV_C_BYTES		0x170	/* bytes read or written by DMA */
 #define SVADEV_C_ATC_USED	0x178	/* ATC entries held now */
+#define SVADEV_C_INV_GLOBAL	0x180	/* Invalidation Requests for all PASIDs */
+#define SVADEV_C_END		0x188
 /* of the IOMMU in front of it, since its reset */
 #define SVADEV_U_IOTLB_RANGE	0x200
 #define SVADEV_U_IOTLB_TAG	0x208
@@ -100,7 +102,11 @@
 #define SVADEV_U_IOTLB_MISS	0x260
 #define SVADEV_U_LATE		0x268	/* commands held back on purpose */
 #define SVADEV_U_TIMEOUT	0x270	/* time-outs reported */
-#define SVADEV_COUNTERS_END	0x278
+/* refused requests, of all functions: with translated address, */
+#define SVADEV_U_REFUSED_ACCESS	0x278
+#define SVADEV_U_REFUSED_XLATE	0x280	/* Translation Requests, */
+#define SVADEV_U_REFUSED_PAGE	0x288	/* Page Requests */
+#define SVADEV_COUNTERS_END	0x290
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)		(0x1000 + (q) * 0x20)
