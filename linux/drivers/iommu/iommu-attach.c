@@ -408,7 +408,8 @@ static noinline bool iommu_alist_wait_failed(struct iommu_alist_walk *walk,
 					     struct iommu_device *iommu,
 					     int error)
 {
-	if (error == -EAGAIN)
+	/* With -ETIMEDOUT, too: the element by itself is fenced, or was meanwhile. */
+	if (error == -EAGAIN || error == -ETIMEDOUT)
 		return true;
 
 	walk->error = walk->error ?: error;
@@ -933,9 +934,9 @@ int iommu_alist_fence(const struct iommu_alist_ops *ops,
 	       (state == IOMMU_ALIST_LIVE || state == IOMMU_ALIST_RESUMING))
 		first = try_cmpxchg(&fn->state, &state, IOMMU_ALIST_FENCING);
 
-	/* Pairs with the release below. */
+	/* Pairs with the release below. Another may have been faster. */
 	if (smp_load_acquire(&fn->state) == IOMMU_ALIST_FENCED)
-		return 0;
+		return first;
 
 	error = ops->fence(fn);
 	if (error)

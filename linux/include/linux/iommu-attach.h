@@ -102,8 +102,8 @@ struct iommu_alist_elm {
  *	which other walks make by waiting.
  * @wait: wait for a sync. 0; -EAGAIN if the instance aborted and commands before
  *	the sync may have had no effect, for whichever reason; -ETIMEDOUT if the only
- *	element in the batch was an ATC, and its function does not answer; another error
- *	if it is not worth a repetition.
+ *	element in the batch was an ATC that can be fenced, and its function does not
+ *	answer, or was fenced meanwhile; another error if it is not worth a repetition.
  * @fence: keep a function from memory that it has translations for: block its
  *	translated requests, and wait until those before have got to memory. Others may
  *	do the same at the same time, or have done it. NULL if the driver cannot.

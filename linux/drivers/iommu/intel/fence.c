@@ -15,6 +15,7 @@
 
 #include "iommu.h"
 #include "pasid.h"
+#include "perf.h"
 
 /**
  * intel_fence() - &iommu_alist_ops.fence of VT-d
@@ -52,6 +53,32 @@ int intel_fence(struct iommu_alist_fn *fn)
 	return qi_submit_sync(iommu, desc, ARRAY_SIZE(desc), 0);
 }
 
+/**
+ * intel_is_absent() - whether a function cannot be reached
+ * @info: the function
+ *
+ * It was removed, or has no power. Its ATC is empty when it comes back, if it does.
+ *
+ * Context: any.
+ */
+bool intel_is_absent(const struct device_domain_info *info)
+{
+	return !pci_device_is_present(to_pci_dev(info->dev));
+}
+
+/**
+ * intel_gives_up() - whether to ask a function no more, after the unit has dropped it
+ * @info: the function
+ * @blame: see qi_blames()
+ *
+ * Context: any.
+ */
+bool intel_gives_up(struct device_domain_info *info, struct qi_blame *blame)
+{
+	return iommu_alist_is_fenced(&info->fn) || intel_is_absent(info) ||
+		qi_blames(info->iommu, PCI_DEVID(info->bus, info->devfn), blame);
+}
+
 /* Everything of a PASID; without one, of requests that have none */
 static void dev_tlb_desc(const struct device_domain_info *info, u32 pasid,
 			 struct qi_desc *desc)
@@ -74,8 +101,9 @@ static void dev_tlb_desc(const struct device_domain_info *info, u32 pasid,
  * @count: how many there are
  * @options: see qi_submit()
  *
- * What the unit drops because of others is repeated. A function that does not answer
- * is fenced; then, and if it was before, only the others are submitted.
+ * What the unit drops because of others is repeated. A function that does not answer, or
+ * whose commands the unit refuses, is fenced; then, and if it was before, only the
+ * others are submitted.
  *
  * Context: any.
  * Return: 0, or the error of the queue or of the fence.
@@ -84,44 +112,34 @@ int intel_submit_dev_tlb(struct device_domain_info *info, struct qi_desc *desc,
 			 unsigned int others, unsigned int count,
 			 unsigned long options)
 {
-	u16 sid = PCI_DEVID(info->bus, info->devfn);
 	struct intel_iommu *iommu = info->iommu;
 	struct qi_blame blame = {};
 	int ret = -EAGAIN;
+	ktime_t start = 0;
+
+	if (dmar_latency_enabled(iommu, DMAR_LATENCY_INV_DEVTLB))
+		start = ktime_get();
 
 	rcu_read_lock();
 	while (ret == -EAGAIN && !iommu_alist_is_fenced(&info->fn)) {
 		ret = qi_wait(iommu, qi_submit(iommu, desc, count, options));
-		if (ret == -EAGAIN && qi_blames(iommu, sid, &blame))
+		if (ret == -EAGAIN && intel_gives_up(info, &blame))
 			break;
 	}
-	if (ret == -EAGAIN) {
-		ret = iommu_alist_give_up(&intel_alist_ops, &iommu->iommu,
-					  &info->fn, sid);
+	if (ret) {
+		ret = intel_is_absent(info) ? 0 :
+			iommu_alist_give_up(&intel_alist_ops, &iommu->iommu,
+					    &info->fn,
+					    PCI_DEVID(info->bus, info->devfn));
 		if (others)
 			ret = qi_submit_sync(iommu, desc, others, options) ?: ret;
 	}
 	rcu_read_unlock();
+
+	if (start)
+		dmar_latency_update(iommu, DMAR_LATENCY_INV_DEVTLB,
+				    ktime_to_ns(ktime_sub(ktime_get(), start)));
 	return ret;
-}
-
-/**
- * intel_fence_if_gone() - fence a function that was removed from its slot
- * @info: the function
- *
- * It would not answer, and take the time that it takes to find out.
- *
- * Context: any.
- */
-void intel_fence_if_gone(struct device_domain_info *info)
-{
-	if (!info->ats_enabled || iommu_alist_is_fenced(&info->fn) ||
-	    pci_device_is_present(to_pci_dev(info->dev)))
-		return;
-
-	rcu_read_lock();
-	iommu_alist_fence(&intel_alist_ops, &info->fn);
-	rcu_read_unlock();
 }
 
 /**
@@ -133,16 +151,14 @@ void intel_fence_if_gone(struct device_domain_info *info)
  */
 void intel_flush_dev_tlb(struct device_domain_info *info, u32 pasid)
 {
-	/* Of a quirk: it may answer before its own posted writes, and has to be asked again. */
-	unsigned int copies = info->dtlb_extra_inval ? 2 : 1;
 	struct qi_desc desc[2];
 
 	/* VT-d spec, Section 6.5.2.5: not while translation is off */
-	if (!info->ats_enabled || !(info->iommu->gcmd & DMA_GCMD_TE))
+	if (!info->ats_enabled || !(info->iommu->gcmd & DMA_GCMD_TE) ||
+	    intel_is_absent(info))
 		return;
 
-	intel_fence_if_gone(info);
 	dev_tlb_desc(info, pasid, &desc[0]);
 	desc[1] = desc[0];
-	intel_submit_dev_tlb(info, desc, 0, copies, 0);
+	intel_submit_dev_tlb(info, desc, 0, quirk_dev_tlb_copies(info), 0);
 }

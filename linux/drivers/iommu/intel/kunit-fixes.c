@@ -1362,6 +1362,7 @@ static void unit_has_no_queue(struct kunit *test)
 
 	vtd_find_unit(known->unit, true);
 	unit->qi = NULL;
+	iommu_without_queue(unit);
 	mutex_lock(&iommu_probe_device_lock);
 	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
 	mutex_unlock(&iommu_probe_device_lock);
@@ -1372,6 +1373,9 @@ static void unit_has_no_queue(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, info->pasid_table);
 		intel_iommu_ops.release_device(&fn->pdev.dev);
 	}
+	KUNIT_EXPECT_EQ(test, 0, unit->iommu.max_pasids);
+	/* What takes the machine apart asks how large its queue is. */
+	unit->ecap |= DMA_ECAP_SMTS;
 	unit->qi = qi;
 	KUNIT_EXPECT_FALSE(test, IS_ERR(iommu));
 	fn->dev_iommu.priv = NULL;

@@ -4,10 +4,8 @@
  *
  * A function in reset answers no invalidation. So it is fenced as one that does not answer
  * is: see fence.c. Its entries stay, and domains go on to change: what they change is
- * flushed before the function may use ATS again, not when it changes.
- *
- * What happens when, and what keeps it in that order, is what tests/models of the series
- * call fence and resume; why is at iommu_alist_resume().
+ * flushed before the function may use ATS again, not when it changes. What keeps that in
+ * order is at iommu_alist_resume().
  */
 #include <linux/pci.h>
 #include <linux/pci-ats.h>
@@ -19,21 +17,23 @@
  * intel_reset_prepare() - &iommu_ops.reset_prepare of VT-d
  * @dev: the device
  *
- * Context: may sleep, for a grace period; group->mutex held.
+ * Context: may sleep, for a grace period; group->mutex held. Not nested.
  * Return: 0, or an error if translated requests of the function could not be blocked.
  */
 int intel_reset_prepare(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
-	int ret;
+	struct pci_dev *pdev = to_pci_dev(dev);
+	int ret = 0;
 
-	info->in_reset = true;
-	if (!info->ats_enabled)
+	if (!info->ats_supported)
 		return 0;
 
-	rcu_read_lock();
-	ret = iommu_alist_fence(&intel_alist_ops, &info->fn);
-	rcu_read_unlock();
+	if (info->ats_enabled) {
+		rcu_read_lock();
+		ret = iommu_alist_fence(&intel_alist_ops, &info->fn);
+		rcu_read_unlock();
+	}
 	/*
 	 * Of those who read that it is live, some may be about to ask it, and some to
 	 * fence it. It may have been fenced long ago by others.
@@ -42,11 +42,12 @@ int intel_reset_prepare(struct device *dev)
 	if (ret < 0) {
 		dev_err(dev, "not reset: its translated requests could not be blocked: %d\n",
 			ret);
-		info->in_reset = false;
 		return ret;
 	}
 	/* Nobody but intel_reset_done() is to switch it on again. */
-	pci_disable_ats(to_pci_dev(dev));
+	info->in_reset = true;
+	if (pdev->ats_enabled)
+		pci_disable_ats(pdev);
 	return 0;
 }
 
@@ -54,16 +55,12 @@ int intel_reset_prepare(struct device *dev)
 static int reset_enable_ats(struct device_domain_info *info)
 {
 	struct pci_dev *pdev = to_pci_dev(info->dev);
-	int ret;
 
-	if (!pci_device_is_present(pdev))
+	if (!info->ats_enabled)
+		return 0;
+	if (intel_is_absent(info))
 		return -ENODEV;
-	if (info->pasid_enabled) {
-		pci_disable_pasid(pdev);
-		ret = pci_enable_pasid(pdev, info->pasid_supported & ~1);
-		if (ret)
-			return ret;
-	}
+	pci_restore_pasid_state(pdev);
 	return pci_enable_ats(pdev, VTD_PAGE_SHIFT);
 }
 
@@ -85,14 +82,19 @@ static bool takes_global_invalidations(struct pci_dev *pdev)
 static int reset_flush(struct device_domain_info *info)
 {
 	u16 sid = PCI_DEVID(info->bus, info->devfn);
+	struct intel_iommu *iommu = info->iommu;
 	struct qi_desc desc[4] = {};
 	unsigned int count = 3;
 
-	qi_desc_iotlb(info->iommu, 0, 0, 0, DMA_TLB_GLOBAL_FLUSH, &desc[0]);
+	qi_desc_iotlb(iommu, 0, 0, 0, DMA_TLB_GLOBAL_FLUSH, &desc[0]);
 	desc[1].qw0 = QI_IWD_FENCE | QI_IWD_TYPE;
+	if (!info->ats_enabled || !(iommu->gcmd & DMA_GCMD_TE))
+		return qi_submit_sync(iommu, desc, 1, 0);
+
 	qi_desc_dev_iotlb(sid, info->pfsid, info->ats_qdep, 0,
 			  MAX_AGAW_PFN_WIDTH, &desc[2]);
-	if (info->pasid_enabled && takes_global_invalidations(to_pci_dev(info->dev))) {
+	if (info->pasid_enabled &&
+	    takes_global_invalidations(to_pci_dev(info->dev))) {
 		qi_desc_dev_iotlb_pasid(sid, info->pfsid, 0, info->ats_qdep, 0,
 					MAX_AGAW_PFN_WIDTH, &desc[3]);
 		desc[3].qw1 |= QI_DEV_EIOTLB_GLOB;
@@ -123,6 +125,9 @@ static bool reset_go_live(struct device_domain_info *info)
  * intel_reset_done() - &iommu_ops.reset_done of VT-d
  * @dev: the device, whose DMA is still off
  *
+ * In legacy mode ATS goes off with each detach: then the function was perhaps fenced
+ * before, and has no ATC now.
+ *
  * Context: may sleep; group->mutex held.
  */
 void intel_reset_done(struct device *dev)
@@ -130,7 +135,7 @@ void intel_reset_done(struct device *dev)
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
 	info->in_reset = false;
-	if (!info->ats_enabled)
+	if (!info->ats_supported || iommu_alist_is_live(&info->fn))
 		return;
 
 	if (!reset_enable_ats(info)) {
