@@ -374,6 +374,9 @@ static void iommu_alist_repeat(struct iommu_alist_walk *walk,
 	int try;
 
 	for (try = 0; try < IOMMU_ALIST_TRIES; try++) {
+		/* Another may have fenced its function meanwhile. */
+		if (!iommu_alist_wanted(walk, elm))
+			return;
 		error = ops->add(walk, elm);
 		if (error <= 0)
 			break;
@@ -400,7 +403,7 @@ static void iommu_alist_reissue(struct iommu_alist_walk *walk,
 	const struct iommu_alist_elm *elm;
 
 	list_for_each_entry_rcu(elm, &walk->list->elms, node)
-		if (elm->iommu == iommu && iommu_alist_wanted(walk, elm))
+		if (elm->iommu == iommu)
 			iommu_alist_repeat(walk, elm);
 }
 
@@ -408,8 +411,8 @@ static noinline bool iommu_alist_wait_failed(struct iommu_alist_walk *walk,
 					     struct iommu_device *iommu,
 					     int error)
 {
-	/* With -ETIMEDOUT, too: the element by itself is fenced, or was meanwhile. */
-	if (error == -EAGAIN || error == -ETIMEDOUT)
+	/* -ETIMEDOUT: an ATC that was alone in the batch, and whose function gets fenced */
+	if (error == -EAGAIN || (error == -ETIMEDOUT && walk->list->ops->fence))
 		return true;
 
 	walk->error = walk->error ?: error;
@@ -473,6 +476,9 @@ static noinline int iommu_alist_add_again(struct iommu_alist_walk *walk,
 		return -ENOSPC;
 	iommu_alist_submit(walk);
 	iommu_alist_wait_last(walk);
+	/* After an abort, its function may have been fenced. */
+	if (!iommu_alist_wanted(walk, elm))
+		return 0;
 	return walk->list->ops->add(walk, elm);
 }
 
@@ -596,6 +602,12 @@ static int iommu_alist_flush_only(struct iommu_alist *list,
 				  const struct iommu_alist_attach *only)
 {
 	unsigned long flags = 0;
+
+	/*
+	 * The state of the function is read after the flush of the entry's cache, for
+	 * which the driver has waited: it may be brought back meanwhile.
+	 */
+	smp_mb();
 
 	/* What is left out has not been flushed, either. */
 	walk->failed = IOMMU_ALIST_ALL_KINDS & ~walk->kinds;

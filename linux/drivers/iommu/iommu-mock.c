@@ -27,6 +27,11 @@
  * came before it. Instances do not cache PASID entries: that is between a driver
  * and its hardware.
  *
+ * An instance does copy a function's context entry, which says whether translated
+ * requests may pass. A copy that lets them pass it keeps until it is told to drop it;
+ * otherwise it looks again each time. A write that has passed is in flight until an
+ * invalidation of the IOTLB, or of the function's ATC, pushes it to memory.
+ *
  * The drivers follow the contract at the top of iommu-attach.c. They, and the
  * hardware, complain about what must not happen; a test expects no complaints.
  */
@@ -114,11 +119,35 @@ static void imock_note(struct imock_instance *inst, enum imock_what what)
 
 /* --- the hardware: invalidations --- */
 
+/* A page that a function gets at must not be somebody else's by now. */
+static void imock_reach(struct imock_fn *fn, const struct imock_xlate *xlate,
+			unsigned int page)
+{
+	if (xlate->version < READ_ONCE(xlate->domain->freed[page]))
+		imock_complain(fn->inst->mock,
+			       "function %u gets at memory that was freed",
+			       fn->requester);
+}
+
+static void imock_land(struct imock_fn *fn)
+{
+	lockdep_assert_held(&fn->inst->lock);
+
+	if (fn->posted.domain)
+		imock_reach(fn, &fn->posted, fn->posted_page);
+	fn->posted.domain = NULL;
+}
+
+/* Of whichever tag: it pushes all that has passed before. */
 static void imock_execute_iotlb(struct imock_instance *inst,
 				const struct imock_cmd *cmd)
 {
 	struct imock_xlate *page = inst->iotlb[cmd->id][cmd->pasid];
+	struct imock *mock = inst->mock;
+	unsigned int n;
 
+	for (n = inst->index; n < mock->nr_fns; n += mock->nr_inst)
+		imock_land(&mock->fn[n]);
 	memset(&page[cmd->first], 0,
 	       (cmd->last - cmd->first + 1) * sizeof(*page));
 }
@@ -129,6 +158,7 @@ static void imock_execute_atc(struct imock_instance *inst,
 	struct imock_fn *fn = &inst->mock->fn[cmd->id];
 	struct imock_xlate *page = fn->atc[cmd->pasid];
 
+	imock_land(fn);
 	if (!fn->ats)
 		imock_complain(inst->mock, "command for function %u without ATS",
 			       cmd->id);
@@ -160,8 +190,10 @@ static void imock_step(struct imock_instance *inst)
 	cmd = &batch->cmd[batch->next++];
 	if (cmd->what == IMOCK_IOTLB)
 		imock_execute_iotlb(inst, cmd);
-	else
+	else if (cmd->what == IMOCK_ATC)
 		imock_execute_atc(inst, cmd);
+	else
+		inst->mock->fn[cmd->id].copy = false;
 }
 
 /* --- the hardware: translations --- */
@@ -171,6 +203,15 @@ static struct imock_xlate *imock_iotlb(struct imock_instance *inst,
 				       unsigned int page)
 {
 	return &inst->iotlb[entry->tag][entry->tag_pasid][page];
+}
+
+/* Whether translated requests of a function pass, and requests for translations */
+static bool imock_passes(struct imock_fn *fn)
+{
+	lockdep_assert_held(&fn->inst->lock);
+
+	fn->copy |= READ_ONCE(fn->context);
+	return fn->copy;
 }
 
 static void imock_translate(struct imock_fn *fn, u32 pasid, unsigned int page,
@@ -186,7 +227,7 @@ static void imock_translate(struct imock_fn *fn, u32 pasid, unsigned int page,
 		/* Not ordered against anything: that is what flushes are for. */
 		hit->version = READ_ONCE(entry->domain->version[page]);
 	}
-	if (fn->ats)
+	if (fn->ats && imock_passes(fn))
 		fn->atc[pasid][page] = *hit;
 	*xlate = *hit;
 }
@@ -198,7 +239,8 @@ static void imock_translate(struct imock_fn *fn, u32 pasid, unsigned int page,
  * @page: page
  *
  * Context: any.
- * Return: the version of the page, -EFAULT if there is no translation.
+ * Return: the version of the page; -EFAULT if there is no translation, -EACCES if it
+ * has one and is blocked.
  */
 int imock_access(struct imock_fn *fn, u32 pasid, unsigned int page)
 {
@@ -211,12 +253,18 @@ int imock_access(struct imock_fn *fn, u32 pasid, unsigned int page)
 	entry = &fn->entry[pasid];
 	domain = entry->domain;
 	xlate = fn->atc[pasid][page];
+	if (xlate.domain && !imock_passes(fn)) {
+		raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+		return -EACCES;
+	}
 	if (!xlate.domain && domain)
 		imock_translate(fn, pasid, page, &xlate);
 	if (domain && xlate.domain != domain && xlate.domain != entry->old)
 		imock_complain(fn->inst->mock,
 			       "function %u, PASID %u sees another's page",
 			       fn->requester, pasid);
+	if (xlate.domain)
+		imock_reach(fn, &xlate, page);
 	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
 	return xlate.domain ? xlate.version : -EFAULT;
 }
@@ -233,6 +281,76 @@ void imock_access_all(struct imock *mock)
 		for (pasid = 1; pasid < IMOCK_PASIDS; pasid++)
 			for (page = 0; page < IMOCK_PAGES; page++)
 				imock_access(&mock->fn[fn], pasid, page);
+}
+
+/**
+ * imock_post() - a function writes to memory, and the write is late
+ * @fn: the function
+ * @pasid: PASID
+ * @page: page, for which the function may have a translation. Nothing happens without
+ *	one, or if the function is blocked
+ *
+ * Context: any.
+ */
+void imock_post(struct imock_fn *fn, u32 pasid, unsigned int page)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	if (!fn->posted.domain && fn->atc[pasid][page].domain &&
+	    imock_passes(fn)) {
+		fn->posted = fn->atc[pasid][page];
+		fn->posted_page = page;
+	}
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+}
+
+/**
+ * imock_free_old() - the memory behind older versions goes to somebody else
+ * @domain: whose versions. What is in flight to it gets there now
+ *
+ * Context: any.
+ */
+void imock_free_old(struct imock_domain *domain)
+{
+	struct imock *mock = domain->mock;
+	unsigned int page, n;
+	unsigned long flags;
+
+	for (page = 0; page < IMOCK_PAGES; page++)
+		WRITE_ONCE(domain->freed[page],
+			   READ_ONCE(domain->version[page]));
+	for (n = 0; n < mock->nr_fns; n++) {
+		raw_spin_lock_irqsave(&mock->fn[n].inst->lock, flags);
+		imock_land(&mock->fn[n]);
+		raw_spin_unlock_irqrestore(&mock->fn[n].inst->lock, flags);
+	}
+}
+
+/* What the instance would say, without looking */
+static bool imock_peek_blocked(struct imock_fn *fn)
+{
+	lockdep_assert_held(&fn->inst->lock);
+
+	return !fn->copy && !READ_ONCE(fn->context);
+}
+
+/**
+ * imock_is_blocked() - whether translated requests of a function are blocked
+ * @fn: the function
+ *
+ * Context: any.
+ * Return: true if the instance blocks them, and none is in flight.
+ */
+bool imock_is_blocked(struct imock_fn *fn)
+{
+	unsigned long flags;
+	bool blocked;
+
+	raw_spin_lock_irqsave(&fn->inst->lock, flags);
+	blocked = imock_peek_blocked(fn) && !fn->posted.domain;
+	raw_spin_unlock_irqrestore(&fn->inst->lock, flags);
+	return blocked;
 }
 
 static bool imock_is_stale(const struct imock_xlate *xlate,
@@ -263,8 +381,9 @@ static unsigned int imock_stale_atc(struct imock_instance *inst,
 
 	for (n = inst->index; n < mock->nr_fns; n += mock->nr_inst)
 		for (pasid = 0; pasid < IMOCK_PASIDS; pasid++)
-			stale += imock_is_stale(&mock->fn[n].atc[pasid][page],
-						domain, version);
+			stale += !imock_peek_blocked(&mock->fn[n]) &&
+				imock_is_stale(&mock->fn[n].atc[pasid][page],
+					       domain, version);
 	return stale;
 }
 
@@ -275,7 +394,8 @@ static unsigned int imock_stale_atc(struct imock_instance *inst,
  * @version: what was in the page table before the last flush
  *
  * After a flush there are none, anywhere: also what is about to be detached, and
- * cannot be used for new requests, is either clean or still invalidated.
+ * cannot be used for new requests, is either clean or still invalidated. What a
+ * function has that is blocked does not count.
  *
  * Context: any.
  * Return: their number.
@@ -473,46 +593,63 @@ static void imock_check_order(struct imock_walk *mw, struct imock_instance *inst
 }
 
 /* What the sync behind the batch is going to say */
-static int imock_result(struct imock_walk *mw, struct imock_instance *inst)
+static int imock_result(struct imock_instance *inst, const struct imock_cmd *cmd,
+			unsigned int nr)
 {
 	bool abort = inst->abort && !--inst->abort;
+	bool dead = false;
 	unsigned int n;
 
-	for (n = 0; n < mw->nr; n++)
-		if (mw->cmd[n].what == IMOCK_ATC)
-			abort |= inst->mock->fn[mw->cmd[n].id].dead;
-	return abort ? -EAGAIN : inst->broken;
+	for (n = 0; n < nr; n++)
+		if (cmd[n].what == IMOCK_ATC)
+			dead |= inst->mock->fn[cmd[n].id].dead;
+	if (abort)
+		return -EAGAIN;
+	if (dead)
+		return nr == 1 && inst->mock->driver->ops.fence ?
+			-ETIMEDOUT : -EAGAIN;
+	return inst->broken;
 }
 
 /* Copy commands of a kind, or all if it is %IMOCK_SYNC. */
-static void imock_copy(struct imock_batch *batch, const struct imock_walk *mw,
-		       enum imock_what what)
+static void imock_copy(struct imock_batch *batch, const struct imock_cmd *cmd,
+		       unsigned int nr, enum imock_what what)
 {
 	unsigned int n;
 
-	for (n = 0; n < mw->nr; n++)
-		if (what == IMOCK_SYNC || mw->cmd[n].what == what)
-			batch->cmd[batch->nr++] = mw->cmd[n];
+	for (n = 0; n < nr; n++)
+		if (what == IMOCK_SYNC || cmd[n].what == what)
+			batch->cmd[batch->nr++] = cmd[n];
 }
 
-static void imock_fill(struct imock_batch *batch, struct imock_walk *mw)
+static void imock_fill(struct imock_instance *inst, struct imock_batch *batch,
+		       const struct imock_cmd *cmd, unsigned int nr)
 {
 	batch->state = IMOCK_QUEUED;
-	batch->result = imock_result(mw, mw->inst);
-	batch->ready = ktime_add(ktime_get(), mw->mock->latency);
+	batch->result = imock_result(inst, cmd, nr);
+	batch->ready = ktime_add(ktime_get(), inst->mock->latency);
 	batch->nr = 0;
 	batch->next = 0;
-	if (mw->mock->driver->unordered) {
-		imock_copy(batch, mw, IMOCK_ATC);
-		imock_copy(batch, mw, IMOCK_IOTLB);
+	if (inst->mock->driver->unordered) {
+		imock_copy(batch, cmd, nr, IMOCK_ATC);
+		imock_copy(batch, cmd, nr, IMOCK_IOTLB);
 	} else {
-		imock_copy(batch, mw, IMOCK_SYNC);
+		imock_copy(batch, cmd, nr, IMOCK_SYNC);
 	}
+	inst->aborts += !!batch->result;
 }
 
-/* Put the batch into the queue. False: it has no room. */
-static bool imock_enqueue(struct imock_walk *mw, struct imock_instance *inst,
-			  u64 *sync)
+static void imock_note_cmd(struct imock_instance *inst,
+			   const struct imock_cmd *cmd)
+{
+	imock_note(inst, cmd->what);
+	if (cmd->what == IMOCK_ATC)
+		inst->mock->fn[cmd->id].asked++;
+}
+
+/* Put commands into the queue. False: it has no room. */
+static bool imock_enqueue(struct imock_instance *inst,
+			  const struct imock_cmd *cmd, unsigned int nr, u64 *sync)
 {
 	struct imock_batch *batch;
 	unsigned long flags;
@@ -523,9 +660,9 @@ static bool imock_enqueue(struct imock_walk *mw, struct imock_instance *inst,
 	batch = imock_slot(inst, inst->tail);
 	room = batch->state == IMOCK_FREE;
 	if (room) {
-		imock_fill(batch, mw);
-		for (n = 0; n < mw->nr; n++)
-			imock_note(inst, mw->cmd[n].what);
+		imock_fill(inst, batch, cmd, nr);
+		for (n = 0; n < nr; n++)
+			imock_note_cmd(inst, &cmd[n]);
 		imock_note(inst, IMOCK_SYNC);
 		*sync = inst->tail++;
 	} else {
@@ -535,27 +672,38 @@ static bool imock_enqueue(struct imock_walk *mw, struct imock_instance *inst,
 	return room;
 }
 
-static u64 imock_submit(struct iommu_alist_walk *walk,
-			struct iommu_device *iommu)
+/* The same as soon as it has. Returns the sync. */
+static u64 imock_push(struct imock_instance *inst, const struct imock_cmd *cmd,
+		      unsigned int nr)
 {
-	struct imock_walk *mw = to_imock_walk(walk);
-	struct imock_instance *inst = to_imock_instance(iommu);
+	struct imock *mock = inst->mock;
 	u64 sync = IMOCK_NO_SYNC;
 	ktime_t end;
 
-	imock_check_context(mw->mock);
-	imock_check_order(mw, inst);
-	imock_hook(mw, IMOCK_SYNC, inst);
-	end = ktime_add_ms(ktime_get(), imock_is_good(mw->mock) ?
+	end = ktime_add_ms(ktime_get(), imock_is_good(mock) ?
 			   IMOCK_DEADLOCK_MS : IMOCK_DEADLOCK_AGAIN_MS);
-	while (!imock_enqueue(mw, inst, &sync)) {
+	while (!imock_enqueue(inst, cmd, nr, &sync)) {
 		if (ktime_after(ktime_get(), end)) {
-			imock_complain(mw->mock, "deadlock at instance %u",
+			imock_complain(mock, "deadlock at instance %u",
 				       inst->index);
 			break;
 		}
 		cpu_relax();
 	}
+	return sync;
+}
+
+static u64 imock_submit(struct iommu_alist_walk *walk,
+			struct iommu_device *iommu)
+{
+	struct imock_walk *mw = to_imock_walk(walk);
+	struct imock_instance *inst = to_imock_instance(iommu);
+	u64 sync;
+
+	imock_check_context(mw->mock);
+	imock_check_order(mw, inst);
+	imock_hook(mw, IMOCK_SYNC, inst);
+	sync = imock_push(inst, mw->cmd, mw->nr);
 	mw->pending |= BIT_ULL(inst->index);
 	mw->syncs++;
 	mw->nr = 0;
@@ -581,13 +729,20 @@ static bool imock_poll(struct imock_instance *inst, u64 sync, int *result)
 	return done;
 }
 
-static void imock_note_wait(struct imock_walk *mw, struct imock_instance *inst)
+static int imock_pull(struct imock_instance *inst, u64 sync)
+{
+	int result = 0;
+
+	if (sync == IMOCK_NO_SYNC)
+		return 0;
+	while (!imock_poll(inst, sync, &result))
+		cpu_relax();
+	return result;
+}
+
+static void imock_note_wait(struct imock_instance *inst)
 {
 	unsigned long flags;
-
-	if (!(mw->pending & BIT_ULL(inst->index)))
-		imock_complain(mw->mock, "wait for nothing");
-	mw->pending &= ~BIT_ULL(inst->index);
 
 	raw_spin_lock_irqsave(&inst->lock, flags);
 	imock_note(inst, IMOCK_WAIT);
@@ -599,16 +754,14 @@ static int imock_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 {
 	struct imock_walk *mw = to_imock_walk(walk);
 	struct imock_instance *inst = to_imock_instance(iommu);
-	int result = 0;
 
 	imock_check_context(mw->mock);
-	imock_note_wait(mw, inst);
+	if (!(mw->pending & BIT_ULL(inst->index)))
+		imock_complain(mw->mock, "wait for nothing");
+	mw->pending &= ~BIT_ULL(inst->index);
+	imock_note_wait(inst);
 	imock_hook(mw, IMOCK_WAIT, inst);
-	if (sync == IMOCK_NO_SYNC)
-		return 0;
-	while (!imock_poll(inst, sync, &result))
-		cpu_relax();
-	return result;
+	return imock_pull(inst, sync);
 }
 
 /**
@@ -631,6 +784,170 @@ int imock_flush(struct imock_domain *domain, unsigned int kinds,
 	error = iommu_alist_flush(&domain->list, &mw.walk);
 	imock_walk_end(&mw);
 	return error;
+}
+
+/* --- functions that do not answer --- */
+
+/* Aborts that others cause, and how often they may */
+#define IMOCK_TRIES	16
+
+/* Send one command, and wait for it. */
+static int imock_order(struct imock_instance *inst, const struct imock_cmd *cmd)
+{
+	int result = -EAGAIN;
+	unsigned int try;
+	u64 sync;
+
+	for (try = 0; try < IMOCK_TRIES && result == -EAGAIN; try++) {
+		sync = imock_push(inst, cmd, 1);
+		imock_note_wait(inst);
+		result = imock_pull(inst, sync);
+	}
+	return result;
+}
+
+static int imock_order_context(struct imock_fn *fn)
+{
+	const struct imock_cmd cmd = {
+		.what = IMOCK_CONTEXT,
+		.id = fn->requester,
+	};
+
+	return imock_order(fn->inst, &cmd);
+}
+
+/* Tag 0 is nobody's: it only pushes to memory what has passed before. */
+static int imock_order_iotlb(struct imock_fn *fn, u32 tag, u32 pasid)
+{
+	const struct imock_cmd cmd = {
+		.what = IMOCK_IOTLB,
+		.last = IMOCK_PAGES - 1,
+		.id = tag,
+		.pasid = pasid,
+	};
+
+	return imock_order(fn->inst, &cmd);
+}
+
+static int imock_order_atc(struct imock_fn *fn, u32 pasid)
+{
+	const struct imock_cmd cmd = {
+		.what = IMOCK_ATC,
+		.last = IMOCK_PAGES - 1,
+		.id = fn->requester,
+		.pasid = pasid,
+	};
+
+	return imock_order(fn->inst, &cmd);
+}
+
+static void imock_stop(struct imock_fn *fn, enum imock_stop stop)
+{
+	struct imock *mock = fn->inst->mock;
+
+	if (mock->stop)
+		mock->stop(fn, stop);
+}
+
+/**
+ * imock_write_context() - compose the context entry of a function anew
+ * @fn: the function
+ *
+ * Context: any.
+ */
+void imock_write_context(struct imock_fn *fn)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&fn->inst->context_lock, flags);
+	WRITE_ONCE(fn->context, iommu_alist_is_live(&fn->alist_fn));
+	raw_spin_unlock_irqrestore(&fn->inst->context_lock, flags);
+}
+
+static int imock_fence(struct iommu_alist_fn *alist_fn)
+{
+	struct imock_fn *fn = container_of(alist_fn, struct imock_fn, alist_fn);
+	int error = fn->inst->mock->fence_error;
+
+	if (!rcu_read_lock_held())
+		imock_complain(fn->inst->mock, "fence outside of rcu_read_lock()");
+	atomic_inc(&fn->fences);
+	imock_stop(fn, IMOCK_FENCE_BEGUN);
+	imock_write_context(fn);
+	imock_stop(fn, IMOCK_FENCE_WRITTEN);
+	error = error ?: imock_order_context(fn);
+	if (error)
+		return error;
+	imock_stop(fn, IMOCK_FENCE_BLOCKED);
+	error = imock_order_iotlb(fn, 0, 0);
+	if (error)
+		return error;
+	imock_stop(fn, IMOCK_FENCE_DRAINED);
+	return 0;
+}
+
+/* Every tag that the function uses, and the whole ATC. It may be fenced meanwhile. */
+static int imock_clean(struct imock_fn *fn)
+{
+	const struct iommu_alist_elm *tag;
+	u32 pasid;
+	int error;
+
+	for (pasid = 1; pasid < IMOCK_PASIDS; pasid++) {
+		tag = fn->attached[pasid] ? fn->attach[pasid].tag : NULL;
+		error = tag ? imock_order_iotlb(fn, tag->id, tag->pasid) : 0;
+		if (error)
+			return error;
+	}
+	for (pasid = 1; pasid < IMOCK_PASIDS; pasid++) {
+		error = iommu_alist_is_fenced(&fn->alist_fn) ? 0 :
+			imock_order_atc(fn, pasid);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static bool imock_go_live(struct imock_fn *fn)
+{
+	unsigned long flags;
+	bool live;
+
+	raw_spin_lock_irqsave(&fn->inst->context_lock, flags);
+	live = iommu_alist_go_live(&fn->alist_fn);
+	if (live)
+		WRITE_ONCE(fn->context, true);
+	raw_spin_unlock_irqrestore(&fn->inst->context_lock, flags);
+	return live;
+}
+
+/**
+ * imock_resume() - a fenced function was reset
+ * @fn: the function, which answers again
+ *
+ * Context: may sleep. One thread per function.
+ * Return: 0, or -EIO if it has been fenced again.
+ */
+int imock_resume(struct imock_fn *fn)
+{
+	const struct iommu_alist_ops *ops = &fn->inst->mock->driver->ops;
+
+	iommu_alist_synchronize();
+	imock_stop(fn, IMOCK_RESUME_BEGUN);
+	iommu_alist_resume(&fn->alist_fn);
+	imock_stop(fn, IMOCK_RESUME_ASKED);
+	if (imock_clean(fn)) {
+		rcu_read_lock();
+		iommu_alist_fence(ops, &fn->alist_fn);
+		rcu_read_unlock();
+	}
+	imock_stop(fn, IMOCK_RESUME_FLUSHED);
+	if (!imock_go_live(fn))
+		return -EIO;
+	if (imock_order_context(fn))
+		return -EIO;
+	imock_stop(fn, IMOCK_RESUME_LIVE);
+	return 0;
 }
 
 /* --- tags --- */
@@ -693,6 +1010,7 @@ struct iommu_alist_where imock_where(struct imock_fn *fn, u32 pasid,
 		.tag = (driver->tag_per_fn ? fn->requester : domain->id) + 1,
 		.tag_pasid = driver->tag_pasid ? pasid : 0,
 		.ats = fn->ats,
+		.fn = &fn->alist_fn,
 		.requester = fn->requester,
 		.pasid = pasid,
 		.atc_info = fn->quiet ? IMOCK_QUIET : 0,
@@ -740,7 +1058,8 @@ static void imock_settle(struct imock_fn *fn, u32 pasid)
 	raw_spin_lock_irqsave(&fn->inst->lock, flags);
 	entry->old = NULL;
 	for (page = 0; page < IMOCK_PAGES; page++) {
-		bad += imock_is_others(&fn->atc[pasid][page], entry->domain);
+		bad += !imock_peek_blocked(fn) &&
+			imock_is_others(&fn->atc[pasid][page], entry->domain);
 		if (entry->domain)
 			bad += imock_is_others(imock_iotlb(fn->inst, entry, page),
 					       entry->domain);
@@ -936,13 +1255,14 @@ out_unlock:
 const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
 	[IMOCK_VTD] = {
 		.name = "vtd",
-		.ops = { IMOCK_OPS, .flags = IOMMU_ALIST_IRQS_OFF },
+		.ops = { IMOCK_OPS, .flags = IOMMU_ALIST_IRQS_OFF,
+			 .fence = imock_fence },
 		.batch = 16,
 		.tag_pasid = true,
 	},
 	[IMOCK_VTD_SL] = {
 		.name = "vtd_sl",
-		.ops = { IMOCK_OPS, IMOCK_TAG_OPS },
+		.ops = { IMOCK_OPS, IMOCK_TAG_OPS, .fence = imock_fence },
 		.batch = 16,
 		.tag_pasid = true,
 	},
@@ -971,6 +1291,7 @@ static void imock_init_instance(struct imock *mock, unsigned int n)
 	inst->mock = mock;
 	inst->index = n;
 	raw_spin_lock_init(&inst->lock);
+	raw_spin_lock_init(&inst->context_lock);
 	ida_init(&inst->tags);
 }
 
@@ -979,6 +1300,7 @@ static void imock_init_fn(struct imock *mock, unsigned int n)
 	mock->fn[n].inst = &mock->inst[n % mock->nr_inst];
 	mock->fn[n].requester = n;
 	mock->fn[n].ats = true;
+	mock->fn[n].context = true;
 }
 
 static void imock_init_domain(struct imock *mock, unsigned int n)
@@ -1057,8 +1379,14 @@ void imock_clear(struct imock *mock)
 {
 	unsigned int n;
 
-	for (n = 0; n < mock->nr_inst; n++)
+	for (n = 0; n < mock->nr_inst; n++) {
 		memset(mock->inst[n].count, 0, sizeof(mock->inst[n].count));
+		mock->inst[n].aborts = 0;
+	}
+	for (n = 0; n < mock->nr_fns; n++) {
+		atomic_set(&mock->fn[n].fences, 0);
+		mock->fn[n].asked = 0;
+	}
 	mock->nr_logged = 0;
 }
 
@@ -1075,6 +1403,21 @@ unsigned int imock_count(struct imock *mock, enum imock_what what)
 
 	for (n = 0; n < mock->nr_inst; n++)
 		sum += mock->inst[n].count[what];
+	return sum;
+}
+
+/**
+ * imock_aborts() - how many syncs failed since imock_clear()
+ * @mock: the machine; nothing is under way
+ *
+ * Return: the sum over all instances.
+ */
+unsigned int imock_aborts(struct imock *mock)
+{
+	unsigned int n, sum = 0;
+
+	for (n = 0; n < mock->nr_inst; n++)
+		sum += mock->inst[n].aborts;
 	return sum;
 }
 

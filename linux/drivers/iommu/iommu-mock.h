@@ -33,6 +33,7 @@ struct imock_walk;
  * @IMOCK_SYNC: command, say that those before it are done; as a hook, before the
  *	batch that ends with it is put into the queue
  * @IMOCK_WAIT: somebody begins to wait for a sync
+ * @IMOCK_CONTEXT: command, drop the copy of a function's context entry
  * @IMOCK_NR_WHAT: how many there are
  */
 enum imock_what {
@@ -40,12 +41,40 @@ enum imock_what {
 	IMOCK_ATC,
 	IMOCK_SYNC,
 	IMOCK_WAIT,
+	IMOCK_CONTEXT,
 	IMOCK_NR_WHAT,
 };
 
 /* What a hook is, and what it may do: see imock_walk_init(). */
 typedef void imock_hook_t(struct imock_walk *mw, enum imock_what what,
 			  unsigned int inst);
+
+/**
+ * enum imock_stop - where the fence of a function, and its end, can be stopped
+ * @IMOCK_FENCE_BEGUN: nothing has been done
+ * @IMOCK_FENCE_WRITTEN: the context entry blocks translated requests
+ * @IMOCK_FENCE_BLOCKED: so does the instance
+ * @IMOCK_FENCE_DRAINED: those of before have got to memory
+ * @IMOCK_RESUME_BEGUN: it answers again, and no walk knows
+ * @IMOCK_RESUME_ASKED: walks ask it
+ * @IMOCK_RESUME_FLUSHED: its tags and its ATC are clean
+ * @IMOCK_RESUME_LIVE: its translated requests get to memory
+ */
+enum imock_stop {
+	IMOCK_FENCE_BEGUN,
+	IMOCK_FENCE_WRITTEN,
+	IMOCK_FENCE_BLOCKED,
+	IMOCK_FENCE_DRAINED,
+	IMOCK_RESUME_BEGUN,
+	IMOCK_RESUME_ASKED,
+	IMOCK_RESUME_FLUSHED,
+	IMOCK_RESUME_LIVE,
+};
+
+struct imock_fn;
+
+/* Called at each of them. Those of a fence must not sleep. */
+typedef void imock_stop_t(struct imock_fn *fn, enum imock_stop stop);
 
 /**
  * struct imock_driver - a way of using the hardware
@@ -83,12 +112,14 @@ extern const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS];
  * @id: index in &imock.domain
  * @version: the page table: what each page translates to. Starts at 1. Written
  *	without a lock by the page's one writer, read by the hardware at any time
+ * @freed: the memory behind older versions is not the domain's any more, of each page
  */
 struct imock_domain {
 	struct iommu_alist list;
 	struct imock *mock;
 	unsigned int id;
 	u32 version[IMOCK_PAGES];
+	u32 freed[IMOCK_PAGES];
 };
 
 /**
@@ -124,6 +155,16 @@ struct imock_entry {
  * @quiet: pretend that its ATC needs no commands. Set before it is attached
  * @entry: protected by the instance's lock
  * @atc: protected by the instance's lock
+ * @posted: translation of a write that the instance has let pass, and that is not
+ *	yet in memory; no domain: there is none. This and the next three are
+ *	protected by the instance's lock
+ * @posted_page: page of @posted
+ * @copy: the instance has a copy of @context that lets them pass
+ * @asked: ATC commands for it since imock_clear()
+ * @context: the context entry lets translated requests pass; written under
+ *	&imock_instance.context_lock
+ * @fences: how often it was fenced since imock_clear()
+ * @alist_fn: the core's part of that
  * @attached: the domain on each PASID. This and the next belong to the function's
  *	one driver thread
  * @attach: the core's part of it
@@ -136,13 +177,20 @@ struct imock_fn {
 	bool quiet;
 	struct imock_entry entry[IMOCK_PASIDS];
 	struct imock_xlate atc[IMOCK_PASIDS][IMOCK_PAGES];
+	struct imock_xlate posted;
+	unsigned int posted_page;
+	bool copy;
+	unsigned int asked;
+	bool context;
+	atomic_t fences;
+	struct iommu_alist_fn alist_fn;
 	struct imock_domain *attached[IMOCK_PASIDS];
 	struct iommu_alist_attach attach[IMOCK_PASIDS];
 };
 
 /**
  * struct imock_cmd - a command
- * @what: %IMOCK_IOTLB or %IMOCK_ATC
+ * @what: %IMOCK_IOTLB, %IMOCK_ATC or %IMOCK_CONTEXT
  * @first: page
  * @last: page
  * @id: tag or requester
@@ -191,9 +239,11 @@ struct imock_batch {
  * @tail: the next to be submitted
  * @abort: abort the sync that comes as this one from now, 1 is the next; 0: none
  * @broken: what every sync reports
+ * @aborts: syncs since imock_clear() that report anything but 0
  * @iotlb: by tag, PASID and page
  * @count: of what happened since imock_clear()
  * @tags: allocated tags; has its own lock
+ * @context_lock: held by who writes the context entry of a function behind it
  */
 struct imock_instance {
 	struct iommu_device iommu;
@@ -205,9 +255,11 @@ struct imock_instance {
 	u32 tail;
 	unsigned int abort;
 	int broken;
+	unsigned int aborts;
 	struct imock_xlate iotlb[IMOCK_TAGS][IMOCK_PASIDS][IMOCK_PAGES];
 	unsigned int count[IMOCK_NR_WHAT];
 	struct ida tags;
+	raw_spinlock_t context_lock;
 };
 
 /**
@@ -228,10 +280,12 @@ struct imock_event {
  * @inst: the instances
  * @fn: the functions
  * @domain: domains to attach them to
- * @slots: batches that each queue holds, a power of two. This and the next three
+ * @slots: batches that each queue holds, a power of two. This and the next five
  *	are set while nothing is under way
  * @latency: how long a batch takes
  * @tag_error: what &iommu_alist_ops.tag_alloc returns, if it is to fail
+ * @fence_error: what &iommu_alist_ops.fence returns, if it is to fail
+ * @stop: see &enum imock_stop
  * @hook: for the walks of imock_attach(), imock_detach() and imock_replace()
  * @priv: for whoever sets hooks
  * @lock: protects what follows
@@ -250,6 +304,8 @@ struct imock {
 	unsigned int slots;
 	ktime_t latency;
 	int tag_error;
+	int fence_error;
+	imock_stop_t *stop;
 	imock_hook_t *hook;
 	void *priv;
 	raw_spinlock_t lock;
@@ -290,6 +346,7 @@ struct imock *imock_create(const struct imock_driver *driver,
 void imock_destroy(struct imock *mock);
 void imock_clear(struct imock *mock);
 unsigned int imock_count(struct imock *mock, enum imock_what what);
+unsigned int imock_aborts(struct imock *mock);
 bool imock_has_tags(struct imock *mock);
 
 __printf(2, 3)
@@ -318,6 +375,11 @@ int imock_replace(struct imock_fn *fn, u32 pasid, struct imock_domain *domain);
 
 void imock_set_ats(struct imock_fn *fn, bool on);
 void imock_set_dead(struct imock_fn *fn, bool dead);
+bool imock_is_blocked(struct imock_fn *fn);
+void imock_post(struct imock_fn *fn, u32 pasid, unsigned int page);
+void imock_free_old(struct imock_domain *domain);
+void imock_write_context(struct imock_fn *fn);
+int imock_resume(struct imock_fn *fn);
 void imock_abort(struct imock_instance *inst, unsigned int nth);
 void imock_break(struct imock_instance *inst, int error);
 

@@ -785,6 +785,199 @@ static void fault_of_a_failing_bind_is_refused(struct kunit *test)
 	iommu_sva_unbind_device(bind(test, DEV, mm));
 }
 
+/* --- resets --- */
+
+static void expect_resets(struct kunit *test, int begun, int done)
+{
+	KUNIT_EXPECT_EQ(test, begun, atomic_read(&sva_mock.resets));
+	KUNIT_EXPECT_EQ(test, done, atomic_read(&sva_mock.resets_done));
+}
+
+/* A domain that is not the default one; devices of one IOMMU can have it. */
+static struct iommu_domain other_domain(struct device *dev)
+{
+	struct iommu_domain domain = *iommu_get_domain_for_dev(dev);
+
+	domain.owner = dev_iommu_ops(dev);
+	return domain;
+}
+
+static void resets_nest(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	expect_resets(test, 1, 0);
+	iommu_dev_reset_done(DEV);
+	expect_resets(test, 1, 0);
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind_error(DEV, test_mm(test)));
+	iommu_dev_reset_done(DEV);
+	expect_resets(test, 1, 1);
+}
+
+/* As to the bus of both, each of which is a function of the device. */
+static void resets_of_a_group(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(GROUP_FIRST));
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(GROUP_SECOND));
+	expect_resets(test, 2, 0);
+	iommu_dev_reset_done(GROUP_FIRST);
+	expect_resets(test, 2, 1);
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind_error(GROUP_FIRST, mm));
+	iommu_dev_reset_done(GROUP_SECOND);
+	expect_resets(test, 2, 2);
+	iommu_sva_unbind_device(bind(test, GROUP_FIRST, mm));
+}
+
+static void bind_in_reset(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(GROUP_SECOND));
+	KUNIT_EXPECT_EQ(test, -EBUSY, bind_error(GROUP_FIRST, mm));
+	KUNIT_EXPECT_NULL(test, bound(GROUP_FIRST, mm));
+	KUNIT_EXPECT_NULL(test, mm->iommu_mm->kernel_user);
+	EXPECT_DOMAINS(0);
+	/* Others are none of its business. */
+	iommu_sva_unbind_device(bind(test, DEV, mm));
+
+	iommu_dev_reset_done(GROUP_SECOND);
+	iommu_sva_unbind_device(bind(test, GROUP_FIRST, mm));
+}
+
+/* Nothing is attached for that. */
+static void second_bind_in_reset(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_sva *handle = bind(test, DEV, mm);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	KUNIT_EXPECT_PTR_EQ(test, handle, iommu_sva_bind_device(DEV, mm));
+	iommu_sva_unbind_device(handle);
+	iommu_dev_reset_done(DEV);
+	KUNIT_EXPECT_NOT_NULL(test, bound(DEV, mm));
+	iommu_sva_unbind_device(handle);
+}
+
+static void attach_in_reset(struct kunit *test)
+{
+	struct iommu_domain *old = iommu_get_domain_for_dev(DEV);
+	struct iommu_group *group = DEV->iommu_group;
+	struct iommu_domain domain = other_domain(DEV);
+	struct iommu_attach_handle handle = {};
+	int attached = atomic_read(&sva_mock.attached);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	KUNIT_EXPECT_EQ(test, -EBUSY, iommu_attach_device(&domain, DEV));
+	KUNIT_EXPECT_EQ(test, -EBUSY, iommu_attach_group(&domain, group));
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iommu_attach_group_handle(&domain, group, &handle));
+	KUNIT_EXPECT_EQ(test, -EBUSY, iommu_group_replace_domain(group, &domain));
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iommu_replace_group_handle(group, old, &handle));
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOENT),
+			    iommu_attach_handle_get(group, IOMMU_NO_PASID, 0));
+	KUNIT_EXPECT_PTR_EQ(test, old, iommu_get_domain_for_dev(DEV));
+	KUNIT_EXPECT_EQ(test, attached, atomic_read(&sva_mock.attached));
+	iommu_dev_reset_done(DEV);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device(&domain, DEV));
+	iommu_detach_device(&domain, DEV);
+}
+
+static void detach_in_reset(struct kunit *test)
+{
+	struct iommu_domain *old = iommu_get_domain_for_dev(DEV);
+	struct iommu_domain domain = other_domain(DEV);
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_sva *handle = bind(test, DEV, mm);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device(&domain, DEV));
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	iommu_sva_unbind_device(handle);
+	KUNIT_EXPECT_NULL(test, bound(DEV, mm));
+	EXPECT_DOMAINS(0);
+	iommu_detach_device(&domain, DEV);
+	KUNIT_EXPECT_PTR_EQ(test, old, iommu_get_domain_for_dev(DEV));
+	expect_resets(test, 1, 0);
+	iommu_dev_reset_done(DEV);
+	expect_resets(test, 1, 1);
+}
+
+static void mm_exits_in_reset(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+	struct iommu_sva *handle;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	handle = bind(test, DEV, mm);
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	mmput(mm);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.released));
+	iommu_dev_reset_done(DEV);
+	iommu_sva_unbind_device(handle);
+	EXPECT_DOMAINS(0);
+}
+
+/* Its reset ends with it, and nobody is there to tell. */
+static void device_gone_in_reset(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_sva *handle;
+
+	/* The test keeps the memory of the device. */
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(GROUP_FIRST));
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(GROUP_FIRST));
+	sva_mock_dev_del(to_sva_mock_dev(GROUP_FIRST));
+	handle = bind(test, GROUP_SECOND, mm);
+	iommu_dev_reset_done(GROUP_FIRST);
+	iommu_dev_reset_done(GROUP_FIRST);
+	expect_resets(test, 1, 0);
+	iommu_sva_unbind_device(handle);
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(GROUP_FIRST));
+	expect_resets(test, 1, 0);
+}
+
+static void failed_reset_prepare(struct kunit *test)
+{
+	struct mm_struct *mm = test_mm(test);
+
+	sva_mock.reset_error = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, iommu_dev_reset_prepare(DEV));
+	sva_mock.reset_error = 0;
+	iommu_sva_unbind_device(bind(test, DEV, mm));
+
+	/* Without a reset there is nothing to end, and the next one is as any. */
+	iommu_dev_reset_done(DEV);
+	expect_resets(test, 0, 0);
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	iommu_dev_reset_done(DEV);
+	expect_resets(test, 1, 1);
+}
+
+static void reset_without_the_driver(struct kunit *test)
+{
+	struct iommu_device *iommu = &to_sva_mock_dev(DEV)->instance->iommu;
+	const struct iommu_ops *old = iommu->ops;
+	struct mm_struct *mm = test_mm(test);
+	struct iommu_domain domain;
+	struct iommu_ops ops = *old;
+
+	ops.reset_prepare = NULL;
+	ops.reset_done = NULL;
+	iommu->ops = &ops;
+	domain = other_domain(DEV);
+	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	iommu_sva_unbind_device(bind(test, DEV, mm));
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device(&domain, DEV));
+	iommu_detach_device(&domain, DEV);
+	iommu_dev_reset_done(DEV);
+	iommu->ops = old;
+	expect_resets(test, 0, 0);
+}
+
 /* --- threads --- */
 
 struct binder {
@@ -945,6 +1138,16 @@ static struct kunit_case sva_cases[] = {
 	KUNIT_CASE(unbind_waits_for_reports),
 	KUNIT_CASE(fault_from_before_disable_is_refused),
 	KUNIT_CASE(fault_of_a_failing_bind_is_refused),
+	KUNIT_CASE(resets_nest),
+	KUNIT_CASE(resets_of_a_group),
+	KUNIT_CASE(bind_in_reset),
+	KUNIT_CASE(second_bind_in_reset),
+	KUNIT_CASE(attach_in_reset),
+	KUNIT_CASE(detach_in_reset),
+	KUNIT_CASE(mm_exits_in_reset),
+	KUNIT_CASE(device_gone_in_reset),
+	KUNIT_CASE(failed_reset_prepare),
+	KUNIT_CASE(reset_without_the_driver),
 	KUNIT_CASE(mms_do_not_wait),
 	KUNIT_CASE(two_threads),
 	KUNIT_CASE(no_memory),

@@ -37,6 +37,8 @@ static int mock_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 	struct sva_mock_dev *mdev = to_sva_mock_dev(dev);
 	int error = sva_mock.set_error;
 
+	if (mdev->in_reset)
+		atomic_inc(&sva_mock.wrong);
 	if (error) {
 		sva_mock.set_error = 0;
 		return error;
@@ -129,7 +131,31 @@ static struct iommu_domain *mock_domain_alloc_sva(struct device *dev,
 
 static int mock_attach_dev(struct iommu_domain *domain, struct device *dev)
 {
+	atomic_inc(&sva_mock.attached);
 	return 0;
+}
+
+static int mock_reset_prepare(struct device *dev)
+{
+	struct sva_mock_dev *mdev = to_sva_mock_dev(dev);
+
+	if (sva_mock.reset_error)
+		return sva_mock.reset_error;
+	if (mdev->in_reset)
+		atomic_inc(&sva_mock.wrong);
+	mdev->in_reset = true;
+	atomic_inc(&sva_mock.resets);
+	return 0;
+}
+
+static void mock_reset_done(struct device *dev)
+{
+	struct sva_mock_dev *mdev = to_sva_mock_dev(dev);
+
+	if (!mdev->in_reset)
+		atomic_inc(&sva_mock.wrong);
+	mdev->in_reset = false;
+	atomic_inc(&sva_mock.resets_done);
 }
 
 static struct iommu_domain mock_identity = {
@@ -187,6 +213,8 @@ static const struct iommu_ops mock_ops = {
 	.device_group = mock_device_group,
 	.domain_alloc_sva = mock_domain_alloc_sva,
 	.remove_dev_pasid = mock_remove_dev_pasid,
+	.reset_prepare = mock_reset_prepare,
+	.reset_done = mock_reset_done,
 	.page_response = mock_page_response,
 };
 

@@ -38,6 +38,7 @@ struct sva_mock_dev {
 	unsigned int latency_us;	/* of set_dev_pasid() and its opposite */
 	unsigned int group;
 	bool added;
+	bool in_reset;			/* changed under group->mutex */
 };
 
 /* Everything of the running test. What has no lock is written by one thread. */
@@ -47,6 +48,7 @@ struct sva_mock {
 	struct iommu_group *group[SVA_MOCK_DEVS];
 	struct iopf_queue *queue;
 	int set_error;			/* the next set_dev_pasid() fails */
+	int reset_error;		/* reset_prepare() fails */
 	bool no_domain;			/* the next allocation fails */
 	/* In set_dev_pasid(), which then fails with what it returns */
 	int (*in_set)(struct device *dev, ioasid_t pasid);
@@ -55,6 +57,9 @@ struct sva_mock {
 	atomic_t allocated;		/* that ever did */
 	atomic_t released;		/* calls of release() */
 	atomic_t responses;
+	atomic_t attached;		/* calls of attach_dev() */
+	atomic_t resets;		/* successful calls of reset_prepare() */
+	atomic_t resets_done;
 	atomic_t at_gate;		/* threads that have come to one */
 	atomic_t wrong;			/* calls that no driver should see */
 };

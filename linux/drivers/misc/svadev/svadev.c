@@ -9,6 +9,7 @@
  *   open		bind, svadev_get_queue()	PASID written
  *   UACCE_CMD_START_Q	svadev_start_queue()		DMA possible
  *   UACCE_CMD_PUT_Q	svadev_stop_queue()		DMA over, queue kept
+ *   reset of the function	svadev_reset_prepare()		the same
  *   last close		svadev_stop_queue(), svadev_put_queue(), unbind
  *
  * Hence two rules. A queue never runs with a PASID other than that of its
@@ -18,8 +19,15 @@
  * wants it. The mm may be long gone by then: a file can be handed to another
  * process, and exit closes files after it has given up the mm.
  *
- * Locking: uacce calls get, start, stop and put with uacce->mutex held, and
- * mmap and is_q_updated with q->mutex held, never after uacce_remove().
+ * A reset takes PASID and ENABLE from all queues. They are stopped before, none is
+ * opened or started meanwhile, and afterwards those that are open get their PASID
+ * back. They stay stopped: their owners see that something has ended, and start
+ * them again with UACCE_CMD_PUT_Q and UACCE_CMD_START_Q.
+ *
+ * Locking: uacce calls get, start, stop and put with uacce->mutex held, put also
+ * with q->mutex on removal, and mmap and is_q_updated with q->mutex held, never
+ * after uacce_remove(). A page fault handler takes mmap_lock and, in the close() of
+ * a mapping, q->mutex: stop, which waits for it, is called with neither.
  */
 
 #include <linux/bitmap.h>
@@ -48,12 +56,14 @@ struct svadev;
  *	Under uacce->mutex.
  * @uacce_q: whom to wake, NULL while the queue is stopped. Set and cleared
  *	under uacce->mutex, read by the interrupt handler without a lock.
+ * @ended: by a reset. Set and cleared under uacce->mutex, read without.
  */
 struct svadev_queue {
 	struct svadev *sva;
 	unsigned int id;
 	bool stuck;
 	struct uacce_queue *uacce_q;
+	bool ended;
 };
 
 /**
@@ -65,6 +75,7 @@ struct svadev_queue {
  * @nr_queues: queues that the model has
  * @taken: queues that are in use or would not stop. Changed under
  *	uacce->mutex, read by sysfs without.
+ * @in_reset: registers are not to be touched. Under uacce->mutex.
  * @queues: one for each queue, for as long as the driver is bound
  */
 struct svadev {
@@ -74,6 +85,7 @@ struct svadev {
 	void __iomem *pages;
 	unsigned int nr_queues;
 	DECLARE_BITMAP(taken, SVADEV_CAPS_QUEUES + 1);
+	bool in_reset;
 	struct svadev_queue queues[] __counted_by(nr_queues);
 };
 
@@ -124,12 +136,15 @@ static int svadev_get_queue(struct uacce_device *uacce, unsigned long arg,
 	 */
 	if (!q->handle)
 		return -EOPNOTSUPP;
+	if (sva->in_reset)
+		return -EBUSY;
 
 	id = find_first_zero_bit(sva->taken, sva->nr_queues);
 	if (id >= sva->nr_queues)
 		return -EBUSY;
 
 	sq = &sva->queues[id];
+	WRITE_ONCE(sq->ended, false);
 	__set_bit(id, sva->taken);
 	svadev_qctl_write(sq, SVADEV_QCTL_PASID, q->pasid);
 	q->priv = sq;
@@ -143,7 +158,10 @@ static int svadev_start_queue(struct uacce_queue *q)
 
 	if (sq->stuck)
 		return -EIO;
+	if (sq->sva->in_reset)
+		return -EBUSY;
 
+	WRITE_ONCE(sq->ended, false);
 	WRITE_ONCE(sq->uacce_q, q);
 	svadev_qctl_write(sq, SVADEV_QCTL_ENABLE, 1);
 	return 0;
@@ -162,7 +180,7 @@ static bool svadev_queue_idle(struct svadev_queue *sq)
 /*
  * The caller unbinds next, so nothing may be outstanding when this returns.
  * Page requests are answered without us: the fault handler needs neither
- * uacce->mutex nor an mm that is still alive.
+ * uacce->mutex nor an mm that is still alive. It may need q->mutex and mmap_lock.
  *
  * A queue that does not stop is never given out again. Its PASID could name
  * somebody else by the time it wakes up.
@@ -171,6 +189,10 @@ static void svadev_stop_queue(struct uacce_queue *q)
 {
 	struct svadev_queue *sq = q->priv;
 	struct pci_dev *pdev = sq->sva->pdev;
+
+	/* A reset has been here, or is, and there are no registers. */
+	if (!sq->uacce_q)
+		return;
 
 	svadev_qctl_write(sq, SVADEV_QCTL_ENABLE, 0);
 	if (!svadev_queue_idle(sq)) {
@@ -191,20 +213,27 @@ static void svadev_put_queue(struct uacce_queue *q)
 	if (sq->stuck)
 		return;
 
-	svadev_qctl_write(sq, SVADEV_QCTL_PASID, SVADEV_PASID_NONE);
+	/* A reset leaves none, either. */
+	if (!sq->sva->in_reset)
+		svadev_qctl_write(sq, SVADEV_QCTL_PASID, SVADEV_PASID_NONE);
 	__clear_bit(sq->id, sq->sva->taken);
 }
 
 /*
- * Readable from the end of an operation to the start of the next one. It is a
- * level: a count of what has been reported already would lose an event to
- * epoll, which asks more often than it reports.
+ * Readable from the end of an operation to the start of the next one, and while
+ * the queue is stopped because of a reset. It is a level: a count of what has
+ * been reported already would lose an event to epoll, which asks more often than
+ * it reports.
  */
 static int svadev_is_q_updated(struct uacce_queue *q)
 {
 	struct svadev_queue *sq = q->priv;
-	u64 state = svadev_qpage_read(sq, SVADEV_Q_STATE);
+	u64 state;
 
+	if (READ_ONCE(sq->ended))
+		return true;
+
+	state = svadev_qpage_read(sq, SVADEV_Q_STATE);
 	return state == SVADEV_STATE_DONE || state == SVADEV_STATE_ERROR;
 }
 
@@ -402,6 +431,47 @@ static void svadev_remove(struct pci_dev *pdev)
 	pci_clear_master(pdev);
 }
 
+/*
+ * The device lock, which the caller holds, keeps svadev_remove() out. The IOMMU
+ * refuses new bonds from a bit later on; in_reset is for those that exist.
+ */
+static void svadev_reset_prepare(struct pci_dev *pdev)
+{
+	struct svadev *sva = pci_get_drvdata(pdev);
+	struct svadev_queue *sq;
+	struct uacce_queue *q;
+
+	mutex_lock(&sva->uacce->mutex);
+	sva->in_reset = true;
+	list_for_each_entry(q, &sva->uacce->queues, list) {
+		sq = q->priv;
+		if (!sq->uacce_q)
+			continue;
+		svadev_stop_queue(q);
+		WRITE_ONCE(sq->ended, true);
+		wake_up_interruptible(&q->wait);
+	}
+	mutex_unlock(&sva->uacce->mutex);
+}
+
+/* Also called after a reset that has failed. */
+static void svadev_reset_done(struct pci_dev *pdev)
+{
+	struct svadev *sva = pci_get_drvdata(pdev);
+	struct uacce_queue *q;
+
+	mutex_lock(&sva->uacce->mutex);
+	list_for_each_entry(q, &sva->uacce->queues, list)
+		svadev_qctl_write(q->priv, SVADEV_QCTL_PASID, q->pasid);
+	sva->in_reset = false;
+	mutex_unlock(&sva->uacce->mutex);
+}
+
+static const struct pci_error_handlers svadev_err_handler = {
+	.reset_prepare = svadev_reset_prepare,
+	.reset_done = svadev_reset_done,
+};
+
 static const struct pci_device_id svadev_ids[] = {
 	{ PCI_DEVICE(SVADEV_VENDOR_ID, SVADEV_DEVICE_ID) },
 	{ }
@@ -413,6 +483,7 @@ static struct pci_driver svadev_driver = {
 	.id_table = svadev_ids,
 	.probe = svadev_probe,
 	.remove = svadev_remove,
+	.err_handler = &svadev_err_handler,
 };
 module_pci_driver(svadev_driver);
 

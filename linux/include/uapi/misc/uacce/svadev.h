@@ -8,6 +8,12 @@
  * process can map; a process cannot choose the PASID of its queue. BAR 4 is
  * the MSI-X table, one vector per queue. Registers are 64 bits wide and
  * little endian; accesses are aligned and 4 or 8 bytes wide.
+ *
+ * A reset of the function by the kernel, as through sysfs, ends what its
+ * queues do. Open files keep their queue, its mapping and their PASID; poll()
+ * reports an event, and the queue reads SVADEV_STATE_DISABLED until its owner starts
+ * it again: UACCE_CMD_PUT_Q, then UACCE_CMD_START_Q. While the reset lasts, open() and
+ * UACCE_CMD_START_Q fail with EBUSY.
  */
 #ifndef _UAPI_MISC_UACCE_SVADEV_H
 #define _UAPI_MISC_UACCE_SVADEV_H
