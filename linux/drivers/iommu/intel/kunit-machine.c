@@ -232,18 +232,26 @@ static void vtd_fn_init_info(struct vtd_fn *fn, unsigned int flags)
 #endif
 }
 
+/* Of a function of a root complex, PCI takes for granted what it wants to know before. */
+static int vtd_fn_enable_pasid(struct pci_dev *pdev)
+{
+	pdev->pcie_cap = VTD_CFG_PCIE;
+	pdev->pcie_flags_reg = PCI_EXP_TYPE_RC_END << 4;
+	pdev->pasid_no_tlp = 1;
+	return pci_enable_pasid(pdev, 0);
+}
+
 /* What is left of intel_iommu_probe_device() */
 static int vtd_fn_probe(struct vtd_fn *fn)
 {
 	struct device_domain_info *info = &fn->info;
-	int ret;
+	int ret = 0;
 
 	rb_add(&info->node, &info->iommu->device_rbtree, vtd_sid_less);
 	if (info->pasid_enabled)
-		pci_write_config_word(&fn->pdev, VTD_CFG_PASID + PCI_PASID_CTRL,
-				      PCI_PASID_CTRL_ENABLE);
-	if (!sm_supported(info->iommu) || pci_real_dma_dev(&fn->pdev) != &fn->pdev)
-		return 0;
+		ret = vtd_fn_enable_pasid(&fn->pdev);
+	if (ret || !sm_supported(info->iommu) || pci_real_dma_dev(&fn->pdev) != &fn->pdev)
+		return ret;
 	ret = intel_pasid_alloc_table(info->dev);
 	if (!ret)
 		ret = intel_pasid_setup_sm_context(info->dev);
@@ -376,7 +384,8 @@ void vtd_release_fn(struct vtd_fn *fn)
 	if (!info->dev)
 		return;
 	vtd_detach_all(fn);
-	if (info->ats_enabled)
+	/* It is off while it is reset. */
+	if (fn->pdev.ats_enabled)
 		pci_disable_ats(&fn->pdev);
 	info->ats_enabled = 0;
 	rb_erase(&info->node, &info->iommu->device_rbtree);
@@ -405,9 +414,11 @@ static void vtd_calm_down(struct vtd_machine *machine)
 		vtd_let_go(&machine->unit[n]);
 		vtd_queue_error(&machine->unit[n], 0);
 		vtd_completion_error(&machine->unit[n], 0);
+		vtd_refuse(&machine->unit[n], 0);
 	}
 	for (n = 0; n < machine->nr_fns; n++) {
 		machine->fn[n]->gone = false;
+		vtd_mute(machine->fn[n], false);
 		machine->fn[n]->ats_hook = NULL;
 		vtd_drop(machine->fn[n], 0);
 	}

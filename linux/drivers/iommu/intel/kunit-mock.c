@@ -21,8 +21,14 @@
  * table by domain ID only. A function with ATS caches translations by PASID.
  * Nothing is ever evicted, so that what was not invalidated stays. Paging-structure
  * caches are left out: a walk reads the tables in memory from the top. So are
- * nested translation, permissions, page requests and the context cache. Commands
- * for those are logged, and otherwise ignored.
+ * nested translation, permissions and page requests.
+ *
+ * Of context entries it caches those that are present, by requester. An invalidation of
+ * them takes effect as late as it may: when a wait descriptor behind it is executed. Legacy
+ * mode finds what it invalidates by domain ID, too. An entry says whether a function may
+ * ask for translations, and use those that its ATC holds. A write that has passed the
+ * unit with one of those gets to memory later: vtd_post(). An invalidation of the
+ * IOTLB, whichever, pushes it there, and so does the function's answer to one of its ATC.
  *
  * Translation requests are atomic: a function that looks up its ATC, asks the unit,
  * which looks up its caches, walks the table and fills them all, holds the unit's
@@ -37,7 +43,8 @@
  * A device-TLB invalidation without PASID reaches what a function caches for its
  * PASIDs, too. One that is not answered is found out by the next wait descriptor:
  * that one is aborted, the time-out error shows in the registers, and what is
- * behind it is not fetched until software has cleared the error. Other
+ * behind it is not fetched until software has cleared the error. A unit may have fetched more
+ * before that, which is lost as well, and it may not say who it was: vtd_name_nobody(). Other
  * functions' invalidations between the two have had no effect: software cannot know
  * better. A queue error leaves the head at the descriptor that caused it.
  *
@@ -187,6 +194,7 @@ static void vtd_decode_dev_tlb(struct vtd_cmd *cmd)
 	cmd->sid = FIELD_GET(GENMASK_ULL(31, 16), qw0);
 	cmd->pasid = FIELD_GET(GENMASK_ULL(51, 32), qw0);
 	cmd->qdep = FIELD_GET(GENMASK_ULL(8, 4), qw0);
+	cmd->global = cmd->qw[1] & BIT_ULL(0);
 	vtd_decode_size(cmd, cmd->qw[1] & QI_DEV_EIOTLB_SIZE);
 }
 
@@ -305,7 +313,8 @@ static int vtd_print_dev_tlb(char *p, size_t size, const struct vtd_cmd *cmd)
 	int n = scnprintf(p, size, "devtlb sid=%x", cmd->sid);
 
 	if (cmd->type == QI_DEIOTLB_TYPE)
-		n += scnprintf(p + n, size - n, " pasid=%u", cmd->pasid);
+		n += scnprintf(p + n, size - n, " pasid=%u%s", cmd->pasid,
+			       cmd->global ? " global" : "");
 	n += scnprintf(p + n, size - n, " qdep=%u", cmd->qdep);
 	if (cmd->pfsid)
 		n += scnprintf(p + n, size - n, " pfsid=%x", cmd->pfsid);
@@ -414,10 +423,22 @@ static bool vtd_piotlb_hit(const struct vtd_cmd *cmd, const struct vtd_tlb *tlb)
 	return cmd->gran != QI_GRAN_PSI_PASID || vtd_hits(cmd, tlb->page);
 }
 
+/* What the functions behind a unit have sent gets to memory. */
+static void vtd_drain(struct vtd_unit *unit)
+{
+	struct vtd_machine *machine = unit->machine;
+	unsigned int n;
+
+	for (n = 0; n < machine->nr_fns; n++)
+		if (machine->fn[n]->unit == unit)
+			machine->fn[n]->in_flight = false;
+}
+
 static void vtd_flush_iotlb(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
 	struct vtd_tlb *tlb;
 
+	vtd_drain(unit);
 	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
 		if (cmd->type == QI_IOTLB_TYPE ? vtd_iotlb_hit(cmd, tlb) :
 						 vtd_piotlb_hit(cmd, tlb))
@@ -426,11 +447,12 @@ static void vtd_flush_iotlb(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 
 static void vtd_flush_atc(struct vtd_fn *fn, const struct vtd_cmd *cmd)
 {
+	bool any = cmd->type == QI_DIOTLB_TYPE || cmd->global;
 	struct vtd_tlb *tlb;
 
+	fn->in_flight = false;
 	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
-		if ((cmd->type == QI_DIOTLB_TYPE || cmd->pasid == tlb->pasid) &&
-		    vtd_hits(cmd, tlb->page))
+		if ((any || cmd->pasid == tlb->pasid) && vtd_hits(cmd, tlb->page))
 			tlb->valid = false;
 }
 
@@ -457,6 +479,46 @@ static void vtd_flush_pasids(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 			if (vtd_pc_hit(cmd, pc))
 				pc->valid = false;
 	}
+}
+
+static bool vtd_cc_hit(struct vtd_fn *fn, const struct vtd_cmd *cmd)
+{
+	bool all = cmd->gran < DMA_CCMD_DEVICE_INVL >> DMA_CCMD_INVL_GRANU_OFFSET;
+
+	if (!all && cmd->sid != pci_dev_id(&fn->pdev))
+		return false;
+	/* Global, or scalable mode, which does not look at domain IDs here */
+	if (cmd->gran == DMA_CCMD_GLOBAL_INVL >> DMA_CCMD_INVL_GRANU_OFFSET ||
+	    sm_supported(&fn->unit->iommu))
+		return true;
+	return cmd->did == FIELD_GET(GENMASK_ULL(23, 8), fn->context.hi);
+}
+
+static void vtd_flush_context(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct vtd_machine *machine = unit->machine;
+	unsigned int n;
+
+	for (n = 0; n < machine->nr_fns; n++)
+		if (machine->fn[n]->unit == unit && vtd_cc_hit(machine->fn[n], cmd))
+			machine->fn[n]->context.valid = false;
+}
+
+/* As late as it may */
+static void vtd_flush_contexts(struct vtd_unit *unit)
+{
+	unsigned int n;
+
+	for (n = 0; n < unit->nr_cc; n++)
+		vtd_flush_context(unit, &unit->cc[n]);
+	unit->nr_cc = 0;
+}
+
+static void vtd_context_cmd(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	if (unit->nr_cc == VTD_CC_PENDING)
+		vtd_flush_contexts(unit);
+	unit->cc[unit->nr_cc++] = *cmd;
 }
 
 /* --- the hardware: the queue --- */
@@ -575,12 +637,18 @@ static void vtd_see(struct vtd_unit *unit, struct vtd_slot *slot,
 		vtd_fault(unit, DMA_FSTS_ICE, (u64)cmd->sid << 48);
 }
 
-/* Here it comes out that a function did not answer. */
+/* Here it comes out that a function did not answer, or behind what else was fetched. */
 static void vtd_wait(struct vtd_unit *unit, struct vtd_cmd *cmd)
 {
-	if (unit->lost)
-		cmd->result = VTD_ABORTED;
-	unit->lost = false;
+	vtd_flush_contexts(unit);
+	if (!unit->lost)
+		return;
+	cmd->result = VTD_ABORTED;
+	/* This descriptor still is at the head of the queue. */
+	if (unit->behind && (unit->head + 1) % QI_LENGTH != unit->tail)
+		unit->behind--;
+	else
+		unit->lost = false;
 }
 
 /* Whoever has waited may use the slots again at once. */
@@ -588,9 +656,10 @@ static void vtd_complete(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
 	u32 *status = phys_to_virt(cmd->qw[1]);
 
-	if (cmd->result == VTD_ABORTED)
-		vtd_fault(unit, DMA_FSTS_ITE, (u64)unit->lost_sid << 32);
-	else if (cmd->status)
+	if (cmd->result == VTD_ABORTED && !unit->lost)
+		vtd_fault(unit, DMA_FSTS_ITE,
+			  unit->nameless ? 0 : (u64)unit->lost_sid << 32);
+	else if (cmd->result == VTD_DONE && cmd->status)
 		/* Hardware's writes to memory are in order; nobody pairs. */
 		smp_store_release(status, cmd->qw[0] >> 32);
 }
@@ -605,8 +674,10 @@ static void vtd_dev_tlb(struct vtd_unit *unit, struct vtd_cmd *cmd)
 			     cmd->sid);
 	if (!fn)
 		return;
-	if (fn->gone || (fn->drop && !--fn->drop)) {
+	fn->asked++;
+	if (fn->gone || fn->mute || (fn->drop && !--fn->drop)) {
 		unit->lost_sid = unit->lost ? unit->lost_sid : cmd->sid;
+		unit->behind = unit->lost ? unit->behind : unit->ahead;
 		unit->lost = true;
 	}
 	if (unit->lost)
@@ -621,6 +692,9 @@ static void vtd_execute(struct vtd_unit *unit, struct vtd_cmd *cmd)
 	lockdep_assert_held(&unit->lock);
 
 	switch (cmd->type) {
+	case QI_CC_TYPE:
+		vtd_context_cmd(unit, cmd);
+		break;
 	case QI_IOTLB_TYPE:
 	case QI_EIOTLB_TYPE:
 		vtd_flush_iotlb(unit, cmd);
@@ -868,17 +942,76 @@ static struct vtd_tlb *vtd_iotlb(struct vtd_unit *unit, const struct vtd_tlb *ke
 	return NULL;
 }
 
-/* By the unit, on behalf of a function */
-static int vtd_translate(struct vtd_fn *fn, u32 pasid, struct vtd_tlb *tlb)
+/* The context entry as the unit knows it, NULL if it is not present */
+static const struct vtd_context *vtd_cached_context(struct vtd_fn *fn)
 {
-	struct pasid_entry *entry = vtd_cached_entry(fn, pasid);
-	const struct vtd_tlb *hit;
+	struct context_entry *entry;
+	u16 sid = pci_dev_id(&fn->pdev);
 
-	lockdep_assert_held(&fn->unit->lock);
+	if (fn->context.valid)
+		return &fn->context;
+	entry = iommu_context_addr(&fn->unit->iommu, PCI_BUS_NUM(sid), sid & 0xff,
+				   false);
+	if (!entry || !context_present(entry))
+		return NULL;
+	fn->context.lo = READ_ONCE(entry->lo);
+	fn->context.hi = READ_ONCE(entry->hi);
+	fn->context.valid = true;
+	return &fn->context;
+}
 
+/* Whether a function may ask for translations, and use what its ATC holds */
+static bool vtd_dte(struct vtd_fn *fn)
+{
+	const struct vtd_context *context = vtd_cached_context(fn);
+
+	if (!context)
+		return false;
+	if (sm_supported(&fn->unit->iommu))
+		return context->lo & BIT_ULL(2);
+	return FIELD_GET(GENMASK_ULL(3, 2), context->lo) == CONTEXT_TT_DEV_IOTLB;
+}
+
+/* By what table a context entry of legacy mode translates */
+static int vtd_context_table(struct vtd_fn *fn, struct vtd_tlb *tlb)
+{
+	const struct vtd_context *context = vtd_cached_context(fn);
+
+	if (!context)
+		return -EFAULT;
+	tlb->pgtt = FIELD_GET(GENMASK_ULL(3, 2), context->lo) ==
+		CONTEXT_TT_PASS_THROUGH ? PASID_ENTRY_PGTT_PT :
+					  PASID_ENTRY_PGTT_SL_ONLY;
+	tlb->did = FIELD_GET(GENMASK_ULL(23, 8), context->hi);
+	tlb->root = context->lo & VTD_PAGE_MASK;
+	tlb->level = agaw_to_level(context->hi & 7);
+	return 0;
+}
+
+static int vtd_pasid_table(struct vtd_fn *fn, u32 pasid, struct vtd_tlb *tlb)
+{
+	struct pasid_entry *entry = NULL;
+
+	if (vtd_cached_context(fn) && !(pasid && fn->no_pasids))
+		entry = vtd_cached_entry(fn, pasid);
 	if (!entry)
 		return -EFAULT;
 	vtd_table(entry, tlb);
+	return 0;
+}
+
+/* By the unit, on behalf of a function */
+static int vtd_translate(struct vtd_fn *fn, u32 pasid, struct vtd_tlb *tlb)
+{
+	const struct vtd_tlb *hit;
+	int ret;
+
+	lockdep_assert_held(&fn->unit->lock);
+
+	ret = sm_supported(&fn->unit->iommu) ? vtd_pasid_table(fn, pasid, tlb) :
+					       vtd_context_table(fn, tlb);
+	if (ret)
+		return ret;
 	if (tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY &&
 	    tlb->pgtt != PASID_ENTRY_PGTT_FL_ONLY)
 		return -EOPNOTSUPP;
@@ -913,8 +1046,8 @@ static const struct vtd_tlb *vtd_atc(struct vtd_fn *fn, u32 pasid, u64 page)
  * @pa: what it is translated to
  *
  * Context: any.
- * Return: 0, -EFAULT without a translation, -EOPNOTSUPP if it would be of a kind that
- * is not modelled.
+ * Return: 0, -EFAULT without a translation, -EPERM if the function uses ATS and may not,
+ * -EOPNOTSUPP if the translation would be of a kind that is not modelled.
  */
 int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
 {
@@ -925,10 +1058,14 @@ int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
 
 	raw_spin_lock_irqsave(&fn->unit->lock, flags);
 	hit = vtd_atc(fn, pasid, tlb.page);
-	if (hit)
+	if (!hit)
+		ret = vtd_translate(fn, pasid, &tlb);
+	else if (vtd_dte(fn))
 		tlb = *hit;
 	else
-		ret = vtd_translate(fn, pasid, &tlb);
+		ret = -EPERM;
+	if (!ret && !hit && vtd_ats(fn) && !vtd_dte(fn))
+		ret = -EPERM;
 	if (!ret && !hit && vtd_ats(fn)) {
 		tlb.pasid = pasid;
 		*vtd_room(fn->unit, fn->atc) = tlb;
@@ -936,6 +1073,44 @@ int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
 	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
 	*pa = ret ? 0 : tlb.pfn << VTD_PAGE_SHIFT | offset_in_page(iova);
 	return ret;
+}
+
+/**
+ * vtd_post() - a function writes to memory by what its ATC holds
+ * @fn: the function
+ * @pasid: PASID, or IOMMU_NO_PASID
+ * @iova: address
+ *
+ * Context: any.
+ * Return: 0, and vtd_in_flight(); -ENOENT if the ATC does not have it, -EPERM if the unit does
+ * not let it pass.
+ */
+int vtd_post(struct vtd_fn *fn, u32 pasid, u64 iova)
+{
+	unsigned long flags;
+	int ret = 0;
+
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	if (!vtd_atc(fn, pasid, iova >> VTD_PAGE_SHIFT))
+		ret = -ENOENT;
+	else if (!vtd_dte(fn))
+		ret = -EPERM;
+	else
+		fn->in_flight = true;
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+	return ret;
+}
+
+/**
+ * vtd_in_flight() - whether a write of a function has yet to get to memory
+ * @fn: the function
+ *
+ * Context: any.
+ * Return: true if vtd_post() has made one, and nothing has pushed it there.
+ */
+bool vtd_in_flight(struct vtd_fn *fn)
+{
+	return READ_ONCE(fn->in_flight);
 }
 
 /* --- the hardware: what is in the caches --- */
@@ -1111,6 +1286,38 @@ void vtd_drop(struct vtd_fn *fn, unsigned int nth)
 }
 
 /**
+ * vtd_mute() - let a function answer no invalidation
+ * @fn: the function
+ * @mute: true; or false: from now on it does
+ *
+ * Configuration requests are answered.
+ *
+ * Context: any.
+ */
+void vtd_mute(struct vtd_fn *fn, bool mute)
+{
+	WRITE_ONCE(fn->mute, mute);
+}
+
+/**
+ * vtd_name_nobody() - let a unit not say who did not answer
+ * @unit: the unit
+ * @ahead: how many submissions it has fetched when it finds out, beside the one
+ *	that is not answered. They are lost as well
+ *
+ * Context: any.
+ */
+void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->nameless = true;
+	unit->ahead = ahead;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
  * vtd_remove() - pull a function out
  * @fn: the function
  *
@@ -1246,6 +1453,8 @@ static int vtd_cfg_write(struct pci_bus *bus, unsigned int devfn, int where,
 	if (where == VTD_CFG_PASID + PCI_PASID_CTRL && vtd_ats(fn))
 		vtd_complain(unit->machine, "PASIDs of %x are switched with ATS on",
 			     pci_dev_id(&fn->pdev));
+	if (where == VTD_CFG_PASID + PCI_PASID_CTRL && val & PCI_PASID_CTRL_ENABLE)
+		fn->no_pasids = false;
 	if (where != VTD_CFG_ATS + PCI_ATS_CTRL)
 		memcpy(fn->cfg + where, &val, size);
 	else if (val & PCI_ATS_CTRL_ENABLE && !vtd_ats(fn))
@@ -1253,6 +1462,21 @@ static int vtd_cfg_write(struct pci_bus *bus, unsigned int devfn, int where,
 	else if (!(val & PCI_ATS_CTRL_ENABLE) && vtd_ats(fn))
 		vtd_ats_off(fn, val);
 	return PCIBIOS_SUCCESSFUL;
+}
+
+/**
+ * vtd_reset() - a function is reset
+ * @fn: the function
+ *
+ * Its ATC is empty then, and ATS and PASID are off. Who has it reset calls
+ * &iommu_ops.reset_prepare before.
+ */
+void vtd_reset(struct vtd_fn *fn)
+{
+	if (vtd_ats(fn))
+		vtd_ats_off(fn, 0);
+	*(u16 *)&fn->cfg[VTD_CFG_PASID + PCI_PASID_CTRL] = 0;
+	fn->no_pasids = true;
 }
 
 struct pci_ops vtd_pci_ops = {

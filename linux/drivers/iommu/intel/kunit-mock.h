@@ -76,6 +76,7 @@ enum vtd_result {
  * @am: address mask; a device-TLB invalidation of everything has %VTD_AM_ALL
  * @ih: invalidation hint: no more than leaf entries have changed
  * @fence: of a wait descriptor
+ * @global: of a device-TLB invalidation: whatever its PASID
  * @status: a wait descriptor that writes its status
  * @did: domain ID
  * @sid: requester ID
@@ -94,6 +95,7 @@ struct vtd_cmd {
 	u8 am;
 	bool ih;
 	bool fence;
+	bool global;
 	bool status;
 	u16 did;
 	u16 sid;
@@ -135,6 +137,15 @@ struct vtd_pasid_cache {
 	u32 pasid;
 	struct pasid_entry entry;
 };
+
+/* A cached context entry */
+struct vtd_context {
+	bool valid;
+	u64 lo;
+	u64 hi;
+};
+
+#define VTD_CC_PENDING	16
 
 /**
  * struct vtd_slot - what a unit knows about a slot of its queue
@@ -188,6 +199,11 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @refuse: type of which every command is refused; 0: none
  * @lost: a function did not answer, and the next wait descriptor finds out
  * @lost_sid: which
+ * @nameless: it does not say which
+ * @ahead: submissions behind that one that it has fetched, when it finds out, and drops
+ * @behind: of those, how many are still to come
+ * @nr_cc: context-cache invalidations that need not have taken effect yet, of
+ * @cc: these
  * @iotlb: the IOTLB
  * @nr_logged: commands since vtd_clear_log(), of which the log holds the first
  * @count: of commands since then, by type
@@ -223,12 +239,18 @@ struct vtd_unit {
 	u8 refuse;
 	bool lost;
 	u16 lost_sid;
+	bool nameless;
+	unsigned int ahead;
+	unsigned int behind;
+	unsigned int nr_cc;
+	struct vtd_cmd cc[VTD_CC_PENDING];
 	struct vtd_tlb iotlb[VTD_TLB];
 	unsigned int nr_logged;
 	unsigned int count[16];
 	struct vtd_cmd log[VTD_LOG];
 };
 
+#define VTD_CFG_PCIE	0x40
 #define VTD_CFG_ATS	0x100
 #define VTD_CFG_PASID	0x120
 #define VTD_CFG_SIZE	0x200
@@ -242,14 +264,19 @@ struct vtd_unit {
  * @cfg: configuration space
  * @gone: it does not answer any more, neither invalidations nor configuration
  *	requests. Set by vtd_remove()
+ * @mute: it does not answer invalidations, and is there. Set by vtd_mute()
  * @drop: the how-manieth invalidation from now it does not answer, 0: none.
- *	Protected by &vtd_unit.lock
+ *	Protected by &vtd_unit.lock, like
+ * @asked: invalidations that the unit has sent to it, and
+ * @in_flight: a write that has passed the unit as translated, and is not in memory
+ * @no_pasids: it was reset, and its PASID capability not switched on since
  * @ats_hook: called when ATS is switched, after it was switched on and before it is
  *	switched off, in the context of whoever does it
  * @priv: for @ats_hook
  * @ats_on: when it was last switched on, in terms of &vtd_machine.seq
  * @ats_off: when it was last switched off
- * @pasid_cache: what the unit caches of its PASID table. Protected by
+ * @context: what the unit caches of its context entry, and
+ * @pasid_cache: of its PASID table. Protected by
  *	&vtd_unit.lock, like
  * @atc: its ATC
  * @rid_domain: what its RID is attached to; of the test's thread
@@ -262,11 +289,16 @@ struct vtd_fn {
 	struct vtd_unit *unit;
 	u8 cfg[VTD_CFG_SIZE];
 	bool gone;
+	bool mute;
 	unsigned int drop;
+	unsigned int asked;
+	bool in_flight;
+	bool no_pasids;
 	void (*ats_hook)(struct vtd_fn *fn, bool on);
 	void *priv;
 	u64 ats_on;
 	u64 ats_off;
+	struct vtd_context context;
 	struct vtd_pasid_cache pasid_cache[VTD_PASIDS];
 	struct vtd_tlb atc[VTD_TLB];
 	struct iommu_domain *rid_domain;
@@ -326,6 +358,8 @@ const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 unsigned int vtd_count(struct vtd_unit *unit, u8 type);
 
 int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa);
+int vtd_post(struct vtd_fn *fn, u32 pasid, u64 iova);
+bool vtd_in_flight(struct vtd_fn *fn);
 struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid);
 u64 vtd_root(struct vtd_fn *fn, u32 pasid);
 unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova,
@@ -338,7 +372,10 @@ bool vtd_is_held(struct vtd_unit *unit);
 void vtd_let_go(struct vtd_unit *unit);
 void vtd_let_others(struct vtd_unit *unit);
 void vtd_drop(struct vtd_fn *fn, unsigned int nth);
+void vtd_mute(struct vtd_fn *fn, bool mute);
 void vtd_remove(struct vtd_fn *fn);
+void vtd_reset(struct vtd_fn *fn);
+void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead);
 void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);
 void vtd_refuse(struct vtd_unit *unit, u8 type);
 void vtd_completion_error(struct vtd_unit *unit, unsigned int nth);
