@@ -658,7 +658,7 @@ static void mute_when_mm_exits(struct kunit *test)
 	expect_asked(f, 2, 2);
 }
 
-/* One that is not there is not asked. */
+/* One that is not there is not asked, nor fenced: it may come back, with an empty ATC. */
 static void gone(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
@@ -666,7 +666,7 @@ static void gone(struct kunit *test)
 	vtd_remove(f->fn);
 	vtd_remove_pasid(f->fn, PASID);
 	expect_asked(f, 0, 0);
-	expect_fenced(f);
+	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(f->fn));
 }
 
 /* --- the fence fails --- */
@@ -1173,19 +1173,22 @@ static void reset_is_refused(struct kunit *test)
 	access(f, f->fn, IOVA, 0);
 }
 
-/* ATS stays off if PASID cannot be switched on; the next reset brings both back. */
-static void reset_loses_pasids(struct kunit *test)
+/* It stays fenced if ATS cannot be switched on; the next reset brings it back. */
+static void reset_loses_ats(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
+	u16 ats_cap = f->fn->pdev.ats_cap;
 
-	f->fn->pdev.pasid_no_tlp = 0;
-	reset(f);
+	KUNIT_EXPECT_EQ(test, 0, prepare(f));
+	vtd_reset(f->fn);
+	f->fn->pdev.ats_cap = 0;
+	done(f);
+	f->fn->pdev.ats_cap = ats_cap;
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCED, state(f->fn));
 	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
 	look(f);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_asked(f, 0, 0);
-	f->fn->pdev.pasid_no_tlp = 1;
 	reset(f);
 	expect_live(f, f->fn);
 	KUNIT_EXPECT_TRUE(test, vtd_ats(f->fn));
@@ -1246,7 +1249,7 @@ struct late {
 	struct fence *f;
 	struct task_struct *task;
 	bool is_late;
-	bool go;
+	bool has_waited;	/* and still may ask */
 };
 
 static void late_qi(struct intel_iommu *iommu, bool submitted)
@@ -1258,8 +1261,9 @@ static void late_qi(struct intel_iommu *iommu, bool submitted)
 	if (submitted || READ_ONCE(late->task) != current || late->is_late)
 		return;
 	WRITE_ONCE(late->is_late, true);
-	for (ms = 0; ms < LATE_MS && !READ_ONCE(late->go); ms++)
+	for (ms = 0; ms < LATE_MS; ms++)
 		mdelay(1);
+	WRITE_ONCE(late->has_waited, true);
 }
 
 static int late_run(void *arg)
@@ -1272,8 +1276,8 @@ static int late_run(void *arg)
 }
 
 /*
- * The batch was full when the walk came to this function, which was live then: it will be
- * asked when the walk has waited for that batch. ATS does not go off before.
+ * The batch was full when the walk came to this function, which was live then. ATS does not
+ * go off before the walk, which might ask the function when it has waited, is over.
  */
 static void reset_behind_a_walk(struct kunit *test)
 {
@@ -1298,13 +1302,12 @@ static void reset_behind_a_walk(struct kunit *test)
 	while (!READ_ONCE(late.is_late) && !completion_done(&thread.done))
 		usleep_range(50, 100);
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
-	WRITE_ONCE(late.go, true);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(late.has_waited));
 	vtd_join(&thread);
 	f->unit->priv = f;
 	f->unit->iommu.qi_mock = vtd_qi;
-	expect_asked(f, 1, 0);
+	expect_asked(f, 0, 0);
 	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
-	/* vtd_exit() looks whether somebody has complained. */
 }
 
 static struct kunit_case fence_cases[] = {
@@ -1347,7 +1350,7 @@ static struct kunit_case fence_cases[] = {
 	KUNIT_CASE(gone_in_reset),
 	KUNIT_CASE(mute_after_reset),
 	KUNIT_CASE(reset_is_refused),
-	KUNIT_CASE(reset_loses_pasids),
+	KUNIT_CASE(reset_loses_ats),
 	KUNIT_CASE(reset_after_detach),
 	KUNIT_CASE(detach_in_reset),
 	KUNIT_CASE(reset_without_ats),
