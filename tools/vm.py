@@ -54,6 +54,7 @@ class Machine:
     memory: int = 1024                  # MiB; with less there are no huge pages
     device_options: str = ""            # of svadev: "ats=off,pri=off"
     append: str = ""                    # more kernel parameters
+    unit_options: str = ""              # of intel-iommu
     icount: bool = False                # the clock counts instructions, a nanosecond each
 
     def arguments(self):
@@ -64,6 +65,7 @@ class Machine:
         # KVM asks one unit about every interrupt, so that several cannot remap them.
         vtd = (f"intel-iommu,intremap={'off' if ACCEL == 'kvm' else 'on'},x-scalable-mode=on,"
                "x-flts=on,x-pasid-mode=on,device-iotlb=on,x-svm=on")
+        vtd += f",{self.unit_options}" if self.unit_options else ""
         args = []
         for n in range(max(self.devices, self.units)):
             args += ["-device", f"pcie-root-port,id=rp{n},chassis={n + 1},slot={n + 1},"

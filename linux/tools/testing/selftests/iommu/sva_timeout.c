@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A function that does not answer an invalidation. Its IOMMU reports a time-out
- * and drops the waits of everybody who was in its queue, so that all of them
- * have to repeat what they had asked for, and the dead one must be given up:
- * nobody else may notice more than the time.
+ * Functions that do not answer invalidations. Their IOMMU reports a time-out and
+ * drops the waits of everybody in its queue, so that all have to repeat what they
+ * asked for. A function that is named twice is fenced: the IOMMU blocks its
+ * translated requests, nobody asks it any more, and it cannot be bound until it
+ * is reset. Others must not notice more than the time.
+ *
+ * A fenced function that is mute keeps what it has cached. VERIFY calls that
+ * stale, though the function gets nowhere with it: here it counts that accesses
+ * are refused.
  */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
+
+#define PROMPT_S	5	/* nobody waits for anything: emulation is slow */
 
 FIXTURE(sva_timeout)
 {
@@ -26,18 +35,83 @@ FIXTURE_SETUP(sva_timeout)
 		SKIP(return, "%s", why);
 	self->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	ASSERT_LE(0, self->log);
+	lseek(self->log, 0, SEEK_END);
 	self->buf = sva_pages(1, 1);
 	ASSERT_NE(NULL, self->buf);
 	ASSERT_TRUE(sva_open_all(&self->s));
 }
 
+/* --- who can be bound --- */
+
+static int exit_code(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+/* What open() says to a process that is new to the function: 0 or an errno */
+static int new_bind(struct sva_dev *d)
+{
+	struct sva_queue q;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(-sva_open(&q, d));
+	return exit_code(pid);
+}
+
+static bool dontneed_is_seen(struct sva *s, struct sva_queue *q, char *p)
+{
+	memset(p, 2, SVA_PAGE);
+	return !sva_fill(q, p, 3, SVA_PAGE) && sva_all(p, 3, SVA_PAGE) &&
+	       !madvise(p, SVA_PAGE, MADV_DONTNEED) &&
+	       sva_is_fault(s, sva_fill(q, p, 4, SVA_PAGE));
+}
+
+/* All CPUs but the first: see sva_window.c for why functions are removed by one. */
+static void other_cpus(const char *online)
+{
+	long n, nr = sysconf(_SC_NPROCESSORS_CONF);
+	char path[64];
+
+	for (n = 1; n < nr; n++) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/cpu/cpu%ld/online", n);
+		sva_write_file(path, online);
+	}
+}
+
+/* Nothing is left of a fence once the function has been removed. */
+static bool bring_back(struct sva *s, struct sva_dev *d, char *p)
+{
+	struct sva_queue q;
+	bool ok;
+
+	other_cpus("0");
+	ok = sva_remove_and_rescan(d);
+	other_cpus("1");
+	sva_set_mode(s, s->mode);
+	if (!ok || sva_open(&q, d))
+		return false;
+	ok = dontneed_is_seen(s, &q, p);
+	sva_close(&q);
+	return ok;
+}
+
 FIXTURE_TEARDOWN(sva_timeout)
 {
-	unsigned int i;
+	struct sva_dev *d;
 
-	for (i = 0; i < self->s.nr; i++)
-		sva_mute(&self->s.dev[i], 0);
+	sva_on_time(&self->s);
 	sva_close_all(&self->s);
+	for (d = self->s.dev; d < self->s.dev + self->s.nr; d++) {
+		sva_mute(d, 0);
+		if (new_bind(d) == EIO)
+			EXPECT_TRUE(bring_back(&self->s, d, self->buf));
+	}
 	EXPECT_CLEAN(&self->s);
 	sva_teardown(&self->s);
 	close(self->log);
@@ -54,252 +128,730 @@ static unsigned int requester(const struct sva_dev *d)
 	return bus << 8 | slot << 3 | fn;
 }
 
-/* Does a line of the log mean this function? By name, or by requester ID. */
-static bool line_names(const char *line, const struct sva_dev *d)
+#define FENCED \
+	"requester %#06x does not answer invalidations: its translated requests are blocked until it is reset"
+
+/*
+ * Since it was last asked, does the log say once what has happened to @dead and
+ * what can be done, and that of no other function? NULL: of none at all.
+ */
+static bool log_says_fenced(int log, const struct sva *s,
+			    const struct sva_dev *dead)
 {
-	char name[2][32];
-	size_t i, len;
-	const char *p;
-
-	snprintf(name[0], sizeof(name[0]), "SID %x", requester(d));
-	snprintf(name[1], sizeof(name[1]), "requester %#06x", requester(d));
-	for (i = 0; i < ARRAY_SIZE(name); i++) {
-		len = strlen(name[i]);
-		p = strstr(line, name[i]);
-		if (p && !strchr("0123456789abcdef", p[len]))
-			return true;
-	}
-	return false;
-}
-
-/* An IOTLB needs no answer from anybody, so that nothing of it can fail. */
-#define NAMES_A_TAG	0x80000000u
-
-/* All that came since the last time. Bit n: the n-th function is named */
-static unsigned int names_in_log(int log, const struct sva *s)
-{
-	unsigned int i, named = 0;
-	char line[2048];
+	unsigned int wanted = 0, other = 0;
+	char line[2048], name[128] = "-";
 	ssize_t len;
 
+	if (dead)
+		snprintf(name, sizeof(name), FENCED, requester(dead));
 	while ((len = read(log, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
 		if (len <= 0)
 			continue;
 		line[len] = 0;
-		if (strstr(line, "invalidation of tag"))
-			named |= NAMES_A_TAG;
-		for (i = 0; i < s->nr; i++)
-			if (line_names(line, &s->dev[i]))
-				named |= 1U << i;
+		if (dead && strstr(line, name))
+			wanted++;
+		else if (strstr(line, "does not answer") ||
+			 strstr(line, "invalidation of "))
+			other++;
+		else
+			continue;
+		if (wanted > !!dead || other)
+			fprintf(stderr, "# log: %s", line);
 	}
-	return named;
+	return wanted == !!dead && !other;
 }
 
-static void skip_log(int log)
-{
-	lseek(log, 0, SEEK_END);
-}
+/* --- what it costs --- */
 
-/* --- one answer is missing --- */
-
-TEST_F(sva_timeout, one_answer)
-{
+struct cost {
 	struct sva_counts c;
-	unsigned int i;
+	double start;
+};
 
-	for (i = 0; i < self->s.nr; i++) {
-		struct sva_dev *d = &self->s.dev[i];
-
-		memset(self->buf, 1, SVA_PAGE);
-		ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
-		skip_log(self->log);
-		sva_mute(d, 1);
-		ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, madvise(self->buf, SVA_PAGE,
-							       MADV_DONTNEED)));
-		EXPECT_EQ(0, sva_read(d->ctl, SVADEV_MUTE));
-		EXPECT_EQ(1, c.timeouts);
-		EXPECT_CLEAN(&self->s);
-		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(&self->s.q[i],
-							    self->buf, 2, 8)));
-		EXPECT_EQ(1U << i, names_in_log(self->log, &self->s));
-	}
+static void cost_begin(struct sva *s, struct cost *cost)
+{
+	sva_count(s, &cost->c);
+	cost->start = sva_now();
 }
 
-/* --- there never is an answer --- */
-
-static bool kernel_has(const char *symbol)
+/* No time-out, and nothing that takes as long as many */
+static bool cost_nothing(struct sva *s, struct cost *cost)
 {
-	char line[256], name[128];
-	bool found = false;
-	FILE *f;
+	double took = sva_now() - cost->start;
 
-	f = fopen("/proc/kallsyms", "r");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%*s %*c %127s", name) == 1 &&
-			!strcmp(name, symbol);
-	if (f)
-		fclose(f);
-	return found;
-}
-
-/* 6.12's VT-d repeats for ever, with interrupts off, as long as it is there. */
-static const char *never_gives_up(void)
-{
-	return kernel_has("cache_tag_flush_range") ?
-		"the driver does not give up a function that is there" : NULL;
-}
-
-#define NR_ROUNDS	20
-
-static bool fills(struct sva_queue *q, char *p, int byte)
-{
-	int err = sva_fill(q, p, byte, SVA_PAGE);
-
-	if (err)
-		fprintf(stderr, "# %s: %s\n", q->dev->name, sva_error_string(err));
-	return !err && sva_all(p, byte, SVA_PAGE);
-}
-
-static bool dontneed_is_seen(struct sva *s, struct sva_queue *q, char *p)
-{
-	memset(p, 2, SVA_PAGE);
-	return fills(q, p, 3) && !madvise(p, SVA_PAGE, MADV_DONTNEED) &&
-	       sva_is_fault(s, sva_fill(q, p, 4, SVA_PAGE));
-}
-
-/* Rounds that went well, at all functions but one */
-static unsigned int rounds_without(struct sva *s, unsigned int dead, char *p,
-				   unsigned int rounds)
-{
-	unsigned int n, i;
-
-	for (n = 0; n < rounds; n++)
-		for (i = 0; i < s->nr; i++)
-			if (i != dead && !dontneed_is_seen(s, &s->q[i], p))
-				return n;
-	return rounds;
+	sva_count_since(s, &cost->c);
+	if (!cost->c.timeouts && took < PROMPT_S)
+		return true;
+	fprintf(stderr, "# %llu time-outs, %.1f s\n",
+		(unsigned long long)cost->c.timeouts, took);
+	return false;
 }
 
 /*
- * A process that has nothing to do with the dead function, but its IOMMU. Works
- * until @stop is set; exits with 0 if all went well.
+ * It takes two, and one more if the unit does not say who it was, and others were
+ * asked as well. Each more of @askers, who ask it at the same time, can cause one.
  */
-static pid_t bystander(struct sva *s, unsigned int dead, const bool *stop)
+static bool fenced_by_now(struct sva *s, struct cost *cost,
+			  unsigned int askers)
+{
+	unsigned long long n;
+
+	sva_count_since(s, &cost->c);
+	n = cost->c.timeouts;
+	fprintf(stderr, "# fenced after %llu time-outs\n", n);
+	return n >= 2 && n <= askers + 1 + (sva_units(s) < s->nr);
+}
+
+/* Does not answer from now on, and somebody has asked it for the first time */
+static bool fence(struct sva *s, struct sva_queue *q, char *p)
+{
+	struct cost cost;
+	int err;
+
+	memset(p, 1, SVA_PAGE);
+	if (sva_fill(q, p, 1, SVA_PAGE))
+		return false;
+	sva_mute(q->dev, SVADEV_MUTE_ALL);
+	cost_begin(s, &cost);
+	if (madvise(p, SVA_PAGE, MADV_DONTNEED) || !fenced_by_now(s, &cost, 1))
+		return false;
+	err = sva_fill(q, p, 2, SVA_PAGE);
+	if (err != SVADEV_ERR_REFUSED)
+		fprintf(stderr, "# access of a fenced function: %s\n",
+			sva_error_string(err));
+	return err == SVADEV_ERR_REFUSED;
+}
+
+/* --- functions that answer, after all --- */
+
+#define NR_LATE		4
+
+/* Each time one answer is missing, but never two. */
+TEST_F(sva_timeout, one_answer)
+{
+	struct sva_counts c;
+	struct sva_queue *q;
+	unsigned int n;
+
+	for (q = self->s.q; q < self->s.end; q++) {
+		for (n = 0; n < NR_LATE; n++) {
+			memset(self->buf, 1, SVA_PAGE);
+			ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
+			sva_mute(q->dev, 1);
+			ASSERT_EQ(0, SVA_COUNTED(&self->s, &c,
+						 madvise(self->buf, SVA_PAGE,
+							 MADV_DONTNEED)));
+			EXPECT_EQ(0, sva_read(q->dev->ctl, SVADEV_MUTE));
+			EXPECT_EQ(1, c.timeouts);
+			EXPECT_CLEAN(&self->s);
+			EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf,
+								    2, 8)));
+		}
+		/* Nor is the last close too much for it. */
+		sva_mute(q->dev, 1);
+		sva_count(&self->s, &c);
+		sva_close(q);
+		sva_count_since(&self->s, &c);
+		EXPECT_EQ(1, c.timeouts);
+		ASSERT_EQ(0, sva_open(q, q->dev));
+		EXPECT_EQ(0, new_bind(q->dev));
+	}
+	EXPECT_TRUE(log_says_fenced(self->log, &self->s, NULL));
+}
+
+/* The function hears of it late, and then answers in time. */
+TEST_F(sva_timeout, late)
+{
+	struct sva_counts c;
+	struct sva_queue *q;
+
+	for (q = self->s.q; q < self->s.end; q++) {
+		memset(self->buf, 1, SVA_PAGE);
+		ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
+		sva_late_at(q->dev, SVADEV_INJECT_ATC, 60 * SVA_MS);
+		ASSERT_EQ(0, SVA_COUNTED(&self->s, &c, madvise(self->buf, SVA_PAGE,
+							       MADV_DONTNEED)));
+		EXPECT_LE(1, c.late);
+		EXPECT_EQ(0, c.timeouts);
+		EXPECT_CLEAN(&self->s);
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
+		sva_on_time(&self->s);
+		EXPECT_EQ(0, new_bind(q->dev));
+	}
+	EXPECT_TRUE(log_says_fenced(self->log, &self->s, NULL));
+}
+
+/* --- no memory is given away that the function can still write to --- */
+
+#define FENCE_NS	(200 * SVA_MS)
+#define ALONE		(2UL << 20)
+
+/* Room that shares no page table with others, so that nobody waits for its lock */
+static char *alone(void)
+{
+	char *p = mmap(NULL, 2 * ALONE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	return (char *)(((uintptr_t)p + ALONE - 1) & -ALONE);
+}
+
+/* One page of memory, which is there for as long as it has one of two addresses */
+static bool page_twice(char **p, char **other)
+{
+	int fd = memfd_create("sva_timeout", MFD_CLOEXEC);
+	int prot = PROT_READ | PROT_WRITE;
+
+	*p = alone();
+	if (fd < 0 || !*p || ftruncate(fd, SVA_PAGE))
+		return false;
+	*p = mmap(*p, SVA_PAGE, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+	*other = mmap(NULL, SVA_PAGE, prot, MAP_SHARED, fd, 0);
+	close(fd);
+	return *p != MAP_FAILED && *other != MAP_FAILED;
+}
+
+struct unmapper {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	char *p;
+	int ret;
+	bool over;
+};
+
+static void *unmapper(void *arg)
+{
+	struct unmapper *u = arg;
+
+	if (u->start)
+		pthread_barrier_wait(u->start);
+	u->ret = madvise(u->p, SVA_PAGE, MADV_DONTNEED);
+	__atomic_store_n(&u->over, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static bool unmapper_over(struct unmapper *u)
+{
+	return __atomic_load_n(&u->over, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * The function has translated what it is going to write to, and does not answer.
+ * Two threads unmap, the second of them what is being written to; the IOMMU takes
+ * its time to block the function. Neither may return before it is blocked.
+ */
+static void held_write(struct __test_metadata *_metadata,
+		       struct sva *s, char *buf, int log, bool together)
+{
+	struct sva_queue *q = s->end - 1;
+	struct unmapper u[2] = { { .p = buf } };
+	pthread_barrier_t start;
+	uint64_t late, refused;
+	struct cost cost;
+	char *other;
+
+	ASSERT_TRUE(page_twice(&u[1].p, &other));
+	memset(u[1].p, 1, SVA_PAGE);
+	ASSERT_EQ(0, sva_fill(q, buf, 1, SVA_PAGE));
+	ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, u[1].p, SVA_PAGE, 2));
+	refused = sva_counter(q->dev, SVADEV_U_REFUSED_ACCESS);
+	late = sva_counter(q->dev, SVADEV_U_LATE);
+	cost_begin(s, &cost);
+
+	sva_late_at(q->dev, SVADEV_INJECT_CONFIG, FENCE_NS);
+	sva_mute(q->dev, SVADEV_MUTE_ALL);
+	pthread_barrier_init(&start, NULL, 2);
+	u[1].start = together ? &start : NULL;
+	u[0].start = u[1].start;
+	ASSERT_EQ(0, pthread_create(&u[0].thread, NULL, unmapper, &u[0]));
+	if (!together)
+		ASSERT_TRUE(sva_wait_late(q->dev, late));
+	ASSERT_EQ(0, pthread_create(&u[1].thread, NULL, unmapper, &u[1]));
+	while (!unmapper_over(&u[0]) && !unmapper_over(&u[1]))
+		usleep(50);
+	EXPECT_EQ(SVADEV_ERR_REFUSED, sva_release(q));
+	EXPECT_TRUE(sva_all(other, 1, SVA_PAGE));
+	EXPECT_EQ(refused + 1, sva_counter(q->dev, SVADEV_U_REFUSED_ACCESS));
+	pthread_join(u[0].thread, NULL);
+	pthread_join(u[1].thread, NULL);
+	sva_on_time(s);
+
+	EXPECT_EQ(0, u[0].ret);
+	EXPECT_EQ(0, u[1].ret);
+	EXPECT_TRUE(fenced_by_now(s, &cost, 2));
+	EXPECT_TRUE(log_says_fenced(log, s, q->dev));
+
+	/* It is no more than ATS that it has lost. */
+	sva_write(q->dev->ctl, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+	EXPECT_EQ(SVADEV_ERR_NONE, sva_fill(q, other, 3, SVA_PAGE));
+	EXPECT_TRUE(sva_all(other, 3, SVA_PAGE));
+}
+
+TEST_F(sva_timeout, held_write_both_unmap)
+{
+	held_write(_metadata, &self->s, self->buf, self->log, true);
+}
+
+/* The second comes while the first waits for the IOMMU to block the function. */
+TEST_F(sva_timeout, held_write_other_fences)
+{
+	held_write(_metadata, &self->s, self->buf, self->log, false);
+}
+
+/* --- children --- */
+
+struct child {
+	pid_t pid;
+	int fd;
+};
+
+static bool child_hears(int fd)
+{
+	char c;
+
+	return read(fd, &c, 1) == 1;
+}
+
+static bool child_says(int fd)
+{
+	return write(fd, "x", 1) == 1;
+}
+
+/* 0 in the child, where @c->fd is its end */
+static pid_t child_new(struct child *c)
+{
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
+		return -1;
+	c->pid = fork();
+	c->fd = fd[!c->pid];
+	close(fd[!!c->pid]);
+	return c->pid;
+}
+
+/* --- 1,000 unmaps --- */
+
+#define NR_UNMAPS	500		/* by each of two */
+#define NR_PAGES_LOST	300		/* too many to be an accident */
+
+/* With each of them goes a page table, too. */
+static bool unmap(char *at, unsigned int n)
+{
+	while (n--) {
+		if (mmap(at, SVA_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+			return false;
+		*at = 1;
+		if (munmap(at, SVA_PAGE))
+			return false;
+	}
+	return true;
+}
+
+static char *unmap_begin(void)
+{
+	char *at = alone();
+
+	/* At first there are surprises: memory that is shared after a fork. */
+	if (!at || munmap(at, ALONE) || !unmap(at, 8))
+		return NULL;
+	return at;
+}
+
+static void unmapping_child(struct sva *s, struct child *c)
+{
+	char *at;
+
+	if (child_new(c))
+		return;
+	at = unmap_begin();
+	if (!at || !sva_open_all(s) || !unmap(at, 8) || !child_says(c->fd) ||
+	    !child_hears(c->fd) || !unmap(at, NR_UNMAPS) || !child_says(c->fd))
+		_exit(1);
+	child_hears(c->fd);
+	_exit(0);
+}
+
+static long vm_counter(const char *name)
+{
+	char line[128], found[64];
+	long value, ret = -1;
+	FILE *f;
+
+	/* Of all CPUs, if that can be had */
+	sva_write_file("/proc/sys/vm/stat_refresh", "1");
+	f = fopen("/proc/vmstat", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %ld", found, &value) == 2 &&
+		    !strcmp(found, name))
+			ret = value;
+	if (f)
+		fclose(f);
+	return ret;
+}
+
+static const char * const memory[] = {
+	"nr_free_pages", "nr_page_table_pages", "nr_sec_page_table_pages",
+};
+
+struct memory {
+	long n[ARRAY_SIZE(memory)];
+};
+
+static void memory_now(struct memory *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(memory); i++)
+		m->n[i] = vm_counter(memory[i]);
+}
+
+static bool memory_lost(struct memory *before)
+{
+	struct memory now;
+	bool lost = false;
+	unsigned int i;
+
+	memory_now(&now);
+	for (i = 0; i < ARRAY_SIZE(memory); i++) {
+		fprintf(stderr, "# %s: %ld, %ld\n", memory[i], before->n[i],
+			now.n[i]);
+		lost |= labs(before->n[i] - now.n[i]) >= NR_PAGES_LOST;
+	}
+	return lost;
+}
+
+static uint64_t asked(struct sva_dev *d)
+{
+	return sva_counter(d, SVADEV_C_INV_RANGE) +
+	       sva_counter(d, SVADEV_C_INV_PASID);
+}
+
+/*
+ * Two processes go on that were bound before. All others are asked as often as
+ * without the first, and nothing is kept back.
+ */
+TEST_F_TIMEOUT(sva_timeout, thousand_unmaps, 120)
+{
+	struct sva_queue *dead = self->s.q;
+	uint64_t before[SVA_MAX_DEVS];
+	struct memory memory;
+	struct cost cost;
+	struct child c;
+	unsigned int i;
+	char *at;
+
+	unmapping_child(&self->s, &c);
+	ASSERT_LT(0, c.pid);
+	ASSERT_TRUE(child_hears(c.fd));
+	at = unmap_begin();
+	ASSERT_NE(NULL, at);
+	ASSERT_TRUE(fence(&self->s, dead, self->buf));
+	ASSERT_TRUE(unmap(at, 8));
+
+	memory_now(&memory);
+	for (i = 0; i < self->s.nr; i++)
+		before[i] = asked(&self->s.dev[i]);
+	cost_begin(&self->s, &cost);
+	ASSERT_TRUE(child_says(c.fd));
+	EXPECT_TRUE(unmap(at, NR_UNMAPS));
+	ASSERT_TRUE(child_hears(c.fd));
+	sva_count_since(&self->s, &cost.c);
+	for (i = 0; i < self->s.nr; i++)
+		EXPECT_EQ(before[i] + (&self->s.dev[i] == dead->dev ? 0 :
+				       2 * NR_UNMAPS), asked(&self->s.dev[i]));
+	EXPECT_EQ(0, cost.c.timeouts);
+	EXPECT_EQ(2 * NR_UNMAPS * (self->s.nr - 1),
+		  cost.c.atc_range + cost.c.atc_all);
+	EXPECT_EQ(2 * NR_UNMAPS * sva_units(&self->s),
+		  cost.c.iotlb_range + cost.c.iotlb_tag);
+	fprintf(stderr, "# %.1f s\n", sva_now() - cost.start);
+	EXPECT_FALSE(memory_lost(&memory));
+
+	ASSERT_TRUE(child_says(c.fd));
+	EXPECT_EQ(0, exit_code(c.pid));
+	for (i = 1; i < self->s.nr; i++)
+		EXPECT_TRUE(dontneed_is_seen(&self->s, &self->s.q[i], self->buf));
+	EXPECT_TRUE(log_says_fenced(self->log, &self->s, dead->dev));
+}
+
+/* --- who is it? --- */
+
+#define ENOUGH		20	/* rounds, of each */
+
+/* Shared by all processes. Work is done by the first two, the third unmaps. */
+struct load {
+	bool stop;
+	bool refused;
+	unsigned int rounds[3];
+};
+
+static bool load_is_over(struct load *l)
+{
+	return __atomic_load_n(&l->stop, __ATOMIC_RELAXED);
+}
+
+static int load_round(struct load *l, struct sva *s, struct sva_queue *q,
+		      char *p, bool dies)
+{
+	int err;
+
+	memset(p, 2, SVA_PAGE);
+	err = sva_fill(q, p, 3, SVA_PAGE);
+	if (dies && err == SVADEV_ERR_REFUSED) {
+		l->refused = true;
+		usleep(1000);
+		return madvise(p, SVA_PAGE, MADV_DONTNEED);
+	}
+	if (err || !sva_all(p, 3, SVA_PAGE) || madvise(p, SVA_PAGE, MADV_DONTNEED))
+		return -1;
+	err = sva_fill(q, p, 4, 8);
+	return !(dies && err == SVADEV_ERR_REFUSED) && !sva_is_fault(s, err);
+}
+
+static pid_t load_worker(struct load *l, unsigned int id, struct sva *s,
+			 struct sva_dev *d, bool dies)
 {
 	pid_t pid = fork();
-	unsigned int i;
-	int err = 0;
+	struct sva_queue q;
 	char *p;
+	int err;
 
 	if (pid)
 		return pid;
 	p = sva_pages(1, 1);
-	for (i = 0; i < s->nr && !err; i++)
-		if (i != dead)
-			err = sva_open(&s->q[i], &s->dev[i]);
-	if (err)
-		fprintf(stderr, "# bind: %s\n", strerror(-err));
-	while (!err && !__atomic_load_n(stop, __ATOMIC_RELAXED))
-		err = rounds_without(s, dead, p, 1) != 1;
+	err = !p || sva_open(&q, d);
+	while (!err && !load_is_over(l)) {
+		*p = 1;
+		err = id == 2 ? madvise(p, SVA_PAGE, MADV_DONTNEED) :
+			load_round(l, s, &q, p, dies);
+		l->rounds[id]++;
+	}
 	_exit(!!err);
 }
 
-static uint64_t stale_without(struct sva *s, unsigned int dead)
+/* Until each has gone @more rounds, and @flag is set */
+static bool load_goes_on(struct load *l, unsigned int more, const bool *flag)
 {
-	uint64_t pasid = sva_reg(&s->q[0], SVADEV_Q_PASID), stale = 0;
-	unsigned int i;
+	double end = sva_now() + SVA_TIMEOUT_S;
+	unsigned int until[3], i;
+	bool all;
 
-	for (i = 0; i < s->nr; i++) {
-		if (i == dead)
-			continue;
-		sva_write(s->dev[i].ctl, SVADEV_VERIFY, pasid);
-		stale += sva_read(s->dev[i].ctl, SVADEV_VERIFY_STALE);
-	}
-	return stale;
-}
-
-static int exit_code(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	for (i = 0; i < 3; i++)
+		until[i] = __atomic_load_n(&l->rounds[i], __ATOMIC_RELAXED) + more;
+	do {
+		usleep(1000);
+		all = !flag || __atomic_load_n(flag, __ATOMIC_RELAXED);
+		for (i = 0; i < 3; i++)
+			all &= __atomic_load_n(&l->rounds[i], __ATOMIC_RELAXED) >=
+				until[i];
+	} while (!all && sva_now() < end);
+	return all;
 }
 
 /*
- * One function after the other is dead for a while. Others of the same process
- * go on, and so do others of another process. The log has the name of the dead
- * one and no other. Then all is as it was before.
+ * Two functions are at work for two processes, both behind one unit if there are
+ * such. One of them becomes mute, and that one is fenced, also by a unit that
+ * cannot say which it was; a third process unmaps all the time.
  */
-TEST_F_TIMEOUT(sva_timeout, dead_function, 200)
+static void one_of_two(struct __test_metadata *_metadata,
+		       struct sva *s, char *buf, int log, unsigned int dead)
 {
-	const char *why = never_gives_up();
-	unsigned int dead, named;
-	struct sva_counts c;
-	bool *stop;
-	pid_t pid;
+	struct sva_dev *d = &s->dev[dead], *alive = &s->dev[!dead];
+	struct cost cost;
+	struct load *l;
+	pid_t pid[3];
+	int i;
 
-	if (why)
-		SKIP(return, "%s", why);
-	stop = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, stop);
-	for (dead = 0; dead < self->s.nr; dead++) {
-		struct sva_dev *d = &self->s.dev[dead];
-
-		memset(self->buf, 1, SVA_PAGE);
-		ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
-		skip_log(self->log);
-		sva_count(&self->s, &c);
-		*stop = false;
-		pid = bystander(&self->s, dead, stop);
-		sva_mute(d, SVADEV_MUTE_ALL);
-		EXPECT_EQ(NR_ROUNDS, rounds_without(&self->s, dead, self->buf,
-						    NR_ROUNDS));
-		__atomic_store_n(stop, true, __ATOMIC_RELAXED);
-		EXPECT_EQ(0, exit_code(pid));
-		EXPECT_EQ(0, stale_without(&self->s, dead));
-		sva_count_since(&self->s, &c);
-		named = names_in_log(self->log, &self->s);
-		fprintf(stderr, "# %s dead: %llu time-outs, named: %#x\n", d->name,
-			(unsigned long long)c.timeouts, named);
-		EXPECT_LE(NR_ROUNDS, c.timeouts);
-		EXPECT_EQ(1U << dead, named);
-
-		/* what it has not heard of is gone with the next detach */
-		sva_mute(d, 0);
-		sva_close(&self->s.q[dead]);
-		ASSERT_EQ(0, sva_open(&self->s.q[dead], d));
-		EXPECT_CLEAN(&self->s);
-		sva_count(&self->s, &c);
-		EXPECT_TRUE(dontneed_is_seen(&self->s, &self->s.q[dead], self->buf));
-		sva_count_since(&self->s, &c);
-		EXPECT_EQ(0, c.timeouts);
-	}
+	if (s->nr < 2)
+		SKIP(return, "needs two functions");
+	l = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, l);
+	for (i = 0; i < 3; i++)
+		pid[i] = load_worker(l, i, s, i ? alive : d, !i);
+	EXPECT_TRUE(load_goes_on(l, ENOUGH, NULL));
+	cost_begin(s, &cost);
+	sva_mute(d, SVADEV_MUTE_ALL);
+	EXPECT_TRUE(load_goes_on(l, ENOUGH, &l->refused));
+	__atomic_store_n(&l->stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, exit_code(pid[i]));
+	fprintf(stderr, "# rounds %u %u %u\n", l->rounds[0], l->rounds[1],
+		l->rounds[2]);
+	EXPECT_TRUE(fenced_by_now(s, &cost, 1));
+	EXPECT_EQ(EIO, new_bind(d));
+	EXPECT_EQ(0, new_bind(alive));
+	EXPECT_TRUE(dontneed_is_seen(s, &s->q[!dead], buf));
+	EXPECT_TRUE(log_says_fenced(log, s, d));
 }
 
-/* It is unbound while it is dead. That must end, too, and let nobody wait. */
-TEST_F_TIMEOUT(sva_timeout, unbind_dead_function, 100)
+TEST_F_TIMEOUT(sva_timeout, first_of_two, 100)
 {
-	const char *why = never_gives_up();
-	unsigned int i, last = self->s.nr - 1;
-	struct sva_queue *q = &self->s.q[last];
-	struct sva_queue rogue;
+	one_of_two(_metadata, &self->s, self->buf, self->log, 0);
+}
 
-	if (why)
-		SKIP(return, "%s", why);
-	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
-	sva_take(&rogue, q->dev, sva_reg(q, SVADEV_Q_PASID));
-	sva_mute(q->dev, SVADEV_MUTE_ALL);
-	sva_close(q);
-	for (i = 0; i < last; i++)
-		EXPECT_TRUE(dontneed_is_seen(&self->s, &self->s.q[i], self->buf));
-	sva_mute(q->dev, 0);
-	sva_give_back(&rogue);		/* and what it has cached goes */
-	ASSERT_EQ(0, sva_open(q, q->dev));
-	EXPECT_TRUE(dontneed_is_seen(&self->s, q, self->buf));
-	EXPECT_CLEAN(&self->s);
+TEST_F_TIMEOUT(sva_timeout, second_of_two, 100)
+{
+	one_of_two(_metadata, &self->s, self->buf, self->log, 1);
+}
+
+/* --- the end of those who are bound --- */
+
+enum { CLOSES, EXITS, IS_KILLED, STAYS, NR_USERS };
+
+/* Bound, and with something in the ATC */
+static void user(struct sva_dev *d, struct child *c, int how)
+{
+	struct sva_queue q;
+	char *p;
+
+	if (child_new(c))
+		return;
+	p = sva_pages(1, 1);
+	if (!p || sva_open(&q, d) || sva_fill(&q, p, 2, SVA_PAGE) ||
+	    !child_says(c->fd) || !child_hears(c->fd))
+		_exit(1);
+	if (how == CLOSES)
+		sva_close(&q);
+	if (how == EXITS)
+		_exit(0);
+	_exit(!child_says(c->fd) || !child_hears(c->fd));
+}
+
+static bool driver_write(const char *file, const struct sva_dev *d)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/svadev/%s", file);
+	return sva_write_file(path, d->pci);
+}
+
+TEST_F_TIMEOUT(sva_timeout, ends, 100)
+{
+	struct sva_queue *dead = self->s.end - 1;
+	struct child c[NR_USERS];
+	struct cost cost;
+	int how, status;
+
+	for (how = 0; how < NR_USERS; how++) {
+		user(dead->dev, &c[how], how);
+		ASSERT_LT(0, c[how].pid);
+		ASSERT_TRUE(child_hears(c[how].fd));
+	}
+	ASSERT_TRUE(fence(&self->s, dead, self->buf));
+	cost_begin(&self->s, &cost);
+	EXPECT_EQ(EIO, new_bind(dead->dev));
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	cost_begin(&self->s, &cost);
+	ASSERT_TRUE(child_says(c[CLOSES].fd));
+	EXPECT_TRUE(child_hears(c[CLOSES].fd));
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	cost_begin(&self->s, &cost);
+	ASSERT_TRUE(child_says(c[EXITS].fd));
+	EXPECT_EQ(0, exit_code(c[EXITS].pid));
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	cost_begin(&self->s, &cost);
+	EXPECT_EQ(0, kill(c[IS_KILLED].pid, SIGKILL));
+	EXPECT_EQ(c[IS_KILLED].pid, waitpid(c[IS_KILLED].pid, &status, 0));
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	cost_begin(&self->s, &cost);
+	sva_close(--self->s.end);
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	/* With one that is open */
+	cost_begin(&self->s, &cost);
+	EXPECT_TRUE(driver_write("unbind", dead->dev));
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	/* The driver resets nothing that the IOMMU knows of. */
+	cost_begin(&self->s, &cost);
+	sva_dev_unmap(dead->dev);
+	EXPECT_TRUE(driver_write("bind", dead->dev));
+	ASSERT_TRUE(sva_find_again(dead->dev));
+	EXPECT_EQ(EIO, new_bind(dead->dev));
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+
+	EXPECT_TRUE(child_says(c[CLOSES].fd));
+	EXPECT_EQ(0, exit_code(c[CLOSES].pid));
+	EXPECT_TRUE(child_says(c[STAYS].fd) && child_hears(c[STAYS].fd) &&
+		    child_says(c[STAYS].fd));
+	EXPECT_EQ(0, exit_code(c[STAYS].pid));
+	EXPECT_TRUE(log_says_fenced(self->log, &self->s, dead->dev));
+}
+
+/* --- mappings of the kernel --- */
+
+/* The argument of DMA_MAP_BENCHMARK: see include/linux/map_benchmark.h */
+struct dma_benchmark {
+	uint64_t result[4];
+	uint32_t threads;
+	uint32_t seconds;
+	int32_t node;
+	uint32_t bits;
+	uint32_t direction;
+	uint32_t delay_ns;
+	uint32_t pages;
+	uint8_t more[76];
+};
+
+#define DMA_BENCHMARK	_IOWR('d', 1, struct dma_benchmark)
+
+static bool other_driver(struct sva_dev *d, const char *driver)
+{
+	return sva_pci_write(d, "driver/unbind", d->pci) &&
+	       sva_pci_write(d, "driver_override", driver) &&
+	       sva_write_file("/sys/bus/pci/drivers_probe", d->pci);
+}
+
+static int dma_for_a_second(void)
+{
+	struct dma_benchmark b = {
+		.threads = 2, .seconds = 1, .node = -1, .bits = 32, .pages = 16,
+	};
+	int fd = open("/sys/kernel/debug/dma_map_benchmark", O_RDWR | O_CLOEXEC);
+	int ret = fd < 0 ? -errno : 0;
+
+	if (!ret && ioctl(fd, DMA_BENCHMARK, &b))
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/*
+ * The function is fenced by who flushes for the DMA API: a thread whose queue of
+ * mappings is full, or the timer, on each CPU.
+ */
+TEST_F_TIMEOUT(sva_timeout, dma_api, 100)
+{
+	struct sva_dev *d = self->s.end[-1].dev;
+	struct memory memory;
+	struct cost cost;
+
+	sva_close(--self->s.end);
+	ASSERT_TRUE(other_driver(d, "dma_map_benchmark"));
+	EXPECT_EQ(0, dma_for_a_second());
+	memory_now(&memory);
+	cost_begin(&self->s, &cost);
+	sva_mute(d, SVADEV_MUTE_ALL);
+	EXPECT_EQ(0, dma_for_a_second());
+	EXPECT_TRUE(fenced_by_now(&self->s, &cost, 4));
+	cost_begin(&self->s, &cost);
+	EXPECT_EQ(0, dma_for_a_second());
+	EXPECT_TRUE(cost_nothing(&self->s, &cost));
+	EXPECT_FALSE(memory_lost(&memory));
+	EXPECT_TRUE(other_driver(d, "\n"));
+	sva_dev_unmap(d);
+	ASSERT_TRUE(sva_find_again(d));
+	EXPECT_EQ(EIO, new_bind(d));
+	EXPECT_TRUE(log_says_fenced(self->log, &self->s, d));
 }
 
 TEST_HARNESS_MAIN

@@ -729,6 +729,64 @@ static inline void sva_mute(struct sva_dev *d, uint64_t n)
 	sva_write(d->ctl, SVADEV_MUTE, n);
 }
 
+/* --- functions that go and come --- */
+
+static inline bool sva_write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t len = strlen(text);
+	bool ok = fd >= 0 && write(fd, text, len) == len;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* A file of the PCI function */
+static inline bool sva_pci_write(const struct sva_dev *d, const char *file,
+				 const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", d->pci, file);
+	return sva_write_file(path, text);
+}
+
+static inline void sva_dev_unmap(struct sva_dev *d)
+{
+	munmap(d->ctl, d->size[0]);
+	munmap(d->pages, d->size[1]);
+}
+
+/* svadev has been bound to it again: what is its name now? */
+static inline bool sva_find_again(struct sva_dev *d)
+{
+	double end = sva_now() + SVA_TIMEOUT_S;
+	struct dirent *e = NULL;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/uacce", d->pci);
+	while (!(dir = opendir(path)))
+		if (sva_now() > end)
+			return false;
+	do
+		e = readdir(dir);
+	while (e && e->d_name[0] == '.');
+	if (e)
+		snprintf(d->name, sizeof(d->name), "%.31s", e->d_name);
+	closedir(dir);
+	return e && !sva_dev_init(d);
+}
+
+/* Back again as it was at boot. Only with one CPU: see sva_window.c. */
+static inline bool sva_remove_and_rescan(struct sva_dev *d)
+{
+	sva_dev_unmap(d);
+	return sva_pci_write(d, "remove", "1") &&
+	       sva_write_file("/sys/bus/pci/rescan", "1") && sva_find_again(d);
+}
+
 /* --- set up and clean up of a test --- */
 
 /* What @mode wants and one of the functions lacks, or NULL */
@@ -831,10 +889,8 @@ static inline void sva_teardown(struct sva *s)
 	sva_set_mode(s, SVA_PRI);
 	if (sva_drop())
 		sva_heal(s);
-	for (i = 0; i < s->nr; i++) {
-		munmap(s->dev[i].ctl, s->dev[i].size[0]);
-		munmap(s->dev[i].pages, s->dev[i].size[1]);
-	}
+	for (i = 0; i < s->nr; i++)
+		sva_dev_unmap(&s->dev[i]);
 }
 
 /* --- memory --- */

@@ -390,52 +390,10 @@ TEST_F(sva_window, everybody)
 
 /* --- a function that goes for good --- */
 
-static bool pci_write(const char *file)
-{
-	int fd = open(file, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, "1", 1) == 1;
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static bool remove_function(struct sva_dev *d)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", d->pci);
-	return pci_write(path);
-}
-
-/* Under its new name */
-static bool find_function(struct sva_dev *d)
-{
-	double end = sva_now() + SVA_TIMEOUT_S;
-	struct dirent *e = NULL;
-	char path[64];
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/uacce", d->pci);
-	while (!(dir = opendir(path)))
-		if (sva_now() > end)
-			return false;
-	do
-		e = readdir(dir);
-	while (e && e->d_name[0] == '.');
-	if (e)
-		snprintf(d->name, sizeof(d->name), "%.31s", e->d_name);
-	closedir(dir);
-	return e && !sva_dev_init(d);
-}
-
 /* Back again as it was at boot, but for the choice of the test */
 static bool remove_and_rescan(struct sva_dev *d)
 {
-	munmap(d->ctl, d->size[0]);
-	munmap(d->pages, d->size[1]);
-	if (!remove_function(d) || !pci_write("/sys/bus/pci/rescan") ||
-	    !find_function(d))
+	if (!sva_remove_and_rescan(d))
 		return false;
 	sva_write(d->ctl, SVADEV_CTRL, SVADEV_CTRL_NO_PRI);
 	return true;
