@@ -205,7 +205,7 @@ def run_guest_suite(suite):
     programs, arguments = selftests.build(suite["programs"]), ""
     if suite.get("test"):
         programs, arguments = chosen(programs, suite["test"])
-    return run_programs(suite, programs, suite["name"], arguments=arguments)
+    return run_programs(suite, programs, suite["name"], suite.get("environment", ""), arguments)
 
 
 def run_notice(suite):

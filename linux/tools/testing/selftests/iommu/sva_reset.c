@@ -6,6 +6,7 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
@@ -230,6 +231,97 @@ TEST_F(sva_reset, unmap_meanwhile)
 	EXPECT_TRUE(sva_sees(q, self->buf + SVA_PAGE, 1, SVA_PAGE));
 	EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
 	EXPECT_CLEAN(&self->s);
+}
+
+/* One that did not answer, and was fenced, works again with all that was bound. */
+TEST_F(sva_reset, after_fence)
+{
+	struct sva_queue *q = self->s.q;
+	struct sva_counts c;
+
+	if (sva_lacks(&self->s, SVA_PRI))
+		sva_set_mode(&self->s, SVA_ATS);
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, NR_PAGES * SVA_PAGE));
+	sva_mute(q->dev, SVADEV_MUTE_ALL);
+	ASSERT_EQ(0, munmap(self->buf, SVA_PAGE));
+	EXPECT_EQ(SVADEV_ERR_REFUSED, sva_fill(q, self->buf + SVA_PAGE, 2, SVA_PAGE));
+	EXPECT_EQ(-EIO, try_open(q->dev));
+
+	ASSERT_TRUE(reset_function(q->dev));
+	sva_mute(q->dev, 0);
+	ASSERT_EQ(0, start_again(&self->s, q));
+	EXPECT_EQ(0, try_open(q->dev));
+	EXPECT_TRUE(sva_sees(q, self->buf + SVA_PAGE, 1, SVA_PAGE));
+	EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
+	sva_count(&self->s, &c);
+	ASSERT_EQ(0, munmap(self->buf + SVA_PAGE, SVA_PAGE));
+	sva_count_since(&self->s, &c);
+	EXPECT_EQ(0, c.timeouts);
+	EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf + SVA_PAGE, 2, 8)));
+	EXPECT_CLEAN(&self->s);
+}
+
+/* Binds and unbinds all the time */
+static pid_t binding_child(struct sva_dev *d, const bool *stop)
+{
+	unsigned int binds = 0;
+	pid_t pid = fork();
+	int err = 0;
+
+	if (pid)
+		return pid;
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED) && (!err || err == -EBUSY)) {
+		err = try_open(d);
+		binds += !err;
+	}
+	fprintf(stderr, "# %u binds\n", binds);
+	_exit(!binds || (err && err != -EBUSY));
+}
+
+/* SVA_RESETS in the environment: how many */
+static unsigned int nr_resets(void)
+{
+	const char *nr = getenv("SVA_RESETS");
+
+	return nr ? atoi(nr) : 20;
+}
+
+TEST_F_TIMEOUT(sva_reset, beside_munmap_and_bind, 300)
+{
+	struct sva_queue *q = self->s.q;
+	unsigned int n, nr = nr_resets();
+	double start = sva_now();
+	struct resetter r;
+	struct sva_counts c;
+	int status = -1;
+	bool *stop;
+	pid_t pid;
+	char *p;
+
+	stop = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, stop);
+	pid = binding_child(q->dev, stop);
+	ASSERT_LT(0, pid);
+	sva_count(&self->s, &c);
+	for (n = 0; n < nr; n++) {
+		p = sva_pages(1, 1);
+		ASSERT_NE(NULL, p);
+		ASSERT_TRUE(sva_sees(q, p, 1, SVA_PAGE));
+		ASSERT_TRUE(reset_start(&r, q->dev));
+		usleep(n * 7919 % 150000);
+		EXPECT_EQ(0, munmap(p, SVA_PAGE));
+		ASSERT_TRUE(reset_end(&r));
+		ASSERT_EQ(0, start_again(&self->s, q));
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, 8)));
+	}
+	__atomic_store_n(stop, true, __ATOMIC_RELAXED);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	sva_count_since(&self->s, &c);
+	EXPECT_EQ(0, c.timeouts);
+	EXPECT_CLEAN(&self->s);
+	fprintf(stderr, "# %u resets in %.1f s\n", nr, sva_now() - start);
 }
 
 TEST_HARNESS_MAIN
