@@ -202,7 +202,7 @@ void kernel_pgtable_keep(struct mm_struct *mm)
 	spin_unlock_irqrestore(&users_lock, flags);
 
 	if (kept)
-		pr_err("kernel page tables are never freed from now on: a device could not be made to forget those of a process\n");
+		pr_err_ratelimited("kernel page tables are never freed from now on: a device could not be made to forget those of a process\n");
 }
 
 #if IS_ENABLED(CONFIG_KERNEL_PGTABLE_KUNIT_TEST)

@@ -891,6 +891,10 @@ int iommu_alist_remove(struct iommu_alist *list,
 	lockdep_assert_held(&list->lock);
 
 	error = iommu_alist_flush_only(list, walk, attach);
+	/* Walks pass it over when it has no users. */
+	if (walk->failed & BIT(IOMMU_ALIST_TAG) && attach->tag->users == 1 &&
+	    list->ops->tag_left)
+		list->ops->tag_left(list);
 	if (attach->atc && !iommu_alist_count(attach->atc, -1))
 		iommu_alist_unpublish(list, attach->atc);
 	if (!iommu_alist_count(attach->tag, -1) &&
@@ -994,8 +998,8 @@ EXPORT_SYMBOL_GPL(iommu_alist_give_up);
  * iommu_alist_resume() - a fenced function answers again
  * @fn: the function
  *
- * Since it was fenced, iommu_alist_synchronize() was called, and the function was reset
- * or its ATS has been off. From here on walks ask it again. The caller flushes each tag
+ * Since it was fenced, perhaps in vain, iommu_alist_synchronize() was called, and the
+ * function was reset or its ATS has been off. From here on walks ask it again. The caller flushes each tag
  * that the function uses, and the whole ATC; only then iommu_alist_go_live():
  *
  *	resume				invalidate
@@ -1012,7 +1016,7 @@ EXPORT_SYMBOL_GPL(iommu_alist_give_up);
  */
 void iommu_alist_resume(struct iommu_alist_fn *fn)
 {
-	WARN_ON_ONCE(READ_ONCE(fn->state) != IOMMU_ALIST_FENCED);
+	WARN_ON_ONCE(!iommu_alist_is_fenced(fn));
 	WRITE_ONCE(fn->state, IOMMU_ALIST_RESUMING);
 	/* Pairs with the smp_mb() in iommu_alist_flush(). */
 	smp_mb();

@@ -109,6 +109,8 @@ struct iommu_alist_elm {
  *	do the same at the same time, or have done it. NULL if the driver cannot.
  * @tag_alloc: choose the tag of the domain on an instance where it has none. May
  *	sleep. Not needed if attachments bring their tags.
+ * @tag_left: a tag of the domain could not be flushed, and is passed over by walks
+ *	from now on, until its next user has flushed it. Optional. Must not sleep
  * @tag_free: one of these tags, that is on no list and in no IOTLB any more
  *
  * @add, @submit, @wait and @fence are called in any context, inside
@@ -124,6 +126,7 @@ struct iommu_alist_ops {
 	int (*fence)(struct iommu_alist_fn *fn);
 	int (*tag_alloc)(struct iommu_alist *list,
 			 struct iommu_device *iommu, u32 *tag);
+	void (*tag_left)(struct iommu_alist *list);
 	void (*tag_free)(struct iommu_alist *list,
 			 struct iommu_device *iommu, u32 tag);
 };

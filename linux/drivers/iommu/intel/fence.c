@@ -54,16 +54,20 @@ int intel_fence(struct iommu_alist_fn *fn)
 }
 
 /**
- * intel_is_absent() - whether a function cannot be reached
+ * intel_is_absent() - whether a function was removed, or has no power
  * @info: the function
  *
- * It was removed, or has no power. Its ATC is empty when it comes back, if it does.
+ * Then its ATC is empty when it comes back, if it does. That it answers no
+ * configuration request does not say so: what has failed may be only that.
  *
  * Context: any.
  */
 bool intel_is_absent(const struct device_domain_info *info)
 {
-	return !pci_device_is_present(to_pci_dev(info->dev));
+	struct pci_dev *pdev = to_pci_dev(info->dev);
+
+	return pci_dev_is_disconnected(pdev) ||
+		READ_ONCE(pdev->current_state) == PCI_D3cold;
 }
 
 /**
@@ -114,7 +118,7 @@ int intel_submit_dev_tlb(struct device_domain_info *info, struct qi_desc *desc,
 {
 	struct intel_iommu *iommu = info->iommu;
 	struct qi_blame blame = {};
-	int ret = -EAGAIN;
+	int ret = -EAGAIN, failed = 0;
 	ktime_t start = 0;
 
 	if (dmar_latency_enabled(iommu, DMAR_LATENCY_INV_DEVTLB))
@@ -126,20 +130,20 @@ int intel_submit_dev_tlb(struct device_domain_info *info, struct qi_desc *desc,
 		if (ret == -EAGAIN && intel_gives_up(info, &blame))
 			break;
 	}
-	if (ret) {
+	if (ret && others)
+		failed = qi_submit_sync(iommu, desc, others, options);
+	/* Unless it is one of the others that the unit refuses */
+	if (ret && !(ret == -EINVAL && failed))
 		ret = intel_is_absent(info) ? 0 :
 			iommu_alist_give_up(&intel_alist_ops, &iommu->iommu,
 					    &info->fn,
 					    PCI_DEVID(info->bus, info->devfn));
-		if (others)
-			ret = qi_submit_sync(iommu, desc, others, options) ?: ret;
-	}
 	rcu_read_unlock();
 
 	if (start)
 		dmar_latency_update(iommu, DMAR_LATENCY_INV_DEVTLB,
 				    ktime_to_ns(ktime_sub(ktime_get(), start)));
-	return ret;
+	return failed ?: ret;
 }
 
 /**

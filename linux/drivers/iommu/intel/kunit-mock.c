@@ -1321,14 +1321,15 @@ void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead)
  * vtd_remove() - pull a function out
  * @fn: the function
  *
- * The driver has not been told. Configuration requests and invalidations are not
- * answered any more.
+ * The IOMMU driver has not been told. Configuration requests and invalidations are not
+ * answered any more, and the PCI core knows.
  *
  * Context: any.
  */
 void vtd_remove(struct vtd_fn *fn)
 {
 	WRITE_ONCE(fn->gone, true);
+	WRITE_ONCE(fn->pdev.error_state, pci_channel_io_perm_failure);
 }
 
 /**

@@ -18,7 +18,7 @@
  * @dev: the device
  *
  * Context: may sleep, for a grace period; group->mutex held. Not nested.
- * Return: 0, or an error if translated requests of the function could not be blocked.
+ * Return: 0.
  */
 int intel_reset_prepare(struct device *dev)
 {
@@ -39,11 +39,10 @@ int intel_reset_prepare(struct device *dev)
 	 * fence it. It may have been fenced long ago by others.
 	 */
 	iommu_alist_synchronize();
-	if (ret < 0) {
-		dev_err(dev, "not reset: its translated requests could not be blocked: %d\n",
+	/* The reset empties its ATC, which is all that can be done about it. */
+	if (ret < 0)
+		dev_err(dev, "may use memory that was freed until it is reset: %d\n",
 			ret);
-		return ret;
-	}
 	/* Nobody but intel_reset_done() is to switch it on again. */
 	info->in_reset = true;
 	if (pdev->ats_enabled)
@@ -142,6 +141,9 @@ void intel_reset_done(struct device *dev)
 		iommu_alist_resume(&info->fn);
 		if (!reset_flush(info) && reset_go_live(info))
 			return;
+		rcu_read_lock();
+		iommu_alist_fence(&intel_alist_ops, &info->fn);
+		rcu_read_unlock();
 	}
 	dev_err(dev, "cannot use ATS until it is reset again\n");
 }

@@ -75,7 +75,7 @@ struct svadev_queue {
  * @nr_queues: queues that the model has
  * @taken: queues that are in use or would not stop. Changed under
  *	uacce->mutex, read by sysfs without.
- * @in_reset: registers are not to be touched. Under uacce->mutex.
+ * @in_reset: registers are not written, and mean nothing. Under uacce->mutex.
  * @queues: one for each queue, for as long as the driver is bound
  */
 struct svadev {
