@@ -2,6 +2,7 @@
 """Kernels: a flavour is a source tree, config fragments, and one image in the cache."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -69,9 +70,12 @@ GUESTS = [n for n, f in FLAVOURS.items() if f.arch is X86 and n not in MODULES]
 
 
 def fragments(names):
-    """The options of these fragments, in an order that comments and moves do not change."""
+    """The options of these fragments, in an order that comments and moves do not change. One that
+    a fragment says is not set is taken out of the others."""
     lines = "\n".join(read(CONFIG / f"{n}.config") for n in names).splitlines()
-    return "".join(f"{l}\n" for l in sorted({l for l in lines if l.startswith("CONFIG_")}))
+    off = {m[1] for m in map(re.compile(r"# (CONFIG_\w+) is not set").match, lines) if m}
+    return "".join(f"{l}\n" for l in sorted({l for l in lines if l.startswith("CONFIG_")
+                                             and l.split("=")[0] not in off}))
 
 
 def commit_of(kind):
