@@ -999,8 +999,9 @@ EXPORT_SYMBOL_GPL(iommu_alist_give_up);
  * @fn: the function
  *
  * Since it was fenced, perhaps in vain, iommu_alist_synchronize() was called, and the
- * function was reset or its ATS has been off. From here on walks ask it again. The caller flushes each tag
- * that the function uses, and the whole ATC; only then iommu_alist_go_live():
+ * function was reset or its ATS has been off. From here on walks ask it again. The
+ * caller flushes each tag that the function uses, and the whole ATC; only then
+ * iommu_alist_go_live():
  *
  *	resume				invalidate
  *	------				----------
