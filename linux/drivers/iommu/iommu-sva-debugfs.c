@@ -18,12 +18,11 @@
 static LIST_HEAD(mms);
 static DEFINE_SPINLOCK(mms_lock);
 
-void iommu_sva_debugfs_add(struct iommu_mm_data *iommu_mm, struct mm_struct *mm)
+void iommu_sva_debugfs_add(struct iommu_mm_data *iommu_mm)
 {
 	unsigned long flags;
 
 	static_assert(sizeof(iommu_mm->comm) == TASK_COMM_LEN);
-	iommu_mm->mm = mm;
 	get_task_comm(iommu_mm->comm, current);
 	spin_lock_irqsave(&mms_lock, flags);
 	list_add(&iommu_mm->node, &mms);

@@ -30,6 +30,7 @@ static struct {
 static int svk_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 			     ioasid_t pasid, struct iommu_domain *old)
 {
+	svk.unregistered += !kernel_pgtable_in_use();
 	return 0;
 }
 
@@ -50,7 +51,6 @@ static struct iommu_domain *svk_domain_alloc(struct device *dev,
 {
 	struct iommu_domain *domain;
 
-	svk.unregistered += !kernel_pgtable_in_use();
 	if (svk.fail)
 		return ERR_PTR(-ENOMEM);
 

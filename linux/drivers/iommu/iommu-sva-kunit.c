@@ -503,7 +503,7 @@ static void last_unbind_frees(struct kunit *test)
 
 static void enable_faults(struct kunit *test, struct device *dev)
 {
-	sva_mock.queue = iopf_queue_alloc("sva-mock");
+	sva_mock.queue = iopf_queue_alloc();
 	KUNIT_ASSERT_NOT_NULL(test, sva_mock.queue);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(sva_mock.queue, dev));
 }

@@ -525,10 +525,9 @@ static void together_at_drain(struct kunit *test)
 
 static struct iopf_queue *enable_pri(struct fence *f)
 {
-	struct iopf_queue *queue = iopf_queue_alloc("vtd-mock");
+	struct iopf_queue *queue = iopf_queue_alloc();
 
 	KUNIT_ASSERT_NOT_NULL(f->test, queue);
-	mutex_init(&f->unit->iommu.prq_drain_lock);
 	f->unit->iommu.iopf_queue = queue;
 	f->fn->info.pri_supported = 1;
 	f->fn->pdev.pri_cap = CFG_PRI;
@@ -549,6 +548,12 @@ static void disable_pri(struct fence *f, struct iopf_queue *queue)
 	iopf_queue_free(queue);
 }
 
+static void remove_and_drain(struct fence *f)
+{
+	vtd_remove_pasid(f->fn, PASID);
+	intel_iommu_ops.drain_dev_pasid(&f->fn->pdev.dev, PASID);
+}
+
 /* Page requests go on, and off, and are drained. */
 static void fenced_page_requests(struct kunit *test)
 {
@@ -559,7 +564,7 @@ static void fenced_page_requests(struct kunit *test)
 	queue = enable_pri(f);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & (CONTEXT_SM_DTE | CONTEXT_SM_PRE));
 	expect_fenced(f);
-	vtd_remove_pasid(f->fn, PASID);
+	remove_and_drain(f);
 	KUNIT_EXPECT_GE(test, vtd_count(f->unit, QI_EIOTLB_TYPE), 2);
 	disable_pri(f, queue);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & (CONTEXT_SM_DTE | CONTEXT_SM_PRE));
@@ -576,7 +581,7 @@ static void page_requests_are_fenced(struct kunit *test)
 	unmap_mute(f);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & (CONTEXT_SM_DTE | CONTEXT_SM_PRE));
 	KUNIT_EXPECT_TRUE(test, context_lo(f->fn) & CONTEXT_FPD);
-	vtd_remove_pasid(f->fn, PASID);
+	remove_and_drain(f);
 	disable_pri(f, queue);
 	expect_asked(f, 0, 0);
 }

@@ -583,11 +583,10 @@ static void drive_leaves_controller(struct kunit *test)
 /* Its page requests have to be drained now, though it does not make any. */
 static struct iopf_queue *enable_pri(struct kunit *test, struct vtd_fn *fn)
 {
-	struct iopf_queue *queue = iopf_queue_alloc("vtd-mock");
+	struct iopf_queue *queue = iopf_queue_alloc();
 
 	KUNIT_ASSERT_NOT_NULL(test, queue);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(queue, &fn->pdev.dev));
-	mutex_init(&fn->unit->iommu.prq_drain_lock);
 	fn->info.pri_enabled = 1;
 	return queue;
 }
@@ -612,6 +611,12 @@ static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
 	KUNIT_EXPECT_EQ(test, did, cmd[1].did);
 }
 
+static void remove_and_drain(struct vtd_fn *fn)
+{
+	vtd_remove_pasid(fn, PASID);
+	intel_iommu_ops.drain_dev_pasid(&fn->pdev.dev, PASID);
+}
+
 static u16 entry_did(struct vtd_fn *fn, u32 pasid)
 {
 	return pasid_get_domain_id(vtd_entry(fn, pasid));
@@ -630,7 +635,7 @@ static void drain_with_did_of_pasid(struct kunit *test)
 	KUNIT_ASSERT_NE(test, did, entry_did(fn, IOMMU_NO_PASID));
 	queue = enable_pri(test, fn);
 	vtd_clear_log(test->priv);
-	vtd_remove_pasid(fn, PASID);
+	remove_and_drain(fn);
 	expect_drain(test, fn->unit, did);
 	disable_pri(fn, queue);
 }
@@ -644,7 +649,7 @@ static void drain_with_did_of_sva(struct kunit *test)
 	share(test, &job, mm);
 	queue = enable_pri(test, job.fn);
 	vtd_clear_log(test->priv);
-	vtd_remove_pasid(job.fn, PASID);
+	remove_and_drain(job.fn);
 	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
 	disable_pri(job.fn, queue);
 	vtd_mm_exit(mm);
@@ -665,53 +670,77 @@ static void queue_page_request(struct kunit *test, struct intel_iommu *iommu,
 	dmar_writeq(iommu->reg + DMAR_PQT_REG, 4 * sizeof(*qw));
 }
 
-/* Whether it is detached while the page request stays where it is for @ms */
-static bool detached_before_request(struct kunit *test, struct job *job,
-				    unsigned int ms)
+/* What waits for the page requests of the job's PASID, after it was blocked */
+static int job_drain(void *arg)
 {
-	struct intel_iommu *iommu = &job->fn->unit->iommu;
-	struct vtd_thread thread;
-	bool done;
+	struct job *job = arg;
 
-	vtd_start(test, &thread, job_detach, job);
-	while (ms-- && !completion_done(&thread.done))
-		usleep_range(1000, 2000);
-	done = completion_done(&thread.done);
-	dmar_writeq(iommu->reg + DMAR_PQH_REG,
-		    dmar_readq(iommu->reg + DMAR_PQT_REG));
-	complete(&iommu->prq_complete);
-	vtd_join(&thread);
-	return done;
+	if (job->pasid == IOMMU_NO_PASID)
+		vtd_block(job->fn);
+	else
+		intel_iommu_ops.drain_dev_pasid(&job->fn->pdev.dev, job->pasid);
+	return 0;
 }
 
-/* Requests of others with the same PASID, as under SVA, are none of its business. */
-static void drain_waits_for_own_requests(struct kunit *test)
+static bool done_in(struct vtd_thread *thread, unsigned int ms)
+{
+	while (ms-- && !completion_done(&thread->done))
+		usleep_range(1000, 2000);
+	return completion_done(&thread->done);
+}
+
+/* The unit's thread begins, or ends, a pass over the queue. */
+static void begin_pass(struct intel_iommu *iommu)
+{
+	WRITE_ONCE(iommu->prq_begun, iommu->prq_begun + 1);
+}
+
+static void end_pass(struct intel_iommu *iommu)
+{
+	WRITE_ONCE(iommu->prq_done, iommu->prq_begun);
+	smp_mb();
+	wake_up_var(&iommu->prq_done);
+}
+
+static void empty_queue(struct intel_iommu *iommu)
+{
+	dmar_writeq(iommu->reg + DMAR_PQH_REG,
+		    dmar_readq(iommu->reg + DMAR_PQT_REG));
+	end_pass(iommu);
+}
+
+static void expect_drain_waits(struct kunit *test, struct job *job)
+{
+	struct vtd_thread thread;
+
+	vtd_start(test, &thread, job_drain, job);
+	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
+	empty_queue(&job->fn->unit->iommu);
+	vtd_join(&thread);
+}
+
+static void drain_waits_for_reports(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
 	struct iopf_queue *queue;
-	struct vtd_fn *other;
-	unsigned int n;
 
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
-	other = vtd_add_fn(test, 0, VTD_FN_PASID);
 	attached(test, job.fn, 0);
-	job.domain = vtd_paging(test, job.fn, VTD_FIRST_LEVEL);
 	queue = enable_pri(test, job.fn);
-	for (n = 0; n < 2; n++) {
-		KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job.fn, PASID, job.domain));
-		queue_page_request(test, &job.fn->unit->iommu,
-				   pci_dev_id(n ? &job.fn->pdev : &other->pdev),
-				   true);
-		KUNIT_EXPECT_EQ(test, !n,
-				detached_before_request(test, &job,
-							n ? HOLD_MS : AT_LAST_MS));
-	}
+	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
+			   true);
+	expect_drain_waits(test, &job);
+	/* All that the device has made, when it is reset */
+	job.pasid = IOMMU_PASID_INVALID;
+	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
+			   true);
+	expect_drain_waits(test, &job);
 	disable_pri(job.fn, queue);
 }
 
 /* Those without a PASID are the RID's. */
-static void drain_waits_for_requests_of_rid(struct kunit *test)
+static void drain_waits_for_reports_of_rid(struct kunit *test)
 {
 	struct job job = { .pasid = IOMMU_NO_PASID };
 	struct iopf_queue *queue;
@@ -722,8 +751,62 @@ static void drain_waits_for_requests_of_rid(struct kunit *test)
 	queue = enable_pri(test, job.fn);
 	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
 			   false);
-	KUNIT_EXPECT_FALSE(test,
-			   detached_before_request(test, &job, HOLD_MS));
+	expect_drain_waits(test, &job);
+	disable_pri(job.fn, queue);
+}
+
+/* Another function never stops. The pass that is under way may have missed us. */
+static void drain_waits_for_one_pass(struct kunit *test)
+{
+	struct job job = { .pasid = PASID };
+	struct intel_iommu *iommu;
+	struct vtd_thread thread;
+	struct iopf_queue *queue;
+	struct vtd_fn *other;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	other = vtd_add_fn(test, 0, VTD_FN_PASID);
+	attached(test, job.fn, 0);
+	iommu = &job.fn->unit->iommu;
+	queue = enable_pri(test, job.fn);
+	queue_page_request(test, iommu, pci_dev_id(&other->pdev), true);
+	begin_pass(iommu);
+	vtd_start(test, &thread, job_drain, &job);
+	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
+	end_pass(iommu);
+	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
+	begin_pass(iommu);
+	end_pass(iommu);
+	KUNIT_EXPECT_TRUE(test, done_in(&thread, AT_LAST_MS));
+	empty_queue(iommu);
+	vtd_join(&thread);
+	disable_pri(job.fn, queue);
+}
+
+/* Two at a time, of which neither takes away what wakes the other one */
+static void drains_do_not_wait_for_each_other(struct kunit *test)
+{
+	struct job job = { .pasid = PASID };
+	struct vtd_thread thread[2];
+	struct intel_iommu *iommu;
+	struct iopf_queue *queue;
+
+	vtd_two_cpus(test);
+	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	attached(test, job.fn, 0);
+	iommu = &job.fn->unit->iommu;
+	queue = enable_pri(test, job.fn);
+	queue_page_request(test, iommu, pci_dev_id(&job.fn->pdev), true);
+	vtd_start(test, &thread[0], job_drain, &job);
+	vtd_start(test, &thread[1], job_drain, &job);
+	KUNIT_EXPECT_FALSE(test, done_in(&thread[0], HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, completion_done(&thread[1].done));
+	empty_queue(iommu);
+	KUNIT_EXPECT_TRUE(test, done_in(&thread[0], AT_LAST_MS));
+	KUNIT_EXPECT_TRUE(test, done_in(&thread[1], AT_LAST_MS));
+	vtd_join(&thread[0]);
+	vtd_join(&thread[1]);
 	disable_pri(job.fn, queue);
 }
 
@@ -742,7 +825,7 @@ static void exit_while_pasid_is_attached(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pasid_pte_is_present(entry));
 	KUNIT_EXPECT_TRUE(test, pasid_pte_is_fault_disabled(entry));
 	vtd_clear_log(test->priv);
-	vtd_remove_pasid(job.fn, PASID);
+	remove_and_drain(job.fn);
 	KUNIT_EXPECT_FALSE(test, pasid_pte_is_fault_disabled(entry));
 	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
 	disable_pri(job.fn, queue);
@@ -1405,8 +1488,10 @@ static struct kunit_case fixes_cases[] = {
 	KUNIT_CASE(drive_leaves_controller),
 	KUNIT_CASE(drain_with_did_of_pasid),
 	KUNIT_CASE(drain_with_did_of_sva),
-	KUNIT_CASE(drain_waits_for_own_requests),
-	KUNIT_CASE(drain_waits_for_requests_of_rid),
+	KUNIT_CASE(drain_waits_for_reports),
+	KUNIT_CASE(drain_waits_for_reports_of_rid),
+	KUNIT_CASE(drain_waits_for_one_pass),
+	KUNIT_CASE(drains_do_not_wait_for_each_other),
 	KUNIT_CASE(exit_while_pasid_is_attached),
 	KUNIT_CASE(nested_has_no_aperture),
 	KUNIT_CASE(user_range_makes_no_sense),

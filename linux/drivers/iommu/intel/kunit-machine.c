@@ -32,7 +32,6 @@ static void vtd_unit_init_locks(struct vtd_unit *unit)
 #endif
 	spin_lock_init(&iommu->device_rbtree_lock);
 	mutex_init(&iommu->iopf_lock);
-	init_completion(&iommu->prq_complete);
 	iommu->device_rbtree = RB_ROOT;
 }
 
