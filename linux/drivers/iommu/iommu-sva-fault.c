@@ -24,12 +24,6 @@
 
 #include "iommu-priv.h"
 
-/*
- * Page faults of a user that are handled at a time. A work queue has 512 workers
- * (WQ_UNBOUND_MAX_ACTIVE), and one user must not take them all.
- */
-#define IOMMU_SVA_USER_WORKERS	64
-
 /**
  * struct iommu_sva_user - the page faults of a user
  * @node: in users

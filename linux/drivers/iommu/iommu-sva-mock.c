@@ -71,8 +71,23 @@ static void mock_remove_dev_pasid(struct device *dev, ioasid_t pasid,
 		atomic_inc(&sva_mock.wrong);
 }
 
+static void mock_drain_dev_pasid(struct device *dev, ioasid_t pasid)
+{
+	struct sva_mock_dev *mdev = to_sva_mock_dev(dev);
+
+	/* It has been blocked, or the device is being reset. */
+	if (pasid == IOMMU_PASID_INVALID ? !mdev->in_reset :
+	    !!xa_load(&mdev->domains, pasid))
+		atomic_inc(&sva_mock.wrong);
+	atomic_inc(&sva_mock.drains);
+	if (sva_mock.drain_gate)
+		wait_for_completion_timeout(sva_mock.drain_gate,
+					    3 * SVA_MOCK_TIMEOUT);
+}
+
 static void mock_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
+	sva_mock.releaser = current;
 	atomic_inc(&sva_mock.released);
 }
 
@@ -175,6 +190,8 @@ static struct iommu_device *mock_probe_device(struct device *dev)
 
 static void mock_release_device(struct device *dev)
 {
+	if (sva_mock.in_release)
+		sva_mock.in_release(dev);
 	if (!xa_empty(&to_sva_mock_dev(dev)->domains))
 		atomic_inc(&sva_mock.wrong);
 }
@@ -202,6 +219,7 @@ static struct iommu_group *mock_device_group(struct device *dev)
 static void mock_page_response(struct device *dev, struct iopf_fault *evt,
 			       struct iommu_page_response *msg)
 {
+	sva_mock.code = msg->code;
 	atomic_inc(&sva_mock.responses);
 }
 
@@ -213,6 +231,7 @@ static const struct iommu_ops mock_ops = {
 	.device_group = mock_device_group,
 	.domain_alloc_sva = mock_domain_alloc_sva,
 	.remove_dev_pasid = mock_remove_dev_pasid,
+	.drain_dev_pasid = mock_drain_dev_pasid,
 	.reset_prepare = mock_reset_prepare,
 	.reset_done = mock_reset_done,
 	.page_response = mock_page_response,

@@ -57,6 +57,12 @@ struct sva_mock {
 	atomic_t allocated;		/* that ever did */
 	atomic_t released;		/* calls of release() */
 	atomic_t responses;
+	enum iommu_page_response_code code;	/* of the last one */
+	struct completion *drain_gate;	/* drain_dev_pasid() waits for it */
+	atomic_t drains;		/* calls of it, that have begun */
+	/* In release_device(), while the core still knows the device */
+	void (*in_release)(struct device *dev);
+	struct task_struct *releaser;	/* of the last mm that called release() */
 	atomic_t attached;		/* calls of attach_dev() */
 	atomic_t resets;		/* successful calls of reset_prepare() */
 	atomic_t resets_done;

@@ -177,6 +177,13 @@ static bool svadev_queue_idle(struct svadev_queue *sq)
 				   SVADEV_STOP_TIMEOUT_US);
 }
 
+/* From now on no handler is on its way to wake q->wait. */
+static void svadev_silence_queue(struct svadev_queue *sq)
+{
+	WRITE_ONCE(sq->uacce_q, NULL);
+	synchronize_irq(pci_irq_vector(sq->sva->pdev, sq->id));
+}
+
 /*
  * The caller unbinds next, so nothing may be outstanding when this returns.
  * Page requests are answered without us: the fault handler needs neither
@@ -188,7 +195,6 @@ static bool svadev_queue_idle(struct svadev_queue *sq)
 static void svadev_stop_queue(struct uacce_queue *q)
 {
 	struct svadev_queue *sq = q->priv;
-	struct pci_dev *pdev = sq->sva->pdev;
 
 	/* A reset has been here, or is, and there are no registers. */
 	if (!sq->uacce_q)
@@ -196,14 +202,11 @@ static void svadev_stop_queue(struct uacce_queue *q)
 
 	svadev_qctl_write(sq, SVADEV_QCTL_ENABLE, 0);
 	if (!svadev_queue_idle(sq)) {
-		dev_err(&pdev->dev, "queue %u with PASID %u does not stop\n",
+		dev_err(&sq->sva->pdev->dev, "queue %u with PASID %u does not stop\n",
 			sq->id, q->pasid);
 		sq->stuck = true;
 	}
-
-	/* Then no handler can be on its way to wake q->wait. */
-	WRITE_ONCE(sq->uacce_q, NULL);
-	synchronize_irq(pci_irq_vector(pdev, sq->id));
+	svadev_silence_queue(sq);
 }
 
 static void svadev_put_queue(struct uacce_queue *q)
@@ -434,6 +437,9 @@ static void svadev_remove(struct pci_dev *pdev)
 /*
  * The device lock, which the caller holds, keeps svadev_remove() out. The IOMMU
  * refuses new bonds from a bit later on; in_reset is for those that exist.
+ *
+ * An operation that waits for a page, which may take for ever, need not be waited for:
+ * the reset ends it, and the IOMMU forgets its page requests.
  */
 static void svadev_reset_prepare(struct pci_dev *pdev)
 {
@@ -447,7 +453,8 @@ static void svadev_reset_prepare(struct pci_dev *pdev)
 		sq = q->priv;
 		if (!sq->uacce_q)
 			continue;
-		svadev_stop_queue(q);
+		svadev_qctl_write(sq, SVADEV_QCTL_ENABLE, 0);
+		svadev_silence_queue(sq);
 		WRITE_ONCE(sq->ended, true);
 		wake_up_interruptible(&q->wait);
 	}
