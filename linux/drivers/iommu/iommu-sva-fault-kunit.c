@@ -101,14 +101,14 @@ static bool responses_come(int n)
 	return atomic_read(&sva_mock.responses) == n;
 }
 
-/* Until nobody has a reference to @mm's mm_count but its users, and @n others */
+/* Until @n references to @mm's mm_count are left; all of its users have one. */
 static bool references_go(struct mm_struct *mm, int n)
 {
 	unsigned long end = jiffies + SVA_MOCK_TIMEOUT;
 
-	while (atomic_read(&mm->mm_count) > 1 + n && time_before(jiffies, end))
+	while (atomic_read(&mm->mm_count) > n && time_before(jiffies, end))
 		msleep(20);
-	return atomic_read(&mm->mm_count) == 1 + n;
+	return atomic_read(&mm->mm_count) == n;
 }
 
 /* --- the end of a bond --- */
@@ -148,7 +148,7 @@ static void unbind_answers_faults(struct kunit *test)
 	mmap_write_unlock(mm);
 	wait_for_completion(&unbinder.done);
 	/* That of the worker is not sent. */
-	KUNIT_EXPECT_TRUE(test, references_go(mm, 0));
+	KUNIT_EXPECT_TRUE(test, references_go(mm, 1));
 	EXPECT_RESPONSES(1);
 }
 
@@ -200,7 +200,7 @@ static void disable_answers_faults(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, fault(DEV, mm, true));
 	EXPECT_RESPONSES(2);
 	iommu_sva_unbind_device(handle);
-	KUNIT_EXPECT_TRUE(test, references_go(mm, 0));
+	KUNIT_EXPECT_TRUE(test, references_go(mm, 1));
 	EXPECT_RESPONSES(2);
 }
 
@@ -479,7 +479,7 @@ static void fault_of_a_leaving_device_is_refused(struct kunit *test)
 	EXPECT_RESPONSES(2);
 	mmap_write_unlock(mm);
 	iommu_sva_unbind_device(handle);
-	KUNIT_EXPECT_TRUE(test, references_go(mm, 0));
+	KUNIT_EXPECT_TRUE(test, references_go(mm, 1));
 	EXPECT_RESPONSES(2);
 }
 
@@ -695,22 +695,22 @@ static void user_has_some_workers(struct kunit *test)
 {
 	struct mm_struct *mm = test_mm(test);
 	struct iommu_sva *handle;
-	int n;
+	int before, n;
 
 	enable_faults(test, DEV);
 	handle = bind(test, DEV, mm);
+	before = atomic_read(&mm->mm_count);
 	mmap_write_lock(mm);
 	for (n = 0; n < FAULTS; n++)
 		KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
 	EXPECT_RESPONSES(0);
-	/* The domain and its notifier have one each. */
-	KUNIT_EXPECT_EQ(test, 1 + 2 + FAULTS, atomic_read(&mm->mm_count));
+	KUNIT_EXPECT_EQ(test, before + FAULTS, atomic_read(&mm->mm_count));
 	/* Nobody keeps what has no worker yet. */
 	iommu_sva_unbind_device(handle);
 	EXPECT_RESPONSES(FAULTS);
-	KUNIT_EXPECT_TRUE(test, references_go(mm, IOMMU_SVA_USER_WORKERS));
+	KUNIT_EXPECT_TRUE(test, references_go(mm, 1 + IOMMU_SVA_USER_WORKERS));
 	mmap_write_unlock(mm);
-	KUNIT_EXPECT_TRUE(test, references_go(mm, 0));
+	KUNIT_EXPECT_TRUE(test, references_go(mm, 1));
 	EXPECT_RESPONSES(FAULTS);
 }
 
@@ -842,9 +842,11 @@ static void reset_forgets_faults(struct kunit *test)
 {
 	struct mm_struct *mm = test_mm(test);
 	struct iommu_sva *handle;
+	int before;
 
 	enable_faults(test, DEV);
 	handle = bind(test, DEV, mm);
+	before = atomic_read(&mm->mm_count);
 	mmap_write_lock(mm);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, false));
@@ -852,7 +854,7 @@ static void reset_forgets_faults(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&fault_param(DEV)->partial));
 	KUNIT_EXPECT_EQ(test, -EBUSY, fault(DEV, mm, true));
 	mmap_write_unlock(mm);
-	KUNIT_EXPECT_TRUE(test, references_go(mm, 2));
+	KUNIT_EXPECT_TRUE(test, references_go(mm, before));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.drains));
 	iommu_dev_reset_done(DEV);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.drains));

@@ -183,7 +183,8 @@ static bool block(struct sva_queue *q, struct server *srv)
 	char *to = sva_pages(1, 0);
 	char c;
 
-	if (file < 0 || from == MAP_FAILED || !to)
+	/* An exit that closes it would have to wait for the server's FLUSH, too. */
+	if (file < 0 || close(file) || from == MAP_FAILED || !to)
 		return false;
 	sva_submit(q, SVADEV_OP_COPY, 0, from, to, SVA_PAGE, 0);
 	return read(srv->reads[0], &c, 1) == 1;
