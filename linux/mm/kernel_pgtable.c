@@ -17,6 +17,12 @@
  *   4. every mm in the list of users is invalidated,	kernel_pgtable_flush()
  *   5. the page is freed.
  *
+ * Between steps 3 and 4 it waits for others: a flush costs an invalidation of each
+ * user by each of its IOMMUs, whatever the number of pages, and tables are freed in
+ * bursts. The wait ends after KERNEL_PGTABLE_DELAY_MS, or as soon as more than
+ * KERNEL_PGTABLE_MAX_HELD pages wait, or when memory is about to go offline: a page
+ * that waits is in use, and offlining the block that has it would fail.
+ *
  * Steps 1 and 2 belong to the caller. Until step 5 the page keeps the contents
  * of a kernel table, in which a device finds nothing that it may use. That is
  * why it is enough for step 4 to make the IOMMU forget the path to the page.
@@ -222,10 +228,6 @@ void kernel_pgtable_let_go(struct mm_struct *mm)
 }
 #endif
 
-/*
- * All addresses, not just the kernel's half: that is what the notifiers know as
- * a change of more than leaf entries, everywhere.
- */
 static void invalidate_users(void)
 {
 	struct kernel_pgtable_user *user;
@@ -236,8 +238,9 @@ static void invalidate_users(void)
 	idx = srcu_read_lock(&users_srcu);
 	list_for_each_entry_srcu(user, &users, node,
 				 srcu_read_lock_held(&users_srcu)) {
-		mmu_notifier_arch_invalidate_secondary_tlbs(user->mm, 0,
-							    ULONG_MAX);
+		mmu_notifier_arch_invalidate_secondary_tlbs(user->mm,
+							    KERNEL_PGTABLE_START,
+							    KERNEL_PGTABLE_END);
 		/* Set before the notifier has nothing left to invalidate */
 		if (READ_ONCE(user->kept))
 			kernel_pgtable_not_forgotten();
@@ -272,11 +275,12 @@ static void release_batch(struct list_head *batch)
 }
 
 /**
- * kernel_pgtable_not_forgotten() - an invalidation of a whole mm has failed
+ * kernel_pgtable_not_forgotten() - an invalidation of kernel tables has failed
  *
- * To be called by arch_invalidate_secondary_tlbs() notifiers, which cannot return
- * an error. The pages that wait for this invalidation are not freed. Pages that
- * come later are, if the invalidation for them succeeds.
+ * To be called by arch_invalidate_secondary_tlbs() notifiers for a range that is
+ * kernel_pgtable_is_range(), as they cannot return an error. The pages that wait for
+ * this invalidation are not freed. Pages that come later are, if the invalidation
+ * for them succeeds.
  *
  * Context: any.
  */
@@ -328,10 +332,29 @@ static void flush_work_fn(struct work_struct *work)
 	kernel_pgtable_flush();
 }
 
-static DECLARE_WORK(flush_work_item, flush_work_fn);
+static DECLARE_DELAYED_WORK(flush_work_item, flush_work_fn);
+
+/* In jiffies; constant, but for tests */
+static unsigned long flush_delay __read_mostly =
+	DIV_ROUND_UP(KERNEL_PGTABLE_DELAY_MS * HZ, MSEC_PER_SEC);
+
+#if IS_ENABLED(CONFIG_KERNEL_PGTABLE_KUNIT_TEST) || \
+	IS_ENABLED(CONFIG_KERNEL_PGTABLE_LIVE_KUNIT_TEST)
+/*
+ * For tests that shall not depend on time: from now on, let pages wait for @delay, in
+ * jiffies. Those that wait are freed, and no clock is running afterwards.
+ */
+void kernel_pgtable_set_delay(unsigned long delay)
+{
+	WRITE_ONCE(flush_delay, delay);
+	cancel_delayed_work_sync(&flush_work_item);
+	kernel_pgtable_flush();
+}
+#endif
 
 /*
- * A thread that takes the count above the limit stays in here until
+ * The first page of a batch starts the clock; those that come until it runs out
+ * share the invalidation. A thread that takes the count above the limit stays in here until
  * its own page is free. All other pages were counted at or below the limit, so
  * that never more are held than the limit plus one for each thread in here.
  */
@@ -346,7 +369,8 @@ static void kernel_pgtable_defer(struct page *page)
 	if (nr > KERNEL_PGTABLE_MAX_HELD)
 		kernel_pgtable_flush();
 	else
-		queue_work(system_unbound_wq, &flush_work_item);
+		queue_delayed_work(system_unbound_wq, &flush_work_item,
+				   READ_ONCE(flush_delay));
 }
 
 /**
@@ -357,8 +381,9 @@ static void kernel_pgtable_defer(struct page *page)
  *	Its contents must be left as they are.
  *
  * Frees @page at once if no device walks kernel page tables. Else leaves it to
- * a work item, or, when KERNEL_PGTABLE_MAX_HELD pages are waiting already, frees
- * them all before it returns. Allocates no memory.
+ * a work item, KERNEL_PGTABLE_DELAY_MS later, or, when KERNEL_PGTABLE_MAX_HELD
+ * pages are waiting already, frees them all before it returns. Allocates no
+ * memory.
  *
  * Context: process context, may sleep. The caller holds no lock that an
  * arch_invalidate_secondary_tlbs() notifier takes.

@@ -19,6 +19,7 @@
 #include <trace/events/kmem.h>
 
 #define KPT_TIMEOUT	(20 * HZ)
+#define KPT_FOREVER	(24 * 3600 * HZ)
 #define KPT_PAGES	64
 #define KPT_THREADS	4
 #define KPT_FLOOD	1500
@@ -26,7 +27,7 @@
 /*
  * One mm that stands for a process with SVA.
  *
- * @calls, @early, @partial and @most are written by the notifier and read by
+ * @calls, @early, @other and @most are written by the notifier and read by
  * the test after kernel_pgtable_flush(), which waits for the notifier. Others
  * may free tables, too, so that it can be called until the mm is unregistered,
  * when the test function has returned: what it looks at is allocated before
@@ -46,8 +47,8 @@ struct kpt_mm {
 	struct completion entered;
 	struct completion go_on;
 
-	unsigned int calls;	/* invalidations of all addresses */
-	unsigned int partial;	/* invalidations of anything less */
+	unsigned int calls;	/* invalidations */
+	unsigned int other;	/* of them, of another range than kernel tables have */
 	unsigned int early;	/* pages that were free before their time */
 	unsigned int most;	/* most pages ever held */
 };
@@ -64,8 +65,7 @@ static void kpt_invalidate(struct mmu_notifier *mn, struct mm_struct *mm,
 	struct kpt_mm *kmm = container_of(mn, struct kpt_mm, mn);
 	unsigned int i;
 
-	if (start || end != ULONG_MAX)
-		kmm->partial++;
+	kmm->other += !kernel_pgtable_is_range(start, end);
 	kmm->calls++;
 	kmm->most = max(kmm->most, kernel_pgtable_held());
 
@@ -162,6 +162,20 @@ static struct page **kpt_pages(struct kunit *test, unsigned int nr)
 	return pages;
 }
 
+static void kpt_delay_as_usual(void *unused)
+{
+	kernel_pgtable_set_delay(msecs_to_jiffies(KERNEL_PGTABLE_DELAY_MS));
+}
+
+/* Until the end of the test, time frees nothing. */
+static void kpt_no_delay_ends(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   kpt_delay_as_usual,
+							   NULL));
+	kernel_pgtable_set_delay(KPT_FOREVER);
+}
+
 /* Free @page, and return in the middle of the invalidation that it causes. */
 static void kpt_hang(struct kunit *test, struct kpt_mm *kmm, struct page *page)
 {
@@ -224,6 +238,46 @@ static void freed_soon(struct kunit *test)
 	while (!kpt_is_free(page) && time_before(jiffies, end))
 		msleep(20);
 	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+}
+
+/* Until it does, others may come, and the work item lets them. */
+static void burst_shares_invalidation(struct kunit *test)
+{
+	struct page **pages = kpt_pages(test, KPT_PAGES);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	unsigned int i;
+
+	kpt_no_delay_ends(test);
+	for (i = 0; i < KPT_PAGES; i++) {
+		kernel_pgtable_free(pages[i]);
+		/* Time for a work item that does not wait */
+		if (i % (KPT_PAGES / 4) == 0)
+			msleep(20);
+	}
+	KUNIT_EXPECT_EQ(test, KPT_PAGES, kernel_pgtable_held());
+	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+	kpt_expect_all_free(test, pages, KPT_PAGES);
+}
+
+/* One page more than may wait takes all others with it. */
+static void limit_ends_delay(struct kunit *test)
+{
+	unsigned int i, nr = KERNEL_PGTABLE_MAX_HELD + 1;
+	struct page **pages = kpt_pages(test, nr);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+
+	kpt_no_delay_ends(test);
+	for (i = 0; i < nr - 1; i++)
+		kernel_pgtable_free(pages[i]);
+	KUNIT_EXPECT_EQ(test, nr - 1, kernel_pgtable_held());
+	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
+	kernel_pgtable_free(pages[i]);
+	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+	kpt_expect_all_free(test, pages, nr);
 }
 
 /* What a device may walk still is lost, and nothing but that. */
@@ -303,7 +357,7 @@ static void invalidate_precedes_free(struct kunit *test)
 	kernel_pgtable_flush();
 
 	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
-	KUNIT_EXPECT_EQ(test, 0, kmm->partial);
+	KUNIT_EXPECT_EQ(test, 0, kmm->other);
 	KUNIT_EXPECT_EQ(test, 0, kmm->early);
 	KUNIT_EXPECT_TRUE(test, kpt_is_free(pages[0]));
 	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
@@ -634,6 +688,8 @@ static struct kunit_case kpt_cases[] = {
 	KUNIT_CASE(no_users_frees_at_once),
 	KUNIT_CASE(last_user_gone_frees_at_once),
 	KUNIT_CASE(freed_soon),
+	KUNIT_CASE(burst_shares_invalidation),
+	KUNIT_CASE(limit_ends_delay),
 	KUNIT_CASE(invalidate_precedes_free),
 	KUNIT_CASE(every_user_precedes_free),
 	KUNIT_CASE(same_mm_twice),

@@ -15,8 +15,13 @@
  * uncached. Nothing reads or writes them.
  */
 #include <kunit/test.h>
+#include <linux/device.h>
 #include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/kasan.h>
 #include <linux/kernel_pgtable.h>
+#include <linux/kprobes.h>
+#include <linux/memory.h>
 #include <linux/memremap.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pgtable.h>
@@ -26,6 +31,8 @@
 #include <linux/cpufeature.h>
 
 #define KPL_PROT	pgprot_noncached(PAGE_KERNEL)
+#define KPL_FOREVER	(24 * 3600 * HZ)
+#define KPL_PAGES	65536
 
 /*
  * The mm that stands for a process with SVA. @calls and @held are written by
@@ -37,6 +44,7 @@ struct kpl_mm {
 	struct kernel_pgtable_user *user;
 	unsigned int calls;	/* invalidations */
 	unsigned int held;	/* sum of the pages that were waiting for them */
+	unsigned int bypassed;	/* pages that had not waited, before the test */
 };
 
 static void kpl_invalidate(struct mmu_notifier *mn, struct mm_struct *mm,
@@ -74,11 +82,12 @@ static int kpl_init(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&kmm->mn, kmm->mm));
 	kmm->user = kernel_pgtable_register(kmm->mm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, kmm->user);
+	kmm->bypassed = kernel_pgtable_bypassed();
 	test->priv = kmm;
 	return 0;
 }
 
-/* What the test did has freed at least @pages pages of tables, after all. */
+/* What the test did has freed at least @pages pages of tables, all by the queue. */
 static void kpl_expect_freed(struct kunit *test, unsigned int pages)
 {
 	struct kpl_mm *kmm = test->priv;
@@ -86,6 +95,7 @@ static void kpl_expect_freed(struct kunit *test, unsigned int pages)
 	kernel_pgtable_flush();
 	KUNIT_EXPECT_GE(test, kmm->calls, 1);
 	KUNIT_EXPECT_GE(test, kmm->held, pages);
+	KUNIT_EXPECT_EQ(test, kmm->bypassed, kernel_pgtable_bypassed());
 	kunit_info(test, "%u invalidations for %u or more pages\n",
 		   kmm->calls, pages);
 }
@@ -157,6 +167,37 @@ static void huge_pud_replaces_pmd_table(struct kunit *test)
 	kpl_expect_freed(test, 2);
 }
 
+#ifdef CONFIG_DEBUG_KERNEL_PGTABLE
+/* A check that does not know tables finds nothing. */
+static void tables_are_marked(struct kunit *test)
+{
+	unsigned long va = kpl_area(test, PUD_SIZE);
+	struct page *page;
+	pmd_t *pmd;
+
+	kpl_map(test, va, PAGE_SIZE);
+	pmd = pmd_offset(kpl_pud(va), va);
+	KUNIT_ASSERT_FALSE(test, pmd_leaf(*pmd));
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_marked(pmd_page(*pmd)));
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_marked(virt_to_page(pmd)));
+	vunmap_range(va, va + PAGE_SIZE);
+	kpl_map(test, va, PMD_SIZE);
+	vunmap_range(va, va + PMD_SIZE);
+	kpl_expect_freed(test, 1);
+
+	/* A page that is no table has no mark. */
+	page = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_marked(page));
+	__free_page(page);
+}
+#else
+static void tables_are_marked(struct kunit *test)
+{
+	kunit_skip(test, "needs DEBUG_KERNEL_PGTABLE");
+}
+#endif
+
 /* More tables than may wait */
 static void many_tables_are_replaced(struct kunit *test)
 {
@@ -171,33 +212,306 @@ static void many_tables_are_replaced(struct kunit *test)
 }
 
 #ifdef CONFIG_ZONE_DEVICE
+/* Device memory of @size bytes at @offset, or skip the test */
+static void kpl_add_memory(struct kunit *test, struct dev_pagemap *pgmap,
+			   u64 offset, u64 size)
+{
+	void *addr;
+
+	pgmap->type = MEMORY_DEVICE_GENERIC;
+	pgmap->range.start = kpl_phys() + offset;
+	pgmap->range.end = pgmap->range.start + size - 1;
+	pgmap->nr_range = 1;
+	addr = memremap_pages(pgmap, NUMA_NO_NODE);
+	if (IS_ERR(addr))
+		kunit_skip(test, "memory cannot be added: %ld", PTR_ERR(addr));
+}
+
 /* Tables of the direct map and of the memmap */
 static void memory_is_removed(struct kunit *test)
 {
-	struct dev_pagemap pgmap = {
-		.type = MEMORY_DEVICE_GENERIC,
-		.range = {
-			.start = kpl_phys(),
-			.end = kpl_phys() + SZ_256M - 1,
-		},
-		.nr_range = 1,
-	};
 	struct kpl_mm *kmm = test->priv;
-	void *addr;
+	struct dev_pagemap pgmap = {};
 
-	addr = memremap_pages(&pgmap, NUMA_NO_NODE);
-	if (IS_ERR(addr))
-		kunit_skip(test, "memory cannot be added: %ld", PTR_ERR(addr));
-
+	kpl_add_memory(test, &pgmap, 0, SZ_256M);
 	kernel_pgtable_flush();
 	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
 	memunmap_pages(&pgmap);
 	kpl_expect_freed(test, 1);
 }
+
+/* The tables that lead to an address, the last level first */
+enum kpl_level {
+	KPL_PTE,
+	KPL_PMD,
+	KPL_PUD,
+	KPL_LEVELS,
+};
+
+/* %NULL where there is none */
+static void kpl_walk(unsigned long va, struct page *table[KPL_LEVELS])
+{
+	pgd_t *pgd = pgd_offset_k(va);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	memset(table, 0, KPL_LEVELS * sizeof(*table));
+	if (pgd_none(*pgd))
+		return;
+	p4d = p4d_offset(pgd, va);
+	if (p4d_none(*p4d))
+		return;
+	table[KPL_PUD] = p4d_page(*p4d);
+	pud = pud_offset(p4d, va);
+	if (pud_none(*pud) || pud_leaf(*pud))
+		return;
+	table[KPL_PMD] = pud_page(*pud);
+	pmd = pmd_offset(pud, va);
+	if (pmd_none(*pmd) || pmd_leaf(*pmd))
+		return;
+	table[KPL_PTE] = pmd_page(*pmd);
+}
+
+/*
+ * What leads to one address of the memory that is removed. @before is written by
+ * the test, the others by the probe, in the thread of the test: whether a table
+ * was given to kernel_pgtable_free(), and whether it was linked then.
+ */
+struct kpl_place {
+	const char *name;
+	unsigned long va;
+	struct page *before[KPL_LEVELS];
+	bool given[KPL_LEVELS];
+	bool linked[KPL_LEVELS];
+};
+
+/* The direct map, the memmap, and KASAN's shadow of the direct map */
+#define KPL_PLACES	(2 + IS_ENABLED(CONFIG_KASAN_GENERIC))
+
+struct kpl_probe {
+	struct kprobe kp;
+	struct kpl_place place[KPL_PLACES];
+};
+
+/* A page is about to be given to kernel_pgtable_free(). */
+static int kpl_given(struct kprobe *kp, struct pt_regs *regs)
+{
+	struct kpl_probe *probe = container_of(kp, struct kpl_probe, kp);
+	struct page *page = (void *)regs_get_kernel_argument(regs, 0);
+	struct page *now[KPL_LEVELS];
+	struct kpl_place *place;
+	enum kpl_level level;
+
+	for (place = probe->place; place < probe->place + KPL_PLACES; place++) {
+		kpl_walk(place->va, now);
+		for (level = 0; level < KPL_LEVELS; level++) {
+			if (page != place->before[level])
+				continue;
+			place->given[level] = true;
+			place->linked[level] = page == now[level];
+		}
+	}
+	return 0;
+}
+
+NOKPROBE_SYMBOL(kpl_given);
+
+static void kpl_unprobe(void *kp)
+{
+	unregister_kprobe(kp);
+}
+
+/* Ends with the test. */
+static struct kpl_probe *kpl_probe(struct kunit *test)
+{
+	struct kpl_probe *probe = kunit_kzalloc(test, sizeof(*probe), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, probe);
+	probe->kp.symbol_name = "kernel_pgtable_free";
+	probe->kp.pre_handler = kpl_given;
+	KUNIT_ASSERT_EQ(test, 0, register_kprobe(&probe->kp));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kpl_unprobe,
+							   &probe->kp));
+	return probe;
+}
+
+/* Note which tables lead to what the direct map has at @addr. */
+static void kpl_note_tables(struct kpl_place place[KPL_PLACES], void *addr)
+{
+	unsigned int n = 0;
+
+	place[n].name = "direct map";
+	place[n++].va = (unsigned long)addr;
+	place[n].name = "memmap";
+	place[n++].va = (unsigned long)virt_to_page(addr);
+#ifdef CONFIG_KASAN_GENERIC
+	place[n].name = "shadow";
+	place[n++].va = (unsigned long)kasan_mem_to_shadow(addr);
+#endif
+	while (n--)
+		kpl_walk(place[n].va, place[n].before);
+}
+
+/* Each table that is gone was unlinked, and then given to kernel_pgtable_free(). */
+static void kpl_expect_unlinked_first(struct kunit *test,
+				      struct kpl_place *place)
+{
+	struct page *now[KPL_LEVELS];
+	unsigned int gone = 0;
+	enum kpl_level level;
+
+	kpl_walk(place->va, now);
+	for (level = 0; level < KPL_LEVELS; level++) {
+		if (place->before[level] == now[level])
+			continue;
+		gone++;
+		KUNIT_EXPECT_TRUE_MSG(test, place->given[level],
+				      "%s: freed at once, level %d",
+				      place->name, level);
+		KUNIT_EXPECT_FALSE_MSG(test, place->linked[level],
+				       "%s: freed before unlinked, level %d",
+				       place->name, level);
+	}
+	KUNIT_EXPECT_GE_MSG(test, gone, 1, "%s: all tables stay", place->name);
+	kunit_info(test, "%s: %u tables\n", place->name, gone);
+}
+
+/*
+ * So small a range that the memmap and the shadow have tables of the last level.
+ * It shares a section with nothing.
+ */
+static void tables_are_unlinked_first(struct kunit *test)
+{
+	struct dev_pagemap pgmap = {};
+	struct kpl_probe *probe;
+	unsigned int n;
+
+	if (!IS_ENABLED(CONFIG_KPROBES))
+		kunit_skip(test, "needs KPROBES");
+
+	probe = kpl_probe(test);
+	kpl_add_memory(test, &pgmap, SZ_2M, SZ_2M);
+	kpl_note_tables(probe->place, __va(pgmap.range.start));
+	memunmap_pages(&pgmap);
+	for (n = 0; n < KPL_PLACES; n++)
+		kpl_expect_unlinked_first(test, &probe->place[n]);
+	kpl_expect_freed(test, KPL_PLACES);
+}
 #else
 static void memory_is_removed(struct kunit *test)
 {
 	kunit_skip(test, "needs ZONE_DEVICE");
+}
+
+static void tables_are_unlinked_first(struct kunit *test)
+{
+	kunit_skip(test, "needs ZONE_DEVICE");
+}
+#endif
+
+#ifdef CONFIG_MEMORY_HOTREMOVE
+static void kpl_put_page(void *page)
+{
+	put_page(page);
+}
+
+static void kpl_put_block(void *block)
+{
+	put_device(&((struct memory_block *)block)->dev);
+}
+
+static void kpl_delay_as_usual(void *unused)
+{
+	kernel_pgtable_set_delay(msecs_to_jiffies(KERNEL_PGTABLE_DELAY_MS));
+}
+
+static int kpl_count_ram(unsigned long pfn, unsigned long nr, void *sum)
+{
+	*(unsigned long *)sum += nr;
+	return 0;
+}
+
+/* Of one zone, and without holes: one that can be tried to take offline */
+static bool kpl_is_complete(const struct memory_block *block)
+{
+	unsigned long start = section_nr_to_pfn(block->start_section_nr);
+	unsigned long nr = memory_block_size_bytes() >> PAGE_SHIFT;
+	unsigned long ram = 0;
+
+	walk_system_ram_range(start, nr, &ram, kpl_count_ram);
+	return block->zone && ram == nr;
+}
+
+static struct memory_block *kpl_block(struct page *page)
+{
+	unsigned long nr = pfn_to_section_nr(page_to_pfn(page));
+	struct memory_block *block = find_memory_block(nr);
+
+	if (block && kpl_is_complete(block))
+		return block;
+	if (block)
+		kpl_put_block(block);
+	return NULL;
+}
+
+/* A page of such a block, with two references: the test's, and one to give away */
+static struct page *kpl_page(struct kunit *test, struct memory_block **block)
+{
+	struct page *page = NULL, *other, *next;
+	LIST_HEAD(others);
+	unsigned int n;
+
+	*block = NULL;
+	for (n = 0; n < KPL_PAGES && !*block; n++) {
+		page = alloc_page(GFP_KERNEL);
+		if (!page)
+			break;
+		*block = kpl_block(page);
+		if (!*block)
+			list_add(&page->lru, &others);
+	}
+	if (*block)
+		get_page(page);
+	else
+		page = NULL;
+	list_for_each_entry_safe(other, next, &others, lru) {
+		list_del(&other->lru);
+		__free_page(other);
+	}
+	return page;
+}
+
+/*
+ * The block stays, as the test keeps a page of it; but the table that was freed is
+ * not what stands in the way.
+ */
+static void offline_does_not_wait(struct kunit *test)
+{
+	struct memory_block *block;
+	struct page *page = kpl_page(test, &block);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, kpl_put_block, block));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, kpl_put_page, page));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   kpl_delay_as_usual,
+							   NULL));
+	kernel_pgtable_set_delay(KPL_FOREVER);
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_EQ(test, 2, page_count(page));
+
+	lock_device_hotplug();
+	KUNIT_EXPECT_EQ(test, -EBUSY, device_offline(&block->dev));
+	unlock_device_hotplug();
+	KUNIT_EXPECT_EQ(test, 1, page_count(page));
+}
+#else
+static void offline_does_not_wait(struct kunit *test)
+{
+	kunit_skip(test, "needs MEMORY_HOTREMOVE");
 }
 #endif
 
@@ -206,6 +520,9 @@ static struct kunit_case kpl_cases[] = {
 	KUNIT_CASE(huge_pud_replaces_pmd_table),
 	KUNIT_CASE(many_tables_are_replaced),
 	KUNIT_CASE(memory_is_removed),
+	KUNIT_CASE(tables_are_marked),
+	KUNIT_CASE(offline_does_not_wait),
+	KUNIT_CASE(tables_are_unlinked_first),
 	{}
 };
 

@@ -1021,7 +1021,7 @@ static void one(struct kunit *test)
 
 /* --- binding --- */
 
-/* A process with a device of its own */
+/* A process, and the device that it binds to */
 struct bench_process {
 	struct mm_struct *mm;
 	struct device *dev;
@@ -1078,8 +1078,9 @@ static void bench_process_init(struct kunit *test, struct bench_process *process
 							   process->mm));
 }
 
-/* Processes that bind and unbind at the same time, each its device */
-static void bind(struct kunit *test)
+/* Processes that bind and unbind at the same time, each with one of @mdev */
+static void bench_bind(struct kunit *test, const char *row,
+		       struct sva_mock_dev *const mdev[BENCH_THREADS])
 {
 	struct bench_process process[BENCH_THREADS];
 	void *ctx[BENCH_THREADS];
@@ -1087,13 +1088,13 @@ static void bind(struct kunit *test)
 	unsigned int n, l;
 
 	for (n = 0; n < BENCH_THREADS; n++) {
-		bench_process_init(test, &process[n], &sva_mock.dev[2 + 2 * n]);
+		bench_process_init(test, &process[n], mdev[n]);
 		ctx[n] = &process[n];
 	}
 	for (l = 1; l < ARRAY_SIZE(latency_us); l++) {
 		for (n = 0; n < SVA_MOCK_DEVS; n++)
 			sva_mock.dev[n].latency_us = latency_us[l];
-		bench_compare_threads(test, "bind", latency_us[l], bind_op, ctx,
+		bench_compare_threads(test, row, latency_us[l], bind_op, ctx,
 				      ops);
 	}
 	for (n = 0; n < BENCH_THREADS; n++)
@@ -1101,6 +1102,32 @@ static void bind(struct kunit *test)
 	/* Each bind made a domain, and each unbind freed it: see sva_mock_exit(). */
 	KUNIT_EXPECT_EQ(test, ops[BASE] + ops[SERIES],
 			atomic_read(&sva_mock.allocated));
+}
+
+/* Each process a device of its own, in a group of its own */
+static void bind(struct kunit *test)
+{
+	bench_bind(test, "bind", (struct sva_mock_dev *[]) {
+			&sva_mock.dev[2], &sva_mock.dev[4] });
+}
+
+/*
+ * One device for all of them. The driver attaches and detaches under the mutex of
+ * the device's group, so that only what the core does by itself can overlap.
+ */
+static void bind_one_device(struct kunit *test)
+{
+	bench_bind(test, "bind-device", (struct sva_mock_dev *[]) {
+			&sva_mock.dev[2], &sva_mock.dev[2] });
+}
+
+/* Two devices of one group. A bind attaches the PASID to both of them. */
+static void bind_one_group(struct kunit *test)
+{
+	KUNIT_ASSERT_PTR_EQ(test, sva_mock.dev[0].dev.iommu_group,
+			    sva_mock.dev[1].dev.iommu_group);
+	bench_bind(test, "bind-group", (struct sva_mock_dev *[]) {
+			&sva_mock.dev[0], &sva_mock.dev[1] });
 }
 
 /*
@@ -1123,6 +1150,8 @@ static struct kunit_suite bench_suite = {
 
 static struct kunit_case bench_sva_cases[] = {
 	KUNIT_CASE_SLOW(bind),
+	KUNIT_CASE_SLOW(bind_one_device),
+	KUNIT_CASE_SLOW(bind_one_group),
 	{}
 };
 

@@ -67,12 +67,13 @@ static void run_until_asleep(struct kunit *test, int (*fn)(void *data),
 			     void *data, struct completion *done)
 {
 	struct task_struct *thread = kthread_create(fn, data, "sva-test");
+	unsigned long end = jiffies + SVA_MOCK_TIMEOUT;
 	unsigned int asleep = 0;
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
 	get_task_struct(thread);
 	wake_up_process(thread);
-	while (asleep < 5 && !completion_done(done)) {
+	while (asleep < 5 && !completion_done(done) && time_before(jiffies, end)) {
 		msleep(20);
 		if (READ_ONCE(thread->__state) & TASK_UNINTERRUPTIBLE)
 			asleep++;
@@ -109,6 +110,16 @@ static bool references_go(struct mm_struct *mm, int n)
 	while (atomic_read(&mm->mm_count) > n && time_before(jiffies, end))
 		msleep(20);
 	return atomic_read(&mm->mm_count) == n;
+}
+
+/* Until @n workers have a fault of @mm in hand */
+static bool workers_come(struct mm_struct *mm, int n)
+{
+	unsigned long end = jiffies + SVA_MOCK_TIMEOUT;
+
+	while (READ_ONCE(mm->iommu_mm->faulting) < n && time_before(jiffies, end))
+		msleep(20);
+	return READ_ONCE(mm->iommu_mm->faulting) == n;
 }
 
 /* --- the end of a bond --- */
@@ -653,6 +664,24 @@ static void stop_answers_faults(struct kunit *test)
 	iommu_sva_unbind_device(unbinder.handle);
 }
 
+/* Who reports a fault has looked, and has not listed the group yet. */
+static void stop_waits_for_reports(struct kunit *test)
+{
+	struct unbinder unbinder = {
+		.done = COMPLETION_INITIALIZER_ONSTACK(unbinder.done),
+	};
+
+	enable_faults(test, DEV);
+	unbinder.handle = bind(test, DEV, test_mm(test));
+	down_read(&fault_param(DEV)->reporting);
+	run_until_asleep(test, stop_thread, &unbinder, &unbinder.done);
+	KUNIT_EXPECT_FALSE(test, completion_done(&unbinder.done));
+	up_read(&fault_param(DEV)->reporting);
+	wait_for_completion(&unbinder.done);
+	iommu_sva_start_faults(unbinder.handle);
+	iommu_sva_unbind_device(unbinder.handle);
+}
+
 /* Another queue of the process goes on, for as long as one may hope. */
 static void stop_lets_others_ask_again(struct kunit *test)
 {
@@ -705,6 +734,7 @@ static void user_has_some_workers(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
 	EXPECT_RESPONSES(0);
 	KUNIT_EXPECT_EQ(test, before + FAULTS, atomic_read(&mm->mm_count));
+	KUNIT_EXPECT_TRUE(test, workers_come(mm, IOMMU_SVA_USER_WORKERS));
 	/* Nobody keeps what has no worker yet. */
 	iommu_sva_unbind_device(handle);
 	EXPECT_RESPONSES(FAULTS);
@@ -735,16 +765,13 @@ static void fault_of_a_dead_process_is_refused(struct kunit *test)
 {
 	struct mm_struct *mm = mm_alloc();
 	struct iommu_sva *handle;
-	unsigned long end = jiffies + SVA_MOCK_TIMEOUT;
 
 	KUNIT_ASSERT_NOT_NULL(test, mm);
 	enable_faults(test, DEV);
 	handle = bind(test, DEV, mm);
 	mmap_write_lock(mm);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
-	while (atomic_read(&mm->mm_users) < 2 && time_before(jiffies, end))
-		msleep(20);
-	KUNIT_EXPECT_EQ(test, 2, atomic_read(&mm->mm_users));
+	KUNIT_EXPECT_TRUE(test, workers_come(mm, 1));
 	mmput(mm);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
 	KUNIT_EXPECT_TRUE(test, responses_come(1));
@@ -837,8 +864,16 @@ static void unbind_does_not_wait_for_mmap_lock(struct kunit *test)
 
 /* --- resets --- */
 
+static struct mm_struct *drained_mm;
+static int drained_fault;
+
+static void fault_in_drain(struct device *dev)
+{
+	drained_fault = fault(dev, drained_mm, true);
+}
+
 /* A number that it gave out before the reset may be another request's afterwards. */
-static void reset_forgets_faults(struct kunit *test)
+static void reset_ends_faults(struct kunit *test)
 {
 	struct mm_struct *mm = test_mm(test);
 	struct iommu_sva *handle;
@@ -851,16 +886,24 @@ static void reset_forgets_faults(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, false));
 	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
+	/* As long as the device knows it, which may not be reset after all */
+	EXPECT_RESPONSES(1);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID, sva_mock.code);
 	KUNIT_EXPECT_TRUE(test, list_empty(&fault_param(DEV)->partial));
 	KUNIT_EXPECT_EQ(test, -EBUSY, fault(DEV, mm, true));
 	mmap_write_unlock(mm);
 	KUNIT_EXPECT_TRUE(test, references_go(mm, before));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&sva_mock.drains));
+	/* What comes while the IOMMU is drained is from before, too. */
+	sva_mock.in_drain = fault_in_drain;
+	drained_mm = mm;
 	iommu_dev_reset_done(DEV);
+	sva_mock.in_drain = NULL;
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&sva_mock.drains));
-	EXPECT_RESPONSES(0);
+	KUNIT_EXPECT_EQ(test, -EBUSY, drained_fault);
+	EXPECT_RESPONSES(1);
 	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
-	KUNIT_EXPECT_TRUE(test, responses_come(1));
+	KUNIT_EXPECT_TRUE(test, responses_come(2));
 	iommu_sva_unbind_device(handle);
 }
 
@@ -883,6 +926,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(replace_answers_faults_of_rid),
 	KUNIT_CASE(detach_waits_for_reports_of_rid),
 	KUNIT_CASE(stop_answers_faults),
+	KUNIT_CASE(stop_waits_for_reports),
 	KUNIT_CASE(stop_lets_others_ask_again),
 	KUNIT_CASE(user_has_some_workers),
 	KUNIT_CASE(faults_wait_for_a_worker),
@@ -890,7 +934,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(fault_of_a_victim_is_refused),
 	KUNIT_CASE(bind_exits_no_mm),
 	KUNIT_CASE(unbind_does_not_wait_for_mmap_lock),
-	KUNIT_CASE(reset_forgets_faults),
+	KUNIT_CASE(reset_ends_faults),
 	{}
 };
 

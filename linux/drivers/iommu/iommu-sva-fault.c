@@ -11,8 +11,8 @@
  * too late then, and is dropped. It keeps the memory of the mm for as long as the
  * file system takes.
  *
- * So that this costs only who causes it, a user has a limited number of workers.
- * What is above it waits in a queue of the user.
+ * So that this costs only who causes it, each user has a work queue of his own, and
+ * a limited number of workers. What is above it waits.
  */
 #include <linux/cred.h>
 #include <linux/iommu.h>
@@ -20,6 +20,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/user_namespace.h>
 #include <linux/workqueue.h>
 
 #include "iommu-priv.h"
@@ -29,8 +30,10 @@
  * @node: in users
  * @uid: that of who was the first to bind an mm
  * @mms: mms that this is the user of
- * @workers: groups that have been given to the work queue
+ * @workers: groups that have been given to @wq
  * @waiting: groups that have not, by &iopf_group.node
+ * @wq: the work queue; constant
+ * @free_work: frees this, which may sleep
  *
  * All of it under faults_lock.
  */
@@ -40,11 +43,26 @@ struct iommu_sva_user {
 	unsigned int mms;
 	unsigned int workers;
 	struct list_head waiting;
+	struct workqueue_struct *wq;
+	struct work_struct free_work;
 };
 
 static LIST_HEAD(users);
 static DEFINE_SPINLOCK(faults_lock);
-static struct workqueue_struct *faults_wq;
+
+/*
+ * One who makes user namespaces has as many user IDs as he likes in there. It is
+ * the owner of the outermost that counts.
+ */
+static kuid_t responsible_uid(void)
+{
+	struct user_namespace *ns = current_user_ns();
+	kuid_t uid = current_uid();
+
+	for (; ns->parent; ns = ns->parent)
+		uid = ns->owner;
+	return uid;
+}
 
 static struct iommu_sva_user *iommu_sva_find_user(kuid_t uid)
 {
@@ -58,6 +76,57 @@ static struct iommu_sva_user *iommu_sva_find_user(kuid_t uid)
 	return NULL;
 }
 
+static void iommu_sva_free_user(struct iommu_sva_user *user)
+{
+	destroy_workqueue(user->wq);
+	kfree(user);
+}
+
+static void iommu_sva_free_user_work(struct work_struct *work)
+{
+	iommu_sva_free_user(container_of(work, struct iommu_sva_user, free_work));
+}
+
+static struct iommu_sva_user *iommu_sva_new_user(kuid_t uid)
+{
+	struct iommu_sva_user *user = kzalloc(sizeof(*user), GFP_KERNEL);
+
+	if (!user)
+		return NULL;
+	user->uid = uid;
+	INIT_LIST_HEAD(&user->waiting);
+	INIT_WORK(&user->free_work, iommu_sva_free_user_work);
+	/* Its own limit is above ours on each node, where it is split. */
+	user->wq = alloc_workqueue("iommu_sva/%u", WQ_UNBOUND,
+				   WQ_UNBOUND_MAX_ACTIVE,
+				   from_kuid(&init_user_ns, uid));
+	if (!user->wq) {
+		kfree(user);
+		return NULL;
+	}
+	return user;
+}
+
+static bool iommu_sva_get_user(struct iommu_mm_data *iommu_mm, kuid_t uid,
+			       struct iommu_sva_user *new)
+{
+	struct iommu_sva_user *user;
+	unsigned long flags;
+
+	spin_lock_irqsave(&faults_lock, flags);
+	user = iommu_sva_find_user(uid);
+	if (!user && new) {
+		list_add(&new->node, &users);
+		user = new;
+	}
+	if (user) {
+		user->mms++;
+		iommu_mm->user = user;
+	}
+	spin_unlock_irqrestore(&faults_lock, flags);
+	return user;
+}
+
 /**
  * iommu_sva_fault_init() - prepare an mm for page faults
  * @iommu_mm: what it has for SVA
@@ -68,27 +137,18 @@ static struct iommu_sva_user *iommu_sva_find_user(kuid_t uid)
  */
 int iommu_sva_fault_init(struct iommu_mm_data *iommu_mm)
 {
-	struct iommu_sva_user *user, *new;
-	unsigned long flags;
+	kuid_t uid = responsible_uid();
+	struct iommu_sva_user *new;
 
-	if (!faults_wq)
-		return -ENOMEM;
-	new = kzalloc(sizeof(*new), GFP_KERNEL);
+	if (iommu_sva_get_user(iommu_mm, uid, NULL))
+		return 0;
+	new = iommu_sva_new_user(uid);
 	if (!new)
 		return -ENOMEM;
-	new->uid = current_uid();
-	INIT_LIST_HEAD(&new->waiting);
-
-	spin_lock_irqsave(&faults_lock, flags);
-	user = iommu_sva_find_user(new->uid);
-	if (!user) {
-		list_add(&new->node, &users);
-		swap(user, new);
-	}
-	user->mms++;
-	iommu_mm->user = user;
-	spin_unlock_irqrestore(&faults_lock, flags);
-	kfree(new);
+	iommu_sva_get_user(iommu_mm, uid, new);
+	/* Another thread may have come first. */
+	if (iommu_mm->user != new)
+		iommu_sva_free_user(new);
 	return 0;
 }
 
@@ -104,14 +164,16 @@ void iommu_sva_fault_exit(struct iommu_mm_data *iommu_mm)
 {
 	struct iommu_sva_user *user = iommu_mm->user;
 	unsigned long flags;
+	bool last;
 
 	spin_lock_irqsave(&faults_lock, flags);
-	if (--user->mms)
-		user = NULL;
-	else
+	last = !--user->mms;
+	if (last)
 		list_del(&user->node);
 	spin_unlock_irqrestore(&faults_lock, flags);
-	kfree(user);
+	/* The worker that we may be ends first. */
+	if (last)
+		schedule_work(&user->free_work);
 }
 
 static void iommu_sva_free_group(struct iopf_group *group)
@@ -124,10 +186,12 @@ static void iommu_sva_free_group(struct iopf_group *group)
 
 static void iommu_sva_start_worker(struct iopf_group *group)
 {
+	struct iommu_sva_user *user = group->mm->iommu_mm->user;
+
 	lockdep_assert_held(&faults_lock);
 
-	group->mm->iommu_mm->user->workers++;
-	queue_work(faults_wq, &group->work);
+	user->workers++;
+	queue_work(user->wq, &group->work);
 }
 
 /* A worker is done; its user's next group gets one. */
@@ -160,7 +224,7 @@ iommu_sva_handle_group(struct iopf_group *group)
 	list_for_each_entry(iopf, &group->faults, list) {
 		if (status != IOMMU_PAGE_RESP_SUCCESS || iopf_group_answered(group))
 			break;
-		status = iommu_sva_handle_mm(&iopf->fault, group->mm);
+		status = iommu_sva_handle_mm(&iopf->fault, group);
 	}
 	return status;
 }
@@ -168,10 +232,36 @@ iommu_sva_handle_group(struct iopf_group *group)
 static void iommu_sva_fault_work(struct work_struct *work)
 {
 	struct iopf_group *group = container_of(work, struct iopf_group, work);
+	struct mm_struct *mm = group->mm;
 
-	iopf_group_response(group, iommu_sva_handle_group(group));
-	iommu_sva_end_worker(group->mm->iommu_mm);
+	if (iommu_sva_mmget(mm)) {
+		iopf_group_response(group, iommu_sva_handle_group(group));
+		/* Perhaps the last one. The device need not wait for the mm's exit. */
+		iommu_sva_mmput(mm);
+	} else {
+		iopf_group_response(group, IOMMU_PAGE_RESP_INVALID);
+	}
+	iommu_sva_end_worker(mm->iommu_mm);
 	iommu_sva_free_group(group);
+}
+
+/*
+ * Nobody has to handle a group that was answered. Who makes faults and takes them back
+ * would fill the queue otherwise, as long as all of the user's workers are kept waiting.
+ */
+static void iommu_sva_group_answered(struct iopf_group *group)
+{
+	unsigned long flags;
+	bool waiting;
+
+	spin_lock_irqsave(&faults_lock, flags);
+	waiting = !list_empty(&group->node);
+	if (waiting)
+		list_del_init(&group->node);
+	spin_unlock_irqrestore(&faults_lock, flags);
+
+	if (waiting)
+		iommu_sva_free_group(group);
 }
 
 /**
@@ -188,6 +278,8 @@ void iommu_sva_queue_fault(struct iopf_group *group, struct mm_struct *mm)
 
 	mmgrab(mm);
 	group->mm = mm;
+	group->answered = iommu_sva_group_answered;
+	INIT_LIST_HEAD(&group->node);
 	INIT_WORK(&group->work, iommu_sva_fault_work);
 
 	spin_lock_irqsave(&faults_lock, flags);
@@ -197,37 +289,3 @@ void iommu_sva_queue_fault(struct iopf_group *group, struct mm_struct *mm)
 		list_add_tail(&group->node, &user->waiting);
 	spin_unlock_irqrestore(&faults_lock, flags);
 }
-
-/**
- * iommu_sva_drop_answered() - forget groups that nobody has to handle any more
- * @mm: the mm, some of whose groups have been answered
- *
- * Who makes faults and takes them back would otherwise fill the queue, as long as all
- * of the user's workers are kept waiting. Those that have a worker are dropped by it.
- *
- * Context: may sleep.
- */
-void iommu_sva_drop_answered(struct mm_struct *mm)
-{
-	struct iommu_sva_user *user = mm->iommu_mm->user;
-	struct iopf_group *group, *next;
-	unsigned long flags;
-	LIST_HEAD(dropped);
-
-	spin_lock_irqsave(&faults_lock, flags);
-	list_for_each_entry_safe(group, next, &user->waiting, node)
-		if (group->mm == mm && iopf_group_answered(group))
-			list_move(&group->node, &dropped);
-	spin_unlock_irqrestore(&faults_lock, flags);
-
-	list_for_each_entry_safe(group, next, &dropped, node)
-		iommu_sva_free_group(group);
-}
-
-static int __init iommu_sva_fault_wq_init(void)
-{
-	faults_wq = alloc_workqueue("iommu_sva", WQ_UNBOUND,
-				    WQ_UNBOUND_MAX_ACTIVE);
-	return faults_wq ? 0 : -ENOMEM;
-}
-core_initcall(iommu_sva_fault_wq_init);

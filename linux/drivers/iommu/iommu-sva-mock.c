@@ -80,6 +80,8 @@ static void mock_drain_dev_pasid(struct device *dev, ioasid_t pasid)
 	    !!xa_load(&mdev->domains, pasid))
 		atomic_inc(&sva_mock.wrong);
 	atomic_inc(&sva_mock.drains);
+	if (sva_mock.in_drain)
+		sva_mock.in_drain(dev);
 	if (sva_mock.drain_gate)
 		wait_for_completion_timeout(sva_mock.drain_gate,
 					    3 * SVA_MOCK_TIMEOUT);

@@ -60,6 +60,8 @@ struct sva_mock {
 	enum iommu_page_response_code code;	/* of the last one */
 	struct completion *drain_gate;	/* drain_dev_pasid() waits for it */
 	atomic_t drains;		/* calls of it, that have begun */
+	/* In drain_dev_pasid() */
+	void (*in_drain)(struct device *dev);
 	/* In release_device(), while the core still knows the device */
 	void (*in_release)(struct device *dev);
 	struct task_struct *releaser;	/* of the last mm that called release() */

@@ -605,10 +605,13 @@ static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
 
 	while (cmd < unit->log + unit->nr_logged && !cmd->fence)
 		cmd++;
-	KUNIT_EXPECT_EQ(test, 4, unit->log + unit->nr_logged - cmd);
+	KUNIT_ASSERT_EQ(test, 4, unit->log + unit->nr_logged - cmd);
 	KUNIT_EXPECT_EQ(test, QI_EIOTLB_TYPE, cmd[1].type);
 	KUNIT_EXPECT_EQ(test, PASID, cmd[1].pasid);
 	KUNIT_EXPECT_EQ(test, did, cmd[1].did);
+	KUNIT_EXPECT_EQ(test, QI_DEIOTLB_TYPE, cmd[2].type);
+	KUNIT_EXPECT_EQ(test, PASID, cmd[2].pasid);
+	KUNIT_EXPECT_TRUE(test, cmd[3].qw[0] & QI_IWD_PRQ_DRAIN);
 }
 
 static void remove_and_drain(struct vtd_fn *fn)
@@ -655,7 +658,9 @@ static void drain_with_did_of_sva(struct kunit *test)
 	vtd_mm_exit(mm);
 }
 
-/* A page request, as it is in a unit's queue */
+#define PAGE_REQUEST	(4 * sizeof(u64))
+
+/* A page request that needs no answer, as it is in a unit's queue */
 static void queue_page_request(struct kunit *test, struct intel_iommu *iommu,
 			       u16 rid, bool with_pasid)
 {
@@ -667,7 +672,7 @@ static void queue_page_request(struct kunit *test, struct intel_iommu *iommu,
 		qw[0] |= (u64)PASID << 32 | BIT_ULL(8);
 	iommu->prq = (void *)qw;
 	dmar_writeq(iommu->reg + DMAR_PQH_REG, 0);
-	dmar_writeq(iommu->reg + DMAR_PQT_REG, 4 * sizeof(*qw));
+	dmar_writeq(iommu->reg + DMAR_PQT_REG, PAGE_REQUEST);
 }
 
 /* What waits for the page requests of the job's PASID, after it was blocked */
@@ -689,33 +694,34 @@ static bool done_in(struct vtd_thread *thread, unsigned int ms)
 	return completion_done(&thread->done);
 }
 
-/* The unit's thread begins, or ends, a pass over the queue. */
-static void begin_pass(struct intel_iommu *iommu)
+/* The unit's thread makes a pass over the queue. */
+static int job_pass(void *arg)
 {
-	WRITE_ONCE(iommu->prq_begun, iommu->prq_begun + 1);
+	intel_iommu_prq_thread(0, arg);
+	return 0;
 }
 
-static void end_pass(struct intel_iommu *iommu)
+static bool nothing_sent(struct vtd_unit *unit)
 {
-	WRITE_ONCE(iommu->prq_done, iommu->prq_begun);
-	smp_mb();
-	wake_up_var(&iommu->prq_done);
+	const struct vtd_cmd *cmd;
+
+	for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+		if (cmd->fence)
+			return false;
+	return true;
 }
 
-static void empty_queue(struct intel_iommu *iommu)
-{
-	dmar_writeq(iommu->reg + DMAR_PQH_REG,
-		    dmar_readq(iommu->reg + DMAR_PQT_REG));
-	end_pass(iommu);
-}
-
+/* The queue first, then the unit and the links: what is pushed out goes there. */
 static void expect_drain_waits(struct kunit *test, struct job *job)
 {
+	struct vtd_unit *unit = job->fn->unit;
 	struct vtd_thread thread;
 
+	vtd_clear_log(test->priv);
 	vtd_start(test, &thread, job_drain, job);
 	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
-	empty_queue(&job->fn->unit->iommu);
+	KUNIT_EXPECT_TRUE(test, nothing_sent(unit));
+	job_pass(&unit->iommu);
 	vtd_join(&thread);
 }
 
@@ -731,36 +737,74 @@ static void drain_waits_for_reports(struct kunit *test)
 	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
 			   true);
 	expect_drain_waits(test, &job);
-	/* All that the device has made, when it is reset */
+	KUNIT_EXPECT_FALSE(test, nothing_sent(job.fn->unit));
+	/* All that the device has made, when it is reset, and is sent nothing */
 	job.pasid = IOMMU_PASID_INVALID;
 	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
 			   true);
 	expect_drain_waits(test, &job);
+	KUNIT_EXPECT_TRUE(test, nothing_sent(job.fn->unit));
 	disable_pri(job.fn, queue);
 }
 
-/* Those without a PASID are the RID's. */
+/* Those without a PASID are the RID's, whatever it is attached to. */
 static void drain_waits_for_reports_of_rid(struct kunit *test)
 {
 	struct job job = { .pasid = IOMMU_NO_PASID };
 	struct iopf_queue *queue;
+	unsigned int n;
 
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
-	attached(test, job.fn, 0);
-	queue = enable_pri(test, job.fn);
-	queue_page_request(test, &job.fn->unit->iommu, pci_dev_id(&job.fn->pdev),
-			   false);
-	expect_drain_waits(test, &job);
-	disable_pri(job.fn, queue);
+	for (n = 0; n < 2; n++) {
+		if (n)
+			KUNIT_ASSERT_EQ(test, 0, vtd_attach(job.fn,
+							    intel_iommu_ops.identity_domain));
+		else
+			attached(test, job.fn, 0);
+		queue = enable_pri(test, job.fn);
+		queue_page_request(test, &job.fn->unit->iommu,
+				   pci_dev_id(&job.fn->pdev), false);
+		expect_drain_waits(test, &job);
+		KUNIT_EXPECT_FALSE(test, nothing_sent(job.fn->unit));
+		disable_pri(job.fn, queue);
+	}
+}
+
+/* Start a pass that has seen what is in the queue, and stops before it reports it. */
+static void begin_pass(struct kunit *test, struct vtd_thread *pass,
+		       struct intel_iommu *iommu)
+{
+	unsigned long begun = iommu->prq_begun;
+
+	mutex_lock(&iommu->iopf_lock);
+	vtd_start(test, pass, job_pass, iommu);
+	while (READ_ONCE(iommu->prq_begun) == begun)
+		usleep_range(1000, 2000);
+	/* It waits for the lock by now. */
+	done_in(pass, HOLD_MS);
+}
+
+static void end_pass(struct vtd_thread *pass, struct intel_iommu *iommu)
+{
+	mutex_unlock(&iommu->iopf_lock);
+	vtd_join(pass);
+}
+
+static void queue_another(struct intel_iommu *iommu)
+{
+	u64 tail = dmar_readq(iommu->reg + DMAR_PQT_REG);
+
+	memcpy((void *)iommu->prq + tail, iommu->prq, PAGE_REQUEST);
+	dmar_writeq(iommu->reg + DMAR_PQT_REG, tail + PAGE_REQUEST);
 }
 
 /* Another function never stops. The pass that is under way may have missed us. */
 static void drain_waits_for_one_pass(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
+	struct vtd_thread drain, pass;
 	struct intel_iommu *iommu;
-	struct vtd_thread thread;
 	struct iopf_queue *queue;
 	struct vtd_fn *other;
 
@@ -771,16 +815,22 @@ static void drain_waits_for_one_pass(struct kunit *test)
 	iommu = &job.fn->unit->iommu;
 	queue = enable_pri(test, job.fn);
 	queue_page_request(test, iommu, pci_dev_id(&other->pdev), true);
-	begin_pass(iommu);
-	vtd_start(test, &thread, job_drain, &job);
-	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
-	end_pass(iommu);
-	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
-	begin_pass(iommu);
-	end_pass(iommu);
-	KUNIT_EXPECT_TRUE(test, done_in(&thread, AT_LAST_MS));
-	empty_queue(iommu);
-	vtd_join(&thread);
+	begin_pass(test, &pass, iommu);
+	queue_another(iommu);
+	vtd_start(test, &drain, job_drain, &job);
+	KUNIT_EXPECT_FALSE(test, done_in(&drain, HOLD_MS));
+	end_pass(&pass, iommu);
+	KUNIT_EXPECT_FALSE(test, done_in(&drain, HOLD_MS));
+	/* Twice: what the hardware pushes out is waited for, too. */
+	begin_pass(test, &pass, iommu);
+	queue_another(iommu);
+	end_pass(&pass, iommu);
+	begin_pass(test, &pass, iommu);
+	queue_another(iommu);
+	end_pass(&pass, iommu);
+	KUNIT_EXPECT_TRUE(test, done_in(&drain, AT_LAST_MS));
+	job_pass(iommu);
+	vtd_join(&drain);
 	disable_pri(job.fn, queue);
 }
 
@@ -802,7 +852,7 @@ static void drains_do_not_wait_for_each_other(struct kunit *test)
 	vtd_start(test, &thread[1], job_drain, &job);
 	KUNIT_EXPECT_FALSE(test, done_in(&thread[0], HOLD_MS));
 	KUNIT_EXPECT_FALSE(test, completion_done(&thread[1].done));
-	empty_queue(iommu);
+	job_pass(iommu);
 	KUNIT_EXPECT_TRUE(test, done_in(&thread[0], AT_LAST_MS));
 	KUNIT_EXPECT_TRUE(test, done_in(&thread[1], AT_LAST_MS));
 	vtd_join(&thread[0]);

@@ -13,6 +13,7 @@
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/kernel_pgtable.h>
 #include <linux/mmu_notifier.h>
 
 #include "kunit-mock.h"
@@ -35,6 +36,7 @@ enum limit_event {
 	RANGE,		/* of 512 pages */
 	ALL,
 	MAP,		/* of a page where nothing was */
+	TABLES,		/* of the kernel are about to be freed */
 };
 
 enum limit_ats {
@@ -105,6 +107,11 @@ static const struct limit limits[] = {
 	{ "sva_range_small_psi_odd", SVA, 6, 3, 1, ATS_ON, RANGE,
 	  .how = SMALL_PSI | ODD_UNITS },
 	{ "sva_all_8x4", SVA, 8, 4, 1, ATS_MIXED, ALL },
+	{ "sva_tables_1x1", SVA, 1, 1, 1, ATS_ON, TABLES },
+	{ "sva_tables_8x4", SVA, 8, 4, 1, ATS_MIXED, TABLES },
+	{ "sva_tables_16x1_one_batch", SVA, 16, 1, 1, ATS_ON, TABLES },
+	{ "sva_tables_small_psi_odd", SVA, 6, 3, 1, ATS_ON, TABLES,
+	  .how = SMALL_PSI | ODD_UNITS },
 	{ "sva_caching", SVA, 4, 2, 1, .how = CACHING },
 	{ "sva_buffer", SVA, 4, 2, 1, .how = BUFFER },
 	{ "sva_incoherent", SVA, 4, 2, 1, .how = INCOHERENT },
@@ -355,7 +362,11 @@ static void limit_event_mm(struct limit_case *c)
 	u64 iova = limit_iova(c->limit);
 	u64 end = iova + (PAGE_SIZE << limit_am(c->limit));
 
-	if (c->limit->event == ALL)
+	if (c->limit->event == TABLES)
+		mmu_notifier_arch_invalidate_secondary_tlbs(c->mm,
+							    KERNEL_PGTABLE_START,
+							    KERNEL_PGTABLE_END);
+	else if (c->limit->event == ALL)
 		mmu_notifier_arch_invalidate_secondary_tlbs(c->mm, 0, ULONG_MAX);
 	else
 		mmu_notifier_arch_invalidate_secondary_tlbs(c->mm, iova, end);
@@ -444,7 +455,7 @@ static void expect_tag(struct expected *e, unsigned int did, u32 pasid)
 	else
 		expect_text(e, "iotlb did=%u", did);
 	/* What units say about ranges is about second-level translations. */
-	if (b->event != ALL &&
+	if (b->event != ALL && b->event != TABLES &&
 	    (is_first_level(b) || (limit_am(b) <= cap_max_amask_val(cap) &&
 				   cap_pgsel_inv(cap))))
 		expect_range(e);
@@ -488,6 +499,8 @@ static void expect_tags(struct limit_case *c, struct expected *e)
 			continue;
 		entry = vtd_entry(c->machine->fn[n], first_pasid(b));
 		KUNIT_ASSERT_TRUE(c->test, pasid_pte_is_present(entry));
+		/* What lets TABLES pass over ATCs */
+		KUNIT_EXPECT_FALSE(c->test, pasid_get_sre(entry));
 		set_bit(pasid_get_domain_id(entry), dids);
 	}
 	for_each_set_bit(did, dids, DIDS)
@@ -523,7 +536,8 @@ static void expect(struct limit_case *c, struct expected *e)
 	e->text[0] = '\0';
 	if (is_told(c, e->unit))
 		expect_tags(c, e);
-	if (c->limit->event != MAP)
+	/* What is not present is in no ATC, nor is what leads to a table. */
+	if (c->limit->event != MAP && c->limit->event != TABLES)
 		expect_atcs(c, e);
 	if ((e->tags + e->atcs) % BATCH)
 		expect_text(e, "wait\n");
@@ -666,8 +680,55 @@ static void legacy_detach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, vtd_count(unit, QI_IWD_TYPE));
 }
 
+static void put_page_of_test(void *page)
+{
+	put_page(page);
+}
+
+/* Of a page of a kernel table that was freed, the test's is the only reference. */
+static unsigned int free_table(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	get_page(page);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, put_page_of_test, page));
+	kernel_pgtable_free(page);
+	kernel_pgtable_flush();
+	return page_count(page);
+}
+
+/* A unit that could not be told may walk the table still. */
+static void tables_not_forgotten(struct kunit *test)
+{
+	struct kernel_pgtable_user *user;
+	struct vtd_unit *unit;
+	struct mm_struct *mm;
+	struct vtd_fn *fn;
+
+	unit = vtd_machine(test, 1, NULL)->unit;
+	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	mm = vtd_mm(test);
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, SVA_PASID, vtd_sva(test, fn, mm)));
+	user = kernel_pgtable_register(mm);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, user);
+
+	vtd_clear_log(test->priv);
+	KUNIT_EXPECT_EQ(test, 1, free_table(test));
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(unit, QI_EIOTLB_TYPE));
+	KUNIT_EXPECT_EQ(test, 0, vtd_count(unit, QI_DEIOTLB_TYPE));
+	vtd_refuse(unit, QI_EIOTLB_TYPE);
+	KUNIT_EXPECT_EQ(test, 2, free_table(test));
+	vtd_refuse(unit, 0);
+	KUNIT_EXPECT_EQ(test, 1, free_table(test));
+	kernel_pgtable_unregister(user);
+	vtd_mm_exit(mm);
+}
+
 static struct kunit_case limit_cases[] = {
 	KUNIT_CASE_PARAM(limit, limit_gen_params),
+	KUNIT_CASE(tables_not_forgotten),
 	KUNIT_CASE(legacy_detach),
 	{}
 };

@@ -167,14 +167,25 @@ static int svadev_start_queue(struct uacce_queue *q)
 	return 0;
 }
 
-static bool svadev_queue_idle(struct svadev_queue *sq)
+static bool svadev_queue_is_busy(struct svadev_queue *sq)
 {
-	void __iomem *busy = sq->sva->control + SVADEV_QCTL(sq->id) +
-			     SVADEV_QCTL_BUSY;
-	u64 val;
+	return readq(sq->sva->control + SVADEV_QCTL(sq->id) + SVADEV_QCTL_BUSY);
+}
 
-	return !readq_poll_timeout(busy, val, !val, SVADEV_STOP_POLL_US,
-				   SVADEV_STOP_TIMEOUT_US);
+static bool svadev_queue_becomes_idle(struct svadev_queue *sq)
+{
+	bool busy;
+
+	return !read_poll_timeout(svadev_queue_is_busy, busy, !busy,
+				  SVADEV_STOP_POLL_US, SVADEV_STOP_TIMEOUT_US,
+				  false, sq);
+}
+
+static void svadev_queue_is_stuck(struct svadev_queue *sq, struct uacce_queue *q)
+{
+	dev_err(&sq->sva->pdev->dev, "queue %u with PASID %u does not stop\n",
+		sq->id, q->pasid);
+	sq->stuck = true;
 }
 
 /* From now on no handler is on its way to wake q->wait. */
@@ -201,11 +212,8 @@ static void svadev_stop_queue(struct uacce_queue *q)
 		return;
 
 	svadev_qctl_write(sq, SVADEV_QCTL_ENABLE, 0);
-	if (!svadev_queue_idle(sq)) {
-		dev_err(&sq->sva->pdev->dev, "queue %u with PASID %u does not stop\n",
-			sq->id, q->pasid);
-		sq->stuck = true;
-	}
+	if (!svadev_queue_becomes_idle(sq))
+		svadev_queue_is_stuck(sq, q);
 	svadev_silence_queue(sq);
 }
 
@@ -439,7 +447,7 @@ static void svadev_remove(struct pci_dev *pdev)
  * refuses new bonds from a bit later on; in_reset is for those that exist.
  *
  * An operation that waits for a page, which may take for ever, need not be waited for:
- * the reset ends it, and the IOMMU forgets its page requests.
+ * the IOMMU refuses its page requests, and the reset ends it.
  */
 static void svadev_reset_prepare(struct pci_dev *pdev)
 {
@@ -461,15 +469,21 @@ static void svadev_reset_prepare(struct pci_dev *pdev)
 	mutex_unlock(&sva->uacce->mutex);
 }
 
-/* Also called after a reset that has failed. */
+/* Also called after a reset that has failed: then a queue may have gone on. */
 static void svadev_reset_done(struct pci_dev *pdev)
 {
 	struct svadev *sva = pci_get_drvdata(pdev);
+	struct svadev_queue *sq;
 	struct uacce_queue *q;
 
 	mutex_lock(&sva->uacce->mutex);
-	list_for_each_entry(q, &sva->uacce->queues, list)
-		svadev_qctl_write(q->priv, SVADEV_QCTL_PASID, q->pasid);
+	list_for_each_entry(q, &sva->uacce->queues, list) {
+		sq = q->priv;
+		if (svadev_queue_is_busy(sq))
+			svadev_queue_is_stuck(sq, q);
+		else
+			svadev_qctl_write(sq, SVADEV_QCTL_PASID, q->pasid);
+	}
 	sva->in_reset = false;
 	mutex_unlock(&sva->uacce->mutex);
 }

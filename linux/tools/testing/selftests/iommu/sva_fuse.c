@@ -4,7 +4,7 @@
  * own process notices, and that one can be ended.
  *
  * The file system is a FUSE server of the test's own, which answers everything but
- * READ. Where it lives decides what its end is worth: in a process of its own it is
+ * READ, or WRITE. Where it lives decides what its end is worth: in a process of its own it is
  * there when the user of the function is killed; in the user itself it dies with it,
  * but after the queue, whose file is the first to be closed.
  */
@@ -32,14 +32,15 @@ struct server {
 	char dir[64];
 	char file[80];
 	int fd;
-	int reads[2];		/* gets a byte for each READ */
+	int reads[2];		/* gets a byte for each READ, or WRITE */
+	bool answers_reads;
 	pid_t pid;		/* of the process it has for itself, or 0 */
 };
 
-static void reply(struct server *srv, uint64_t unique, int error, void *data,
-		  size_t len)
+static void reply(struct server *srv, uint64_t unique, int error,
+		  const void *data, size_t len)
 {
-	char buf[sizeof(struct fuse_out_header) + 256];
+	char buf[sizeof(struct fuse_out_header) + SVA_PAGE];
 	struct fuse_out_header *out = (void *)buf;
 
 	out->unique = unique;
@@ -55,7 +56,7 @@ static struct fuse_attr attr_of(uint64_t node)
 {
 	return (struct fuse_attr) {
 		.ino = node,
-		.mode = node == FILE_NODE ? S_IFREG | 0444 : S_IFDIR | 0755,
+		.mode = node == FILE_NODE ? S_IFREG | 0644 : S_IFDIR | 0755,
 		.nlink = 1,
 		.size = node == FILE_NODE ? FILE_PAGES * SVA_PAGE : 0,
 	};
@@ -71,6 +72,7 @@ static void serve(struct server *srv, struct fuse_in_header *in)
 		.attr = attr_of(FILE_NODE),
 	};
 	struct fuse_open_out opened = {};
+	static const char page[SVA_PAGE];
 	struct fuse_init_out init = {
 		.major = FUSE_KERNEL_VERSION,
 		.minor = FUSE_KERNEL_MINOR_VERSION,
@@ -91,6 +93,12 @@ static void serve(struct server *srv, struct fuse_in_header *in)
 		reply(srv, in->unique, 0, &opened, sizeof(opened));
 		break;
 	case FUSE_READ:
+		if (srv->answers_reads) {
+			reply(srv, in->unique, 0, page, sizeof(page));
+			break;
+		}
+		/* fall through */
+	case FUSE_WRITE:
 		/* Never answered. */
 		if (write(srv->reads[1], "r", 1) != 1)
 			_exit(1);
@@ -190,6 +198,13 @@ static bool block(struct sva_queue *q, struct server *srv)
 	return read(srv->reads[0], &c, 1) == 1;
 }
 
+/* Comes by a page request. */
+static char *untouched_page(void)
+{
+	return mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 /* Serves commands of one letter, and replies with the same one when it is done. */
 static void obey(struct user *u, struct sva_queue *q)
 {
@@ -204,7 +219,7 @@ static void obey(struct user *u, struct sva_queue *q)
 			_exit(4);
 		if (c == 'g' && ioctl(q->fd, UACCE_CMD_START_Q))
 			_exit(5);
-		if (c == 'w' && sva_fill(q, sva_pages(1, 0), 1, SVA_PAGE))
+		if (c == 'w' && sva_fill(q, untouched_page(), 1, SVA_PAGE))
 			_exit(6);
 		if (write(u->replies[1], &c, 1) != 1)
 			break;
@@ -282,6 +297,9 @@ static bool process_does(bool (*what)(struct sva_dev *d), struct sva_dev *d)
 		usleep(1000);
 	} while (sva_now() < end);
 	kill(pid, SIGKILL);
+	/* Most likely it cannot be, either. */
+	usleep(100000);
+	waitpid(pid, NULL, WNOHANG);
 	return false;
 }
 
@@ -294,6 +312,11 @@ static bool use_queue(struct sva_dev *d)
 		return false;
 	sva_close(&q);
 	return sva_all(to, 42, SVA_PAGE);
+}
+
+static bool reset(struct sva_dev *d)
+{
+	return sva_pci_write(d, "reset", "1");
 }
 
 static unsigned int free_queues(struct sva_dev *d)
@@ -474,7 +497,7 @@ TEST_F(sva_fuse, function_is_reset)
 	ASSERT_TRUE(user_start(&self->user, self->dev, &self->srv, false));
 	if (!variant->mapped)
 		ASSERT_TRUE(command(&self->user, 'u'));
-	IN_TIME(sva_pci_write(self->dev, "reset", "1"));
+	IN_TIME(process_does(reset, self->dev));
 	IN_TIME(process_does(use_queue, self->dev));
 }
 
@@ -529,7 +552,7 @@ static void two_queues(struct server *srv, struct sva_dev *d)
 	_exit(w.err ? 4 : 0);
 }
 
-TEST_F(sva_fuse, other_queue_goes_on)
+TEST_F_TIMEOUT(sva_fuse, other_queue_goes_on, 4 * LIMIT_S)
 {
 	double end = sva_now() + 2 * LIMIT_S;
 	int status = -1;
@@ -544,7 +567,61 @@ TEST_F(sva_fuse, other_queue_goes_on)
 	while (waitpid(pid, &status, WNOHANG) != pid && sva_now() < end)
 		usleep(1000);
 	EXPECT_EQ(0, status);
+	if (status == -1)
+		kill(pid, SIGKILL);
+}
+
+/* --- who has mmap_lock --- */
+
+/*
+ * A thread of the opener unmaps a page of the file that it has changed, and has
+ * mmap_lock while the page is written back.
+ */
+static void *unmap_dirty_page(void *page)
+{
+	munmap(page, SVA_PAGE);
+	return NULL;
+}
+
+static void open_behind_unmap(struct server *srv, struct sva_dev *d)
+{
+	int file = open(srv->file, O_RDWR);
+	char *p = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	struct sva_queue q;
+	pthread_t thread;
+	char c;
+
+	if (file < 0 || p == MAP_FAILED)
+		_exit(2);
+	p[0] = 1;
+	if (pthread_create(&thread, NULL, unmap_dirty_page, p) ||
+	    read(srv->reads[0], &c, 1) != 1)
+		_exit(3);
+	sva_open(&q, d);
+	_exit(4);
+}
+
+TEST_F_TIMEOUT(sva_fuse, opener_waits_for_mmap_lock, 4 * LIMIT_S)
+{
+	int status;
+	pid_t pid;
+
+	if (!variant->mapped)
+		SKIP(return, "is about an open");
+	self->srv.answers_reads = true;
+	ASSERT_TRUE(server_start(&self->srv));
+	pid = fork();
+	if (!pid)
+		open_behind_unmap(&self->srv, self->dev);
+	/* Until it is in open(), or has got through, which is an error */
+	usleep(500000);
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	IN_TIME(process_does(use_all_queues, self->dev));
+	IN_TIME(process_does(reset, self->dev));
 	kill(pid, SIGKILL);
+	server_end(&self->srv);
+	IN_TIME(reaped(pid));
+	ASSERT_TRUE(server_prepare(&self->srv));
 }
 
 TEST_HARNESS_MAIN
