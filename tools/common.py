@@ -203,7 +203,8 @@ def output(*command, cwd=None, env=None, input=None, check=True):
 # Seconds that the long steps take on 2 slow cores with nothing cached. Only their ratios matter.
 NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU": 500,
            "build the demo kernel": 600, "build the debug kernel": 850,
-           "build the arm64 kernel": 700, "build the kcsan kernel": 850}
+           "build the arm64 kernel": 700, "build the kcsan kernel": 850,
+           "build the kasan kernel": 1000}
 
 
 class Outlook:

@@ -55,6 +55,7 @@ FLAVOURS = {
     "demo":       flavour("guest user x86_64 sva"),
     "debug":      flavour("guest x86_64 sva debug kunit kunit-x86_64", append=POISON),
     "kcsan":      flavour("guest x86_64 sva kcsan kunit"),
+    "kasan":      flavour("guest x86_64 sva debug mm kasan kunit kunit-x86_64", append=POISON),
     "rt":         flavour("guest x86_64 sva debug rt kunit kunit-x86_64", append=POISON),
     "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=POISON),
     "bench":      flavour("guest x86_64 sva bench"),

@@ -149,7 +149,8 @@ def with_trouble(verdict, result):
 
 def run_programs(suite, programs, name, environment="", arguments=""):
     """Selftests one after the other in one guest; each one's cases under its name."""
-    script = "cd /root\n" + "".join(
+    wanted = suite.get("must_log")
+    script = f"cd /root\n{must_log(wanted)}" + "".join(
         f'echo "## {p.name}"; {environment} ./{p.name} {arguments} 2>&1; echo "## exit $?"\n'
         for p in programs)
     result = guest(suite, script, programs, name)
@@ -162,7 +163,17 @@ def run_programs(suite, programs, name, environment="", arguments=""):
     excuse(cases, suite.get("fails_on_base", {}))
     ran = {c.name.split(":")[0] for c in cases}
     cases += [fail(p.name, "did not run") for p in programs if p.name not in ran]
+    if wanted and result.status is not None and LOGGED not in result.text.splitlines():
+        cases.append(fail("kernel log", f"lacks '{wanted}'"))
     return with_trouble(Verdict(cases), result)
+
+
+LOGGED = "logged as it must be"
+
+
+def must_log(wanted):
+    """The command that says so: the console of a guest that runs programs has no such lines."""
+    return f"dmesg | grep -qF '{wanted}' && echo '{LOGGED}'\n" if wanted else ""
 
 
 def results_of(program, text, status):

@@ -157,6 +157,42 @@ class Results(unittest.TestCase):
         self.assertEqual(len(ran), 3)
 
 
+class KernelLog(unittest.TestCase):
+    """What a guest's kernel says decides, too."""
+    REPORT = "[    9.1] " + "=" * 66 + """
+[    9.1] BUG: KASAN: slab-use-after-free in iommu_alist_flush+0x1a2/0x300
+[    9.1] Read of size 8 at addr ffff888005a1c010 by task kunit_try_catch/120
+[    9.1]
+[    9.1] Freed by task 119:
+[    9.1] """ + "=" * 66 + "\n"
+    PASSED = "TAP version 13\n1..1\nok 1 f.t\n"
+
+    def suite(self, console="", text="", **suite):
+        """The cases of a suite of one program, or of KUnit, in a guest that says this."""
+        suite = dict(dict(name="s", kernel="kasan", timeout=1, image="i"), **suite)
+        result = test.vm.Result(0, f"{text}## p\n{self.PASSED}## exit 0\n", console + self.PASSED,
+                                test.LOGS / "s.console.log", test.vm.troubles(console, None))
+        with mock.patch.object(test.vm, "run_guest", return_value=result) as run:
+            verdict = test.run_programs(suite, [Path("p")], "s") if suite.get("programs") \
+                else test.run_kunit(suite)
+        self.ran = run.call_args.args[2]
+        return [c.why for c in verdict.cases if c.state == "not ok"]
+
+    def test_a_report_of_kasan_fails_a_suite_whose_tests_pass(self):
+        for programs in ("p", None):
+            self.assertEqual(self.suite(programs=programs), [])
+            why = self.suite(self.REPORT, programs=programs)
+            self.assertEqual(len(why), 1)
+            self.assertIn("BUG: KASAN: slab-use-after-free", why[0])
+
+    def test_what_must_be_logged_is_looked_for(self):
+        for programs, said in (("p", dict(text=f"{test.LOGGED}\n")), (None, dict(console="marvel\n"))):
+            self.assertEqual(self.suite(programs=programs, must_log="marvel", **said), [])
+            self.assertEqual(len(self.suite(programs=programs, must_log="marvel")), 1)
+        self.suite(programs="p", must_log="marvel")
+        self.assertIn("dmesg | grep -qF 'marvel'", self.ran)
+
+
 class Budgets(unittest.TestCase):
     """The minutes of tests/suites.toml add up, on the slow machine that they are for."""
 

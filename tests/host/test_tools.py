@@ -43,7 +43,10 @@ class Versions(unittest.TestCase):
 class Trouble(unittest.TestCase):
     def test_reports_are_seen(self):
         for line in ("[ 1.0] WARNING: CPU: 0 PID: 1 at kernel/foo.c:1 foo+0x1/0x2",
-                     "BUG: KASAN: slab-use-after-free in x", "Kernel panic - not syncing: Oops",
+                     "BUG: KASAN: slab-use-after-free in x",
+                     "[ 2.5] BUG: KASAN: vmalloc-out-of-bounds in foo+0x1/0x2",
+                     "[ 2.5] KASAN: null-ptr-deref in range [0x0000-0x0007]",
+                     "Kernel panic - not syncing: Oops",
                      "WARNING: possible circular locking dependency detected",
                      "WARNING: suspicious RCU usage", "INFO: task sh:1 blocked for more than 60 s",
                      "BUG: sleeping function called from invalid context at x.c:3",
@@ -56,6 +59,7 @@ class Trouble(unittest.TestCase):
     def test_ordinary_lines_are_not(self):
         for line in ("DMAR: Intel(R) Virtualization Technology for Directed I/O",
                      "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+                     "kasan: KernelAddressSanitizer initialized",
                      "svadev 0000:01:00.0: 8 queues, ATS on, PRI on", "Freeing unused kernel image"):
             self.assertFalse(vm.TROUBLE.search(line), line)
 
