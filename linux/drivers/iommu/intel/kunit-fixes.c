@@ -776,11 +776,13 @@ static void begin_pass(struct kunit *test, struct vtd_thread *pass,
 		       struct intel_iommu *iommu)
 {
 	unsigned long begun = iommu->prq_begun;
+	unsigned int ms = AT_LAST_MS;
 
 	mutex_lock(&iommu->iopf_lock);
 	vtd_start(test, pass, job_pass, iommu);
-	while (READ_ONCE(iommu->prq_begun) == begun)
+	while (ms-- && READ_ONCE(iommu->prq_begun) == begun)
 		usleep_range(1000, 2000);
+	KUNIT_EXPECT_NE(test, begun, READ_ONCE(iommu->prq_begun));
 	/* It waits for the lock by now. */
 	done_in(pass, HOLD_MS);
 }
