@@ -87,6 +87,16 @@ unsigned int kernel_pgtable_bypassed(void)
 	return atomic_read(&bypassed);
 }
 
+static void kernel_pgtable_check_marked(struct page_ext *ext, unsigned long pfn)
+{
+	clear_bit(PAGE_EXT_KERNEL_PGTABLE, &ext->flags);
+	if (!kernel_pgtable_in_use())
+		return;
+	atomic_inc(&bypassed);
+	WARN_ONCE(1, "page %#lx of a kernel page table is freed while devices may walk it\n",
+		  pfn);
+}
+
 /**
  * kernel_pgtable_check_free() - pages are about to be free
  * @page: the first of them
@@ -98,20 +108,19 @@ unsigned int kernel_pgtable_bypassed(void)
  */
 void kernel_pgtable_check_free(struct page *page, unsigned int order)
 {
-	struct page_ext *first = page_ext_get(page), *ext = first;
+	struct page_ext *ext = page_ext_get(page);
 	unsigned long i;
 
-	if (!first)
-		return;
-	for (i = 0; i < 1UL << order; i++, ext = page_ext_next(ext)) {
-		if (likely(!test_bit(PAGE_EXT_KERNEL_PGTABLE, &ext->flags)))
-			continue;
-		clear_bit(PAGE_EXT_KERNEL_PGTABLE, &ext->flags);
-		if (!kernel_pgtable_in_use())
-			continue;
-		atomic_inc(&bypassed);
-		WARN_ONCE(1, "page %#lx of a kernel page table is freed while devices may walk it\n",
-			  page_to_pfn(page) + i);
+	for (i = 0; ext && i < 1UL << order; i++) {
+		/* A gigantic page has its page_ext in several sections. */
+		if (i && !((page_to_pfn(page) + i) % PAGES_PER_SECTION)) {
+			page_ext_put(ext);
+			ext = page_ext_get(page + i);
+		} else if (i) {
+			ext = page_ext_next(ext);
+		}
+		if (ext && unlikely(test_bit(PAGE_EXT_KERNEL_PGTABLE, &ext->flags)))
+			kernel_pgtable_check_marked(ext, page_to_pfn(page) + i);
 	}
-	page_ext_put(first);
+	page_ext_put(ext);
 }

@@ -28,7 +28,8 @@
 /**
  * struct iommu_sva_user - the page faults of a user
  * @node: in users
- * @uid: that of who was the first to bind an mm
+ * @uid: of whom
+ * @ns: if that is root, the namespace that he has made for somebody else
  * @mms: mms that this is the user of
  * @workers: groups that have been given to @wq
  * @waiting: groups that have not, by &iopf_group.node
@@ -40,6 +41,7 @@
 struct iommu_sva_user {
 	struct list_head node;
 	kuid_t uid;
+	struct user_namespace *ns;
 	unsigned int mms;
 	unsigned int workers;
 	struct list_head waiting;
@@ -51,27 +53,31 @@ static LIST_HEAD(users);
 static DEFINE_SPINLOCK(faults_lock);
 
 /*
- * One who makes user namespaces has as many user IDs as he likes in there. It is
- * the owner of the outermost that counts.
+ * One who makes user namespaces has as many user IDs as he likes in there: it is
+ * the owner of the outermost who counts. Those of root are other people's containers.
  */
-static kuid_t responsible_uid(void)
+static kuid_t responsible_uid(struct user_namespace **ns)
 {
-	struct user_namespace *ns = current_user_ns();
+	struct user_namespace *pos = current_user_ns();
 	kuid_t uid = current_uid();
 
-	for (; ns->parent; ns = ns->parent)
-		uid = ns->owner;
+	*ns = NULL;
+	for (; pos->parent; pos = pos->parent) {
+		uid = pos->owner;
+		*ns = uid_eq(uid, GLOBAL_ROOT_UID) ? pos : NULL;
+	}
 	return uid;
 }
 
-static struct iommu_sva_user *iommu_sva_find_user(kuid_t uid)
+static struct iommu_sva_user *iommu_sva_find_user(kuid_t uid,
+						  struct user_namespace *ns)
 {
 	struct iommu_sva_user *user;
 
 	lockdep_assert_held(&faults_lock);
 
 	list_for_each_entry(user, &users, node)
-		if (uid_eq(user->uid, uid))
+		if (uid_eq(user->uid, uid) && user->ns == ns)
 			return user;
 	return NULL;
 }
@@ -79,6 +85,8 @@ static struct iommu_sva_user *iommu_sva_find_user(kuid_t uid)
 static void iommu_sva_free_user(struct iommu_sva_user *user)
 {
 	destroy_workqueue(user->wq);
+	if (user->ns)
+		put_user_ns(user->ns);
 	kfree(user);
 }
 
@@ -87,7 +95,8 @@ static void iommu_sva_free_user_work(struct work_struct *work)
 	iommu_sva_free_user(container_of(work, struct iommu_sva_user, free_work));
 }
 
-static struct iommu_sva_user *iommu_sva_new_user(kuid_t uid)
+static struct iommu_sva_user *iommu_sva_new_user(kuid_t uid,
+						 struct user_namespace *ns)
 {
 	struct iommu_sva_user *user = kzalloc(sizeof(*user), GFP_KERNEL);
 
@@ -104,17 +113,20 @@ static struct iommu_sva_user *iommu_sva_new_user(kuid_t uid)
 		kfree(user);
 		return NULL;
 	}
+	if (ns)
+		user->ns = get_user_ns(ns);
 	return user;
 }
 
 static bool iommu_sva_get_user(struct iommu_mm_data *iommu_mm, kuid_t uid,
+			       struct user_namespace *ns,
 			       struct iommu_sva_user *new)
 {
 	struct iommu_sva_user *user;
 	unsigned long flags;
 
 	spin_lock_irqsave(&faults_lock, flags);
-	user = iommu_sva_find_user(uid);
+	user = iommu_sva_find_user(uid, ns);
 	if (!user && new) {
 		list_add(&new->node, &users);
 		user = new;
@@ -133,19 +145,21 @@ static bool iommu_sva_get_user(struct iommu_mm_data *iommu_mm, kuid_t uid,
  *
  * From now on its page faults count as those of the caller's user.
  *
+ * Context: makes and removes work queues, so that nothing is locked.
  * Return: 0 or -ENOMEM.
  */
 int iommu_sva_fault_init(struct iommu_mm_data *iommu_mm)
 {
-	kuid_t uid = responsible_uid();
+	struct user_namespace *ns;
+	kuid_t uid = responsible_uid(&ns);
 	struct iommu_sva_user *new;
 
-	if (iommu_sva_get_user(iommu_mm, uid, NULL))
+	if (iommu_sva_get_user(iommu_mm, uid, ns, NULL))
 		return 0;
-	new = iommu_sva_new_user(uid);
+	new = iommu_sva_new_user(uid, ns);
 	if (!new)
 		return -ENOMEM;
-	iommu_sva_get_user(iommu_mm, uid, new);
+	iommu_sva_get_user(iommu_mm, uid, ns, new);
 	/* Another thread may have come first. */
 	if (iommu_mm->user != new)
 		iommu_sva_free_user(new);

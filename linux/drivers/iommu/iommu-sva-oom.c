@@ -145,7 +145,11 @@ static int iommu_sva_oom(struct notifier_block *nb, unsigned long unused,
 
 	spin_lock(&faulting_lock);
 	list_for_each_entry(iommu_mm, &faulting_mms, faulting_node) {
-		if (iommu_mm->reap == SVA_REAPED || mm_has_tasks(iommu_mm->mm))
+		if (iommu_mm->reap == SVA_REAPED)
+			continue;
+		/* Others may have a reference; without any there is nothing to look for. */
+		if (atomic_read(&iommu_mm->mm->mm_users) > iommu_mm->faulting &&
+		    mm_has_tasks(iommu_mm->mm))
 			continue;
 		(*freed)++;
 		if (iommu_mm->reap == SVA_REAPING)
