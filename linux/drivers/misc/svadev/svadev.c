@@ -9,7 +9,7 @@
  *   open		bind, svadev_get_queue()	PASID written
  *   UACCE_CMD_START_Q	svadev_start_queue()		DMA possible
  *   UACCE_CMD_PUT_Q	svadev_stop_queue()		DMA over, queue kept
- *   reset of the function	svadev_reset_prepare()		the same
+ *   reset of the function	svadev_reset_prepare()		the same, but not waited for
  *   last close		svadev_stop_queue(), svadev_put_queue(), unbind
  *
  * Hence two rules. A queue never runs with a PASID other than that of its
