@@ -44,7 +44,9 @@ check:
 	@$(PY) tools/check.py
 
 mutants:
-	@$(PY) tools/mutants.py $(if $(MUTANT),--mutant "$$MUTANT")
+	@$(PY) tools/mutants.py $(if $(MUTANT),--mutant "$$MUTANT") \
+		$(if $(SAMPLE),--sample "$$SAMPLE") $(if $(SEED),--seed "$$SEED") \
+		$(if $(FILES),--files "$$FILES") $(if $(GUESTS),--guests)
 
 fetch:
 	@$(PY) tools/packages.py
@@ -62,6 +64,7 @@ distclean:
 	@$(PY) tools/clean.py --cache
 
 # Words as they were typed, in the environment: neither make nor the shell expands them.
-WORDS := ADD APPEND CPUS DEVICES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SUITE SVADEV TEST TIMEOUT UNITS
+WORDS := ADD APPEND CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE SVADEV \
+	TEST TIMEOUT UNITS
 $(foreach word,$(WORDS),$(if $(value $(word)),\
 	$(eval override $(word) := $$(value $(word)))$(eval export $(word))))

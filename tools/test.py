@@ -116,7 +116,7 @@ def image_of(suite):
 
 def guest(suite, command, add, name, timeout=None):
     return vm.run_guest(image_of(suite), machine(suite), command, add, name,
-                        timeout or suite["timeout"])
+                        timeout or suite["timeout"], watch=suite.get("watch"))
 
 
 def run_kunit(suite):
@@ -128,7 +128,8 @@ def run_kunit(suite):
     else:
         m = machine(dict(suite, devices=0, units=1))
         m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
-        result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False)
+        result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False,
+                              watch=suite.get("watch"))
         if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
             result.status = 0           # make mutants: off as soon as KUnit is over
     verdict = Verdict(parse(result.console))

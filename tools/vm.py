@@ -171,9 +171,10 @@ def initramfs(directory, add, command):
 
 
 def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, echo=None,
-              quiet=True):
+              quiet=True, watch=None):
     """Boot, run, power off. `echo` is called with every line that the program
-    prints. Without a command the guest's shell has the terminal."""
+    prints. Without a command the guest's shell has the terminal. `watch` may end
+    the guest early (trial.Watch)."""
     packages.ensure(packages.GUEST_TOOLS)
     home = qemu.build()
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -193,7 +194,9 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                 "-kernel", image, "-initrd", initrd, "-append", append, *machine.arguments()]
         log.unlink(missing_ok=True)
         if command:
-            text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout, echo)
+            text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout,
+                                 watch.line if watch else echo,
+                                 (lambda: watch.over(log)) if watch else None)
         else:
             text, late = "", None
             subprocess.run([str(a) for a in argv + ["-serial", "mon:stdio"]], check=False)
@@ -232,13 +235,13 @@ def troubles(console, late):
     return [l.strip() for l in console.splitlines() if TROUBLE.search(l)] + ([late] if late else [])
 
 
-def watched(argv, log, timeout, echo):
-    """Run QEMU until it ends; kill it when it is over time."""
+def watched(argv, log, timeout, echo, over=None):
+    """Run QEMU until it ends; kill it when it is over time, or over() says why."""
     with open(log, "w") as errors:
         p = subprocess.Popen([str(a) for a in argv + ["-serial", "stdio", "-monitor", "none"]],
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=errors, start_new_session=True)
-    end, text, line, late = time.monotonic() + timeout, [], b"", None
+    end, text, line, late, look = time.monotonic() + timeout, [], b"", None, 0
     try:
         while True:
             ready, _, _ = select.select([p.stdout], [], [], 1)
@@ -255,6 +258,11 @@ def watched(argv, log, timeout, echo):
             if time.monotonic() > end:
                 late = f"hung: killed after {timeout} s"
                 break
+            if over and time.monotonic() > look:
+                look = time.monotonic() + 0.5
+                late = over()
+                if late:
+                    break
             if ACCEL == "kvm" and "KVM internal error" in read(log):
                 late = f"KVM cannot run this guest ({shown(log)}); run it without ACCEL=kvm"
                 break

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""make mutants SAMPLE=n: mutants made by operators, and how many of them the tests see.
+
+They are made of the lines that the series adds to C code in drivers/iommu and mm, each file in
+its turn, in an order that SEED= gives: the same seed gives the same sample as long as the code is
+the same, and nearly the same when it changes. What does not compile, or compiles to the same
+object, is replaced by the next. tests/sample.toml says which tests may see a file's mutants, and
+tests/equivalent.toml names mutants that nobody can see. Survivors are written to
+build/mutants-SEED/, each as it would stand in tests/mutants/.
+"""
+
+import contextlib
+import fnmatch
+import functools
+import json
+import os
+import re
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+
+import mutate
+import trial
+from common import (BUILD, LOGS, ROOT, VERDICTS, Failed, bold, digest, passed, passes, read, remove, say,
+                    shown, write_atomically)
+from patchqueue import LINUX
+from trial import Mutant, Test
+
+TABLE = ROOT / "tests/sample.toml"
+EQUIVALENT = ROOT / "tests/equivalent.toml"
+WHERE = ("drivers/iommu", "mm")
+TESTS = re.compile(r"kunit|mock|bench|litmus|selftest")     # in the names of files
+STATES = ("caught", "survived", "equivalent", "discarded", "failed")
+WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":", "discarded": "discarded:",
+         "failed": bold("cannot be tried:")}
+
+
+# --- what there is ---
+
+@dataclass
+class File:
+    """A file that mutants are made of, its tests, and its mutants in the sample's order."""
+    name: str
+    source: str
+    kunit: list
+    guests: list
+    order: list
+
+
+def table():
+    return tomllib.loads(read(TABLE))
+
+
+def entry_of(file, entries):
+    return next((e for e in entries if any(fnmatch.fnmatchcase(file, p) for p in e["files"])), None)
+
+
+def tests_of(words):
+    return [Test(*w.split()) for w in words]
+
+
+def added(commit, file):
+    """The lines of a file that the series adds."""
+    lines = set()
+    for m in re.finditer(r"(?m)^@@ -\S+ \+(\d+)(?:,(\d+))? @@",
+                         LINUX.git("diff", "-U0", "base", commit, "--", file)):
+        lines |= set(range(int(m[1]), int(m[1]) + int(m[2] or 1)))
+    return lines
+
+
+def ordered(sites, seed):
+    """The sites by chance, one operator after the other, so that rare ones are in a small sample.
+    Each has its own lot: a change elsewhere in the file leaves the order of the others."""
+    lots = {}
+    for site in sorted(sites, key=lambda s: digest(seed, s.key)):
+        lots.setdefault(site.operator, []).append(site)
+    order = sorted(lots, key=lambda operator: digest(seed, sites[0].file, operator))
+    return [lots[o][n] for n in range(max(map(len, lots.values()), default=0))
+            for o in order if n < len(lots[o])]
+
+
+def files_of(commit, seed, wanted=(), compiles=lambda file, flavour: True):
+    """The files that mutants are made of, and why others are not: ([File], {name: why})."""
+    found, without = [], {}
+    entries = table()
+    for name in LINUX.git("diff", "--name-only", "--diff-filter=d", "base", commit, "--",
+                          *WHERE).splitlines():
+        if not name.endswith(".c") or TESTS.search(name) or \
+                wanted and not any(fnmatch.fnmatch(name, w) for w in wanted):
+            continue
+        out, entry = entry_of(name, entries["left-out"]), entry_of(name, entries["files"])
+        if out or not entry:
+            without[name] = out["why"] if out else f"no tests in {shown(TABLE)}"
+            continue
+        kunit, guests = tests_of(entry["kunit"]), tests_of(entry["guests"])
+        if not compiles(name, kunit[0].flavour):
+            without[name] = f"the {kunit[0].flavour} kernel does not have it"
+            continue
+        source = LINUX.git("show", f"{commit}:{name}") + "\n"
+        sites = mutate.sites(name, source, added(commit, name))
+        if sites:
+            found.append(File(name, source, kunit, guests, ordered(sites, seed)))
+        else:
+            without[name] = "nothing that an operator could change"
+    return found, without
+
+
+def equivalents():
+    """{(file, function, operator, text): why}"""
+    return {(e["file"], e["function"], e["operator"], e["text"]): e["why"]
+            for e in tomllib.loads(read(EQUIVALENT)).get("mutant", [])}
+
+
+def known_equivalent(site, table):
+    return table.get((site.file, site.function, site.operator, site.text))
+
+
+def picks(files, count, discarded):
+    """(file, site), a site of each file in turn. discarded(site) says whether another one of its
+    file is to take its place, once the site was tried."""
+    queues, taken = {f.name: iter(f.order) for f in files}, 0
+    while queues and taken < count:
+        for file in files:
+            for site in queues.get(file.name, ()):
+                yield file, site
+                if not discarded(site):
+                    taken += 1
+                    break
+            else:
+                queues.pop(file.name, None)
+            if taken == count:
+                return
+
+
+# --- what is tried ---
+
+def recall(key):
+    """What was said under a key, if anything."""
+    path = VERDICTS / key
+    if not path.exists():
+        return None
+    os.utime(path)
+    return json.loads(read(path))
+
+
+def attempt(shared, mutant, plain, images):
+    """Its tests one after the other, until one sees it: (state, why). Each verdict is kept."""
+    for n, t in enumerate(mutant.tests):
+        key = trial.key(shared, t, mutant.text)
+        why = recall(key)
+        if why is None:
+            sound = trial.key(shared, t)
+            if not passed(sound):
+                wrong = t.watched(plain[t.flavour], f"{mutant.name}-{n}.without")
+                if wrong:
+                    return "failed", f"{t} does not pass without it: {wrong}"
+                passes(sound)
+            why = t.watched(images[t.flavour], f"{mutant.name}-{n}") or ""
+            write_atomically(VERDICTS / key, json.dumps(why))
+        if why:
+            return "caught", f"{t}: {why}"
+    return "survived", "none of " + ", ".join(map(str, mutant.tests))
+
+
+class Sample:
+    def __init__(self, count, seed, wanted, guests):
+        self.count, self.guests = count, guests
+        self.commit = trial.snapshot()
+        self.shared = trial.shared_parts(self.commit)
+        self.builder = trial.Builder(self.commit)
+        self.files, self.without = files_of(self.commit, seed, wanted, self.builder.compiles)
+        self.equivalents = equivalents()
+        self.home = BUILD / f"mutants-{seed}"
+        self.sites, self.states = {}, {}
+
+    def mutant(self, file, site):
+        return Mutant(site.name, site.patch(file.source), site.about,
+                      file.kunit + (file.guests if self.guests else []))
+
+    def discard_key(self, mutant):
+        return "discarded-" + trial.key(self.shared, mutant.tests[0], mutant.text)
+
+    def before(self, mutant):
+        """What earlier runs found: (state, why), or None."""
+        why = recall(self.discard_key(mutant))
+        if why:
+            return "discarded", why
+        for t in mutant.tests:
+            why = recall(trial.key(self.shared, t, mutant.text))
+            if why is None:
+                return None
+            if why:
+                return "caught", f"{t}: {why}"
+        return "survived", "none of " + ", ".join(map(str, mutant.tests))
+
+    def todo(self):
+        """The mutants that have to be tried. What is known of others is noted."""
+        for file, site in picks(self.files, self.count,
+                                lambda s: self.states[s.name] == "discarded"):
+            self.sites[site.name] = site
+            mutant = self.mutant(file, site)
+            why = known_equivalent(site, self.equivalents)
+            known = ("equivalent", why) if why else self.before(mutant)
+            if known:
+                self.note(mutant, *known)
+            else:
+                self.states[site.name] = "building"
+                yield mutant
+
+    def note(self, mutant, state, why, took=None):
+        self.states[mutant.name] = state
+        path = self.home / f"{mutant.name}.patch"
+        if state == "survived":
+            write_atomically(path, survivor(self.sites[mutant.name], mutant))
+        else:
+            path.unlink(missing_ok=True)
+        if state == "discarded" and took is not None:
+            write_atomically(VERDICTS / self.discard_key(mutant), json.dumps(why))
+        if took is not None and state != "discarded":
+            done = sum(s not in ("discarded", "building") for s in self.states.values())
+            say(f"  {done}/{self.count}  {mutant.name}: {WORDS[state]} {why}  ({took:.0f} s)")
+
+    def run(self):
+        with contextlib.closing(trial.results(self.todo(), self.builder,
+                                              functools.partial(attempt, self.shared))) as found:
+            for result in found:
+                self.note(*result)
+
+
+def survivor(site, mutant):
+    """A file for tests/mutants/, as soon as a test sees it."""
+    return (f"{site.about}\n\nfile = {json.dumps(site.file)}\nfunction = {json.dumps(site.function)}"
+            f"\noperator = {json.dumps(site.operator)}\ntext = {json.dumps(site.text)}\n\n"
+            + "".join(f"Not caught by: {t}\n" for t in mutant.tests) + f"\n{mutant.text}")
+
+
+def report(rows, without):
+    """The table of [(file, Counter of states)], in lines."""
+    lines = [f"{'file':38} {'mutants':>7} {'caught':>7} {'survived':>9} {'rate':>6} "
+             f"{'equivalent':>11} {'discarded':>10}"]
+    total = Counter()
+    for name, count in rows:
+        total.update(count)
+        lines.append(row(name, count))
+    lines.append(row("all", total))
+    lines += [f"not sampled: {name}: {why}" for name, why in sorted(without.items())]
+    return lines
+
+
+def row(name, count):
+    tried = count["caught"] + count["survived"]
+    rate = f"{100 * count['survived'] / tried:.0f} %" if tried else "-"
+    return (f"{name:38} {tried + count['equivalent']:7} {count['caught']:7} {count['survived']:9} "
+            f"{rate:>6} {count['equivalent']:11} {count['discarded']:10}"
+            + (f"  {count['failed']} failed" if count["failed"] else ""))
+
+
+def judge(count, seed, wanted, guests):
+    sample = Sample(count, seed, wanted, guests)
+    if not sample.files:
+        raise Failed("nothing to make mutants of")
+    remove(sample.home)
+    sample.home.mkdir(parents=True)
+    sample.run()
+    counts = {f.name: Counter() for f in sample.files}
+    for name, state in sample.states.items():
+        counts[sample.sites[name].file][state] += 1
+    lines = report(counts.items(), sample.without)
+    say("\n".join(lines))
+    write_atomically(sample.home / "table.txt", "\n".join(lines) + "\n")
+    states = Counter(sample.states.values())
+    if states["survived"]:
+        say(f"survivors: {shown(sample.home)}/*.patch; logs: {shown(LOGS)}/mutants/")
+    return 1 if states["failed"] else 0
