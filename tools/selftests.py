@@ -12,14 +12,6 @@ OUT = BUILD / "selftests"
 HEADERS = BUILD / "headers"
 SHIM = ROOT / "tests/guest/iommufd-shim.h"
 
-# Which program must notice which kind of lost invalidation. An unbind invalidates the
-# IOTLB twice, the second time when page requests are drained: sva_bind cannot miss one.
-DROPS = {
-    "iotlb": ["sva_map", "sva_fork", "sva_exit", "sva_multi", "sva_window"],
-    "atc": ["sva_map", "sva_fork", "sva_exit", "sva_multi", "sva_window"],
-    "config": ["sva_bind"],
-}
-
 
 def headers():
     """The tree's own uapi headers: the host's are older."""

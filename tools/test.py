@@ -3,6 +3,7 @@
 
 import argparse
 import fnmatch
+import functools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import distribution
 import kernel
+import notice
 import packages
 import qemu
 import selftests
@@ -31,13 +33,14 @@ SKIPS = ROOT / "tests/skips.toml"
 KEPT = CACHE / "results"
 REPORT = BUILD / "results.xml"
 # What every result is made from, whatever its suite runs.
-CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "selftests.py")),
+CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "notice.py", "selftests.py")),
         vm.INIT]
 
 
 @dataclass
 class Verdict:
     cases: list = field(default_factory=list)
+    text: str = ""                      # what programs printed
 
 
 def planned(text):
@@ -114,9 +117,16 @@ def image_of(suite):
     return suite.get("image") or kernel.build(suite["kernel"])
 
 
-def guest(suite, command, add, name, timeout=None):
+def guest(suite, command, add, name, expects=None):
     return vm.run_guest(image_of(suite), machine(suite), command, add, name,
-                        timeout or suite["timeout"], watch=suite.get("watch"))
+                        suite["timeout"], watch=suite.get("watch"),
+                        expects=expects or expected_messages())
+
+
+@functools.cache
+def expected_messages():
+    """{a pattern of programs and KUnit suites: [kind of message that they cause]}"""
+    return configuration()["expects"]
 
 
 def run_kunit(suite):
@@ -124,12 +134,13 @@ def run_kunit(suite):
         suite = dict(suite, append=f"{suite.get('append', '')} kunit.filter_glob={suite['test']}")
     image = image_of(suite)
     if kernel.FLAVOURS[suite["kernel"]].arch is kernel.ARM:
-        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], parameters(suite))
+        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], parameters(suite),
+                                    expected_messages())
     else:
         m = machine(dict(suite, devices=0, units=1))
         m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
         result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False,
-                              watch=suite.get("watch"))
+                              watch=suite.get("watch"), expects=expected_messages())
         if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
             result.status = 0           # make mutants: off as soon as KUnit is over
     verdict = Verdict(parse(result.console))
@@ -152,7 +163,7 @@ def run_programs(suite, programs, name, environment="", arguments=""):
     """Selftests one after the other in one guest; each one's cases under its name."""
     wanted = suite.get("must_log")
     script = f"cd /root\n{must_log(wanted)}" + "".join(
-        f'echo "## {p.name}"; {environment} ./{p.name} {arguments} 2>&1; echo "## exit $?"\n'
+        f'echo "## {p.name}"; echo "<3>## {p.name}" >/dev/kmsg; {environment} ./{p.name} {arguments} 2>&1; echo "## exit $?"\n'
         for p in programs)
     result = guest(suite, script, programs, name)
     cases = []
@@ -166,7 +177,7 @@ def run_programs(suite, programs, name, environment="", arguments=""):
     cases += [fail(p.name, "did not run") for p in programs if p.name not in ran]
     if wanted and result.status is not None and LOGGED not in result.text.splitlines():
         cases.append(fail("kernel log", f"lacks '{wanted}'"))
-    return with_trouble(Verdict(cases), result)
+    return with_trouble(Verdict(cases, result.text), result)
 
 
 LOGGED = "logged as it must be"
@@ -221,21 +232,8 @@ def run_guest_suite(suite):
 
 
 def run_notice(suite):
-    """With one invalidation lost, a program that can see it must fail; the ones
-    that see each kind are named in the tests themselves (DROPS)."""
-    cases = []
-    for kind in selftests.DROPS:
-        programs = selftests.build_names(selftests.DROPS[kind])
-        v = run_programs(suite, programs, f"{suite['name']}-{kind}", f"SVADEV_DROP={kind}:1")
-        for p in programs:
-            own = [c for c in v.cases if c.name.startswith(f"{p.name}: ")]
-            noticed = [c for c in own if c.state == "not ok"]
-            name = f"{p.name} notices a lost {kind} invalidation"
-            cases.append(Case(name, "ok") if noticed else
-                         fail(name, f"all {len(own)} tests passed"))
-        # A page that is written after it was freed is what a lost invalidation leads to.
-        cases += [c for c in v.cases if c.name in NO_TEST and "pagealloc: " not in c.why]
-    return Verdict(cases)
+    """With one invalidation lost, the tests fail that can see it: tools/notice.py."""
+    return Verdict(notice.run(suite, run_programs))
 
 
 def run_stock(suite):
@@ -266,7 +264,8 @@ def run_kunit_py(suite):
                  log, cwd=LINUX.tree, env=compiler_env(), status=True, quiet=True)
     text = read(log)
     cases = parse(text)
-    trouble = [l for l in vm.troubles(text, None) if not re.search(suite.get("ignores", "^$"), l)]
+    trouble = [l for l in vm.troubles(text, None, expected_messages())
+               if not re.search(suite.get("ignores", "^$"), l)]
     cases += [fail("kernel log", f"{line}  ({shown(log)})") for line in trouble[:5]]
     if status and all(c.state != "not ok" for c in cases):
         cases.append(fail("kunit.py", f"exit status {status}: {shown(log)}"))
@@ -276,8 +275,11 @@ def run_kunit_py(suite):
 def run_kselftest(suite):
     """The kernel's own run_kselftest.sh in a guest; one case for each program."""
     home = selftests.install()
+    # The script does not tell the kernel's log which program runs.
+    kinds = {k for name, kinds in expected_messages().items() if name in suite["arguments"]
+             for k in kinds}
     result = guest(suite, f"cd /root/{home.name} && ./run_kselftest.sh {suite['arguments']}",
-                   [home], suite["name"])
+                   [home], suite["name"], {"": kinds})
     cases = parse(result.text)
     if result.status and all(c.state != "not ok" for c in cases):
         cases.append(fail("run_kselftest.sh", f"exit status {result.status}"))
@@ -377,6 +379,8 @@ def kept_as(suite):
         parts += [kernel.build(suite["kernel"]).name, parameters(suite)]
     if kind in ("guest", "notice", "kselftest"):
         parts += selftests.all_programs()
+    if kind == "notice":
+        parts.append(notice.EXPECTED)
     if kind == "kunit.py":
         parts.append(kernel.source("series")[1])
     if kind == "stock":

@@ -158,7 +158,13 @@ class Mutant:
 def snapshot():
     """The tree with what is not committed there, as a commit."""
     LINUX.assemble()
+    LINUX.git("update-index", "-q", "--refresh", check=False)   # or stash may fail without a word
     return LINUX.git("stash", "create") or LINUX.git("rev-parse", "HEAD")
+
+
+def warnings(said):
+    """Warnings of a compiler, without the lines that they are about."""
+    return set(re.findall(r"(?m): (warning: .*)$", said))
 
 
 class Builder:
@@ -166,7 +172,7 @@ class Builder:
 
     def __init__(self, commit):
         self.commit, self.env = commit, compiler_env()
-        self.plain, self.objects = {}, {}
+        self.plain, self.objects, self.warned = {}, {}, {}
 
     def reset(self):
         LINUX.worktree(TREE, self.commit)
@@ -201,6 +207,16 @@ class Builder:
             env=self.env, quiet=True)
         return read(log)
 
+    def warns(self, made, flavour, mutant):
+        """What the compiler says of the file without the mutant."""
+        if (made, flavour) not in self.warned:
+            self.reset()
+            (TREE / f"obj-{flavour}" / made).unlink()
+            self.warned[made, flavour] = warnings(self.make(flavour, mutant.name, made))
+            output("git", "apply", "-", cwd=TREE, input=mutant.text)
+            self.make(flavour, mutant.name, made)
+        return self.warned[made, flavour]
+
     def differs(self, mutant, flavour):
         """Compile the files of a mutant, and refuse one that nobody could see."""
         files = [f for f in mutant.files if f.endswith(".c")]
@@ -211,7 +227,8 @@ class Builder:
             said = self.make(flavour, mutant.name, *objects) if objects else ""
         except Failed as e:
             raise Discarded("does not compile") from e
-        if "warning: " in said:
+        new = warnings(said)
+        if new and new - set().union(*(self.warns(o, flavour, mutant) for o in objects)):
             raise Discarded("the compiler warns")
         obj = TREE / f"obj-{flavour}"
         if len(files) == len(mutant.files) and \

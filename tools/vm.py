@@ -5,6 +5,7 @@
 """
 
 import argparse
+import fnmatch
 import gzip
 import os
 import re
@@ -33,10 +34,35 @@ TROUBLE = re.compile(
     r"WARNING: |BUG: |BUG at |Oops|Kernel panic|general protection fault"
     r"|INFO: task .* blocked|INFO: possible .*lock|INFO: inconsistent lock"
     r"|possible circular locking|possible recursive locking|suspicious RCU usage"
-    r"|detected stall|detected expedited stall|soft lockup|hard LOCKUP|unreferenced object"
+    r"|trying to register non-static key|locking correctness validator|lockdep is turned off"
+    r"|detected stall|detected expedited stall|kthread starved|soft lockup|hard LOCKUP"
+    r"|unreferenced object|suspected memory leak|still has objects|Busy inodes after unmount"
     r"|refcount_t: |UBSAN: |KASAN: |KCSAN: |invalid opcode|page fault for address"
+    r"|Unable to handle kernel|nobody cared|\[Hardware Error\]"
     r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning"
-    r"|pagealloc: |BUG \S+ \(")
+    r"|pagealloc: |BUG \S+ \("
+    # faults of an IOMMU, but those of functions that go beyond what their process has
+    r"|INTR-REMAP\] Request device"
+    r"|fault reason 0x\w+\](?! SM: (Present bit in (Directory Entry|PASID Table Entry|"
+    r"first-level paging entry) is clear|No write permission for Write))")
+
+# Trouble, too, unless a program or a KUnit suite causes it: tests/suites.toml has its name under
+# [expects], with the kinds of messages.
+KINDS = {
+    "invalidations": re.compile(
+        r"detected Invalidation \w+.* Error|does not answer invalidations"
+        r"|invalidation of .* failed: -|waiting for invalidations failed: -"
+        r"|not removed: an invalidation has failed"),
+    "requests": re.compile(
+        r"[Ii]nvalid page request|Page request without PASID|Address is not canonical"
+        r"|Page request in Privilege Mode|Execution request not supported"),
+    "queues": re.compile(r"queue \d+ with PASID \d+ does not stop"),
+    "memory": re.compile(r"Out of memory: |page allocation failure|table allocation failed"),
+    "stacks": re.compile(r"Call [Tt]race:|cannot create duplicate filename"),
+}
+
+# A line of the console that says which program or KUnit suite begins.
+BEGINS = re.compile(r"(?:^|\] )(?:## |    # Subtest: )(\w+)\s*$")
 
 # The base has data races, too; ours are those with a function of what we change at the top of
 # one of the two stacks. Deeper down it only waits, or was interrupted.
@@ -171,10 +197,10 @@ def initramfs(directory, add, command):
 
 
 def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, echo=None,
-              quiet=True, watch=None):
+              quiet=True, watch=None, expects=None):
     """Boot, run, power off. `echo` is called with every line that the program
     prints. Without a command the guest's shell has the terminal. `watch` may end
-    the guest early (trial.Watch)."""
+    the guest early (trial.Watch), `expects` is for troubles()."""
     packages.ensure(packages.GUEST_TOOLS)
     home = qemu.build()
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -202,7 +228,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
             subprocess.run([str(a) for a in argv + ["-serial", "mon:stdio"]], check=False)
     console = log.read_text(errors="replace") if log.exists() else ""
     match = re.search(r"guest: exit status (\d+)", console)
-    trouble = troubles(console, late)
+    trouble = troubles(console, late, expects)
     if not match and command:
         trouble += read(LOGS / f"{name}.qemu.log").strip().splitlines()[-1:]
     (LOGS / f"{name}.output.log").write_text(text)
@@ -210,7 +236,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                   time.monotonic() - start)
 
 
-def run_kunit_arm64(image, name, timeout, append=""):
+def run_kunit_arm64(image, name, timeout, append="", expects=None):
     """An arm64 kernel without programs: its KUnit suites run while it boots, then it powers
     off. Debian's QEMU does: nothing of ours is in the machine."""
     packages.ensure(packages.ARM_GUEST_TOOLS)
@@ -224,15 +250,25 @@ def run_kunit_arm64(image, name, timeout, append=""):
     text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout, None)
     log.write_text(text)
     over = "reboot: Power down" in text
-    return Result(0 if over else None, "", text, log, troubles(text, late),
+    return Result(0 if over else None, "", text, log, troubles(text, late, expects),
                   time.monotonic() - start)
 
 
-def troubles(console, late):
-    """The lines that no run of ours may print, and whether it was stopped."""
+def troubles(console, late, expects=None):
+    """The lines that no run of ours may print, and whether it was stopped. `expects` says which
+    kinds are meant: {a pattern of programs and KUnit suites: [kind]}, "" before the first."""
     console = RACE.sub(lambda race: race[0] if any(map(
         OUR_CODE.search, TOP_OF_STACK.findall(race[0]))) else "", console)
-    return [l.strip() for l in console.splitlines() if TROUBLE.search(l)] + ([late] if late else [])
+    found, running = [], ""
+    for line in console.splitlines():
+        begins = BEGINS.search(line)
+        running = begins[1] if begins else running
+        kind = next((k for k in KINDS if KINDS[k].search(line)), None)
+        meant = kind and any(kind in kinds for name, kinds in (expects or {}).items()
+                             if fnmatch.fnmatchcase(running, name))
+        if TROUBLE.search(line) or kind and not meant:
+            found.append(line.strip())
+    return found + ([late] if late else [])
 
 
 def watched(argv, log, timeout, echo, over=None):
@@ -308,8 +344,9 @@ def cli():
     if not a.run:
         say("a shell in the guest; 'exit' ends it, Ctrl-A X kills it. /dev/svadev-* are the "
             "devices")
+    # What somebody does there to the hardware is their business.
     result = run_guest(image, machine, a.run, shlex.split(a.add), "vm", a.timeout,
-                       echo=say if a.run else None)
+                       echo=say if a.run else None, expects={"*": list(KINDS)})
     if result.problem():
         raise Failed(f"{result.problem()}\n  the kernel's log: {shown(result.log)}")
     return result.status

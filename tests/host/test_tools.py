@@ -12,6 +12,7 @@ from unittest import mock
 
 import common
 import packages
+import test
 import vm
 from common import ROOT
 from patchqueue import QUEUES, subject_of
@@ -51,17 +52,72 @@ class Trouble(unittest.TestCase):
                      "WARNING: suspicious RCU usage", "INFO: task sh:1 blocked for more than 60 s",
                      "BUG: sleeping function called from invalid context at x.c:3",
                      "rcu: INFO: rcu_preempt self-detected stall on CPU",
+                     "rcu: rcu_preempt kthread starved for 5250 jiffies! g-1191 f0x0 RCU_GP_WAIT_FQS",
                      "list_del corruption. prev->next should be x", "ODEBUG: free active",
                      "pagealloc: memory corruption", "pagealloc: single bit error",
-                     "BUG kmalloc-64 (Not tainted): Poison overwritten"):
-            self.assertTrue(vm.TROUBLE.search(line), line)
+                     "BUG kmalloc-64 (Not tainted): Poison overwritten",
+                     "BUG: Bad page state in process sh  pfn:01234",
+                     "BUG: Bad rss-counter state mm:1 type:MM_ANONPAGES val:1",
+                     "DEBUG_LOCKS_WARN_ON(1)\nWARNING: CPU: 0 PID: 1 at kernel/locking/lockdep.c:1",
+                     "INFO: trying to register non-static key.",
+                     "turning off the locking correctness validator.",
+                     "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+                     "kmem_cache_destroy iommu_iova: Slab cache still has objects when called from x",
+                     "VFS: Busy inodes after unmount of ram0 (ext2)",
+                     'irq 9: nobody cared (try booting with the "irqpoll" option)',
+                     "Unable to handle kernel paging request at virtual address 0",
+                     "{1}[Hardware Error]: event severity: fatal",
+                     "DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x1 [fault reason 0x22] x",
+                     "DMAR: [DMA Write PASID 0x2] Request device [01:00.0] fault addr 0x1 "
+                     "[fault reason 0x5a] SM: Non-zero reserved fields set in PASID Table Entry"):
+            self.assertEqual(len(vm.troubles(line, None)), 1, line)
 
     def test_ordinary_lines_are_not(self):
         for line in ("DMAR: Intel(R) Virtualization Technology for Directed I/O",
                      "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
                      "kasan: KernelAddressSanitizer initialized",
-                     "svadev 0000:01:00.0: 8 queues, ATS on, PRI on", "Freeing unused kernel image"):
-            self.assertFalse(vm.TROUBLE.search(line), line)
+                     "svadev 0000:01:00.0: 8 queues, ATS on, PRI on", "Freeing unused kernel image",
+                     "DMAR: DRHD: handling fault status reg 2",
+                     "DMAR: [DMA Write PASID 0x2] Request device [01:00.0] fault addr 0x1 "
+                     "[fault reason 0x5b] SM: Present bit in PASID Table Entry is clear"):
+            self.assertEqual(vm.troubles(line, None), [], line)
+
+    KINDS = {
+        "invalidations": ["DMAR: VT-d detected Invalidation Time-out Error: SID 100",
+                          "iommu: dmar0: requester 0x0100 does not answer invalidations: its",
+                          "iommu: dmar0: invalidation of tag 1, PASID 2 failed: -110",
+                          "DMAR: dmar1: not removed: an invalidation has failed, and domain"],
+        "requests": ["dmar1: Invalid page request: 00001 2000", "IOMMU: dmar0: Page request without PASID"],
+        "queues": ["svadev 0000:01:00.0: queue 3 with PASID 1 does not stop"],
+        "memory": ["Out of memory: Killed process 99 (sva_map) total-vm:1kB"],
+        "stacks": ["Call Trace:", "Call trace:", "sysfs: cannot create duplicate filename '/x'"],
+    }
+
+    def test_what_hardware_does_is_trouble_where_nobody_broke_it(self):
+        self.assertEqual(set(self.KINDS), set(vm.KINDS))
+        for kind, lines in self.KINDS.items():
+            for line in lines:
+                self.assertEqual(len(vm.troubles(line, None)), 1, line)
+
+    def test_who_breaks_it_may_say_so(self):
+        for kind, lines in self.KINDS.items():
+            for begins in ("[ 1.0] ## sva_x", "[ 1.0]     # Subtest: sva_x"):
+                for line in lines:
+                    text = f"{begins}\n[ 1.1] {line}\n"
+                    self.assertEqual(vm.troubles(text, None, {"sva_*": [kind]}), [], line)
+                    self.assertEqual(len(vm.troubles(text, None, {"sva_y": [kind]})), 1, line)
+                    other = f"{text}{begins[:-1]}y\n[ 1.1] {line}\n"
+                    self.assertEqual(len(vm.troubles(other, None, {"sva_x": [kind]})), 1, line)
+        inner = "[ 1.0]     # Subtest: a\n[ 1.0]         # Subtest: b\n[ 1.0] Call Trace:\n"
+        self.assertEqual(vm.troubles(inner, None, {"a": ["stacks"]}), [])
+
+    def test_a_bug_is_one_whoever_breaks_hardware(self):
+        text = "[ 1.0] ## sva_x\n[ 1.1] BUG: Bad page state in process sh\n"
+        self.assertEqual(len(vm.troubles(text, None, {"sva_x": list(vm.KINDS)})), 1)
+
+    def test_kinds_that_are_expected_exist(self):
+        for name, kinds in test.configuration()["expects"].items():
+            self.assertLessEqual(set(kinds), set(vm.KINDS), name)
 
 
 class Machines(unittest.TestCase):

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The suite `notice`: with an invalidation lost on purpose, which tests of the programs see it?
+
+The programs run once for each kind of invalidation, and the emulated IOMMU loses one of that kind
+in each change of a page table (SVADEV_DROP). tests/notice.toml has what is expected of every test:
+one that sees the loss has to fail; one that loses a command and passes has to be listed with the
+reason, and so has one that cannot be relied on. A test that is not listed loses nothing, and
+passes. So a test that goes blind is found, and one that sees more than is written, too.
+
+    python3 -B tools/notice.py [rounds]
+
+runs them and prints the file as it would have to be for what was observed; a test that ends
+differently in several rounds is under [KIND.either]. Reasons are kept from the file, or missing.
+"""
+
+import argparse
+import fnmatch
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+
+import selftests
+from common import LOGS, ROOT, lock, BUILD, main, read, say, shown, write_atomically
+from ktap import Case, fail
+
+EXPECTED = ROOT / "tests/notice.toml"
+MATRIX = LOGS / "notice.txt"
+LOST = re.compile(r"# lost on purpose: (\d+) commands")
+ENDED = re.compile(r"(?:not )?ok \d+ (\S+)")
+MARKS = {"not ok": "sees", "ok": "-", "skip": "skips"}
+TODO = "WHY?"
+
+
+@dataclass
+class Seen:
+    """What a test did when a command of a kind was lost: `lost` is how many were."""
+    state: str
+    lost: int
+
+    def mark(self):
+        return "blind" if self.state == "ok" and self.lost else MARKS[self.state]
+
+
+def expectations():
+    return tomllib.loads(read(EXPECTED))
+
+
+def lost(text):
+    """{"program: test": commands that it lost}, from the output of run_programs()."""
+    found, program, count = {}, "", 0
+    for line in text.splitlines():
+        begun, gone, ended = re.match(r"## (?!exit)(\S+)", line), LOST.search(line), ENDED.match(line)
+        if begun:
+            program, count = begun[1], 0
+        elif gone:
+            count += int(gone[1])
+        elif ended:
+            found[f"{program}: {ended[1]}"], count = count, 0
+    return found
+
+
+def observe(suite, kind, programs, run_programs):
+    """Run the programs with a kind lost: ({test: Seen}, what else went wrong)."""
+    verdict = run_programs(suite, selftests.build_names(programs), f"{suite['name']}-{kind}",
+                           f"SVADEV_DROP={kind}:1")
+    count = lost(verdict.text)
+    # A page that is written after it was freed is what a lost invalidation leads to.
+    wrong = [c for c in verdict.cases if c.name not in count and "pagealloc: " not in c.why]
+    return {c.name: Seen(c.state, count[c.name]) for c in verdict.cases if c.name in count}, wrong
+
+
+def matching(name, patterns):
+    return next((p for p in patterns if p == name or fnmatch.fnmatchcase(name, p)), None)
+
+
+def judge(kind, expected, seen):
+    """The cases of a kind."""
+    cases, used = [], set()
+    for name, s in sorted(seen.items()):
+        hits = {word: matching(name, expected.get(word, ())) for word in ("sees", "blind", "either")}
+        used |= {(w, p) for w, p in hits.items() if p}
+        title = f"{name}, {kind} lost"
+        if len([p for p in hits.values() if p]) > 1:
+            cases.append(fail(title, f"is listed twice in {shown(EXPECTED)}: {hits}"))
+        elif hits["either"]:
+            cases.append(Case(title, "ok"))
+        elif hits["sees"] and s.state != "not ok":
+            cases.append(fail(title, "skips" if s.state == "skip" else
+                              f"passes, though {s.lost} commands were lost"))
+        elif hits["sees"]:
+            cases.append(Case(title, "ok"))
+        elif s.state == "not ok":
+            cases.append(fail(title, f"fails, and {shown(EXPECTED)} does not say that it sees this"))
+        elif s.mark() == "blind" and not hits["blind"]:
+            cases.append(fail(title, f"does not see it, though {s.lost} commands were lost"))
+        elif hits["blind"] and s.mark() != "blind":
+            cases.append(fail(title, "loses nothing: it is not blind"))
+        elif s.state == "ok":
+            cases.append(Case(title, "ok"))
+    for word in ("sees", "blind", "either"):
+        for pattern in expected.get(word, ()):
+            if (word, pattern) not in used:
+                cases.append(fail(f"{pattern}, {kind} lost", f"{shown(EXPECTED)} lists it, but "
+                                  "there is no such test"))
+    return cases
+
+
+def matrix(found):
+    """{kind: {test: Seen}} as lines."""
+    names = sorted({name for seen in found.values() for name in seen})
+    lines = [f"{'':60}" + "".join(f"{kind:>8}" for kind in found)]
+    for name in names:
+        marks = (found[k][name].mark() if name in found[k] else "" for k in found)
+        lines.append(f"{name:60}" + "".join(f"{m:>8}" for m in marks))
+    return lines
+
+
+def run(suite, run_programs):
+    """All cases of the suite; the matrix is printed and kept."""
+    cases, found = [], {}
+    for kind, expected in expectations().items():
+        found[kind], wrong = observe(suite, kind, expected["programs"], run_programs)
+        cases += judge(kind, expected, found[kind]) + wrong
+    lines = matrix(found)
+    write_atomically(MATRIX, "\n".join(lines) + "\n")
+    say("\n".join(lines))
+    return cases
+
+
+def as_toml(kind, programs, rounds, before):
+    """What the file would have to say of a kind after some rounds of {test: Seen}."""
+    marks, unsteady = {}, before.get("either", {})
+    for seen in rounds:
+        for name, s in seen.items():
+            if not matching(name, unsteady):
+                marks.setdefault(name, set()).add(s.mark())
+    sees = sorted(n for n, m in marks.items() if m == {"sees"})
+    lines = [f"[{kind}]", f"programs = {json.dumps(programs)}", "sees = ["]
+    lines += [f"    {json.dumps(n)}," for n in sees] + ["]"]
+    known = {**before.get("blind", {}), **unsteady}
+    # What was found to be unsteady before is not steady because of a few rounds.
+    for word, those in (("blind", [n for n, m in marks.items() if m == {"blind"}]),
+                        ("either", [*unsteady, *(n for n, m in marks.items() if len(m) > 1)])):
+        if those:
+            lines += ["", f"[{kind}.{word}]"]
+            lines += [f"{json.dumps(n)} = {json.dumps(known.get(matching(n, known), TODO))}"
+                      for n in sorted(those)]
+    return "\n".join(lines)
+
+
+def cli():
+    import test                         # which imports this
+
+    parser = argparse.ArgumentParser(description="print tests/notice.toml as observed")
+    parser.add_argument("rounds", nargs="?", type=int, default=1)
+    parser.add_argument("--programs", help="others than those of the file, comma-separated")
+    a = parser.parse_args()
+    suite = next(s for s in test.all_suites() if s["kind"] == "notice")
+    with lock(BUILD / ".test.lock", "make test"):
+        test.prepare([suite])
+        print(re.match(r"(?:#.*\n)*", read(EXPECTED))[0].rstrip())
+        for kind, before in expectations().items():
+            programs = a.programs.split(",") if a.programs else before["programs"]
+            rounds = [observe(suite, kind, programs, test.run_programs)[0]
+                      for _ in range(a.rounds)]
+            print(f"\n{as_toml(kind, programs, rounds, before)}", flush=True)
+            LOGS.mkdir(parents=True, exist_ok=True)
+            write_atomically(LOGS / f"notice-{kind}.txt",
+                             "\n".join(matrix({str(n): r for n, r in enumerate(rounds)})) + "\n")
+
+
+if __name__ == "__main__":
+    main(cli)
