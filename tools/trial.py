@@ -40,19 +40,25 @@ class Discarded(Failed):
 
 
 class Watch:
-    """Ends a guest as soon as it is known that its tests fail."""
+    """Ends a guest as soon as it is known that its tests fail. Time that the guest waits for a
+    CPU of a busy machine does not count for a hang."""
+    # What a guest of a busy machine says of itself; a hang is seen from here.
+    APPEND = "nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"
 
     def __init__(self, quiet):
-        self.quiet, self.heard, self.at, self.failed = quiet, time.monotonic(), 0, None
+        self.quiet, self.at, self.failed = quiet, 0, None
+        self.spent = self.heard = 0
 
     def line(self, line):
         """A line of the console, or of what a program prints."""
-        self.heard = time.monotonic()
+        self.heard = self.spent
         if not self.failed and (re.search(r"\bnot ok \d", line) or vm.TROUBLE.search(line)):
             self.failed = line.strip()
 
-    def over(self, console):
+    def over(self, console, pid):
         """Why the guest is not needed any longer."""
+        self.spent = time.monotonic() - waited(pid)
+        self.heard = self.heard or self.spent
         with contextlib.suppress(FileNotFoundError), open(console, errors="replace") as f:
             f.seek(self.at)
             text = f.read()
@@ -62,9 +68,15 @@ class Watch:
                 self.line(line)
         if self.failed:
             return f"ended: {self.failed}"
-        if time.monotonic() > self.heard + self.quiet:
+        if self.spent > self.heard + self.quiet:
             return f"hung: nothing was printed for {self.quiet} s"
         return None
+
+
+def waited(pid):
+    """Seconds that the thread of a process which did so longest has waited for a CPU."""
+    waits = [int((read(p).split() or [0, 0])[1]) for p in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return max(waits, default=0) / 1e9
 
 
 @functools.cache
@@ -95,7 +107,9 @@ class Test:
         (LOGS / "mutants").mkdir(parents=True, exist_ok=True)
         log = f"mutants/{log}"
         suite = dict(suites()[self.suite], name=log, image=image, watch=watch)
-        if not watch:
+        if watch:
+            suite["append"] = f"{suite.get('append', '')} {watch.APPEND}"
+        else:
             suite["timeout"] = LIMIT[self.kind]
         if self.kind == "kunit":
             suite["append"] = (f"{suite.get('append', '')} kunit.filter_glob={self.name} "
@@ -116,11 +130,12 @@ class Test:
         watch = Watch(QUIET[self.kind])
         verdict = self.run(image, log, watch)
         wrong = [c for c in verdict.cases if c.state == "not ok"]
-        wrong.sort(key=lambda c: c.name in test.NO_TEST)    # a test says more than the log
-        if wrong:
-            c = wrong[0]
-            return f"{c.name}: {c.why}".rstrip(": ")
-        return watch.failed or (None if self.cases(verdict, "ok") else "nothing ran")
+        case = next((c for c in wrong if c.name not in test.NO_TEST), None)
+        if case and (not watch.failed or "not ok" in watch.failed):
+            return f"{case.name}: {case.why}".rstrip(": ")
+        if watch.failed or wrong:
+            return watch.failed or wrong[0].why
+        return None if self.cases(verdict, "ok") else "nothing ran"
 
     def passes(self, verdict):
         """None if it does, or why not."""

@@ -222,7 +222,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
         if command:
             text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout,
                                  watch.line if watch else echo,
-                                 (lambda: watch.over(log)) if watch else None)
+                                 (lambda pid: watch.over(log, pid)) if watch else None)
         else:
             text, late = "", None
             subprocess.run([str(a) for a in argv + ["-serial", "mon:stdio"]], check=False)
@@ -296,7 +296,7 @@ def watched(argv, log, timeout, echo, over=None):
                 break
             if over and time.monotonic() > look:
                 look = time.monotonic() + 0.5
-                late = over()
+                late = over(p.pid)
                 if late:
                     break
             if ACCEL == "kvm" and "KVM internal error" in read(log):

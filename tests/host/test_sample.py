@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mutants that operators make: what they are, which are taken, and that a run resumes."""
 
+import os
 import re
 import tempfile
 import unittest
@@ -273,7 +274,7 @@ class Watched(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w") as f:
             f.write(text)
             f.flush()
-            return trial.Watch(quiet).over(f.name)
+            return trial.Watch(quiet).over(f.name, os.getpid())
 
     def test_a_guest_ends_at_the_first_failure(self):
         self.assertIsNone(self.watch("ok 1 a\n    ok 2 b\n"))
@@ -285,16 +286,32 @@ class Watched(unittest.TestCase):
         self.assertIn("hung", self.watch("", quiet=-1))
         self.assertIsNone(self.watch("ok 1 a\n", quiet=60))
 
+    def test_waiting_for_a_cpu_is_none(self):
+        for waits, hung in ((0, True), (70, False)):
+            watch = trial.Watch(60)
+            with mock.patch.object(trial.time, "monotonic", side_effect=[1000, 1100]), \
+                    mock.patch.object(trial, "waited", side_effect=[5, 5 + waits]):
+                self.assertIsNone(watch.over("/nonexistent", 1))
+                self.assertEqual(bool(watch.over("/nonexistent", 1)), hung)
+
+    def test_trouble_is_told_before_what_it_does_to_the_results(self):
+        watch = trial.Watch(60)
+        watch.line("BUG: sleeping")
+        verdict = Verdict([Case("suite_a/unnamed", "not ok", "?"), Case("kernel log", "not ok", "x")])
+        with mock.patch.object(trial, "Watch", return_value=watch), \
+                mock.patch.object(Test, "run", return_value=verdict):
+            self.assertEqual(Test("kunit", "suite_*").watched("image", "log"), "BUG: sleeping")
+
     def test_lines_that_come_in_pieces(self):
         watch = trial.Watch(60)
         with tempfile.NamedTemporaryFile("w") as f:
             for piece in ("ok 1 \u00e4\n  no", "t ok 2 b"):
                 f.write(piece)
                 f.flush()
-                self.assertIsNone(watch.over(f.name))
+                self.assertIsNone(watch.over(f.name, 0))
             f.write("\n")
             f.flush()
-            self.assertIn("not ok 2 b", watch.over(f.name))
+            self.assertIn("not ok 2 b", watch.over(f.name, 0))
 
     def test_a_pattern_names_several_cases(self):
         t = Test("kunit", "suite_*")
