@@ -143,8 +143,30 @@ def recall(key):
     return json.loads(read(path))
 
 
+def case_of(t, why):
+    """The test that a verdict is about, by itself; None if it is about none."""
+    match = re.match(r"(\w+)/(\w+)" if t.kind == "kunit" else r"(\w+): (\w+(?:\.\w+)+)", why)
+    return Test(t.suite, f"{match[1]}.{match[2]}") if match else None
+
+
+def seen_before(mutant):
+    """The single test that saw a mutant of this name before, in this tree or another."""
+    known = recall(f"seen-{mutant.name}")
+    return known and Test(*known)
+
+
+def see(mutant, t, image, log):
+    """Run tests until one fails; which one is remembered."""
+    why = t.watched(image, log)
+    case = case_of(t, why or "")
+    if case:
+        write_atomically(VERDICTS / f"seen-{mutant.name}", json.dumps([case.suite, case.name]))
+    return why or ""
+
+
 def attempt(shared, mutant, plain, images):
     """Its tests one after the other, until one sees it: (state, why). Each verdict is kept."""
+    first = seen_before(mutant)
     for n, t in enumerate(mutant.tests):
         key = trial.key(shared, t, mutant.text)
         why = recall(key)
@@ -155,7 +177,12 @@ def attempt(shared, mutant, plain, images):
                 if wrong:
                     return "failed", f"{t} does not pass without it: {wrong}"
                 passes(sound)
-            why = t.watched(images[t.flavour], f"{mutant.name}-{n}") or ""
+            why = ""
+            if first and first.suite == t.suite:
+                why = see(mutant, first, images[t.flavour], f"{mutant.name}-{n}")
+                first = None
+            if why in ("", trial.NOTHING):          # a case that there is no more
+                why = see(mutant, t, images[t.flavour], f"{mutant.name}-{n}")
             write_atomically(VERDICTS / key, json.dumps(why))
         if why:
             return "caught", f"{t}: {why}"

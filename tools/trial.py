@@ -33,6 +33,7 @@ TREE = BUILD / "linux-mutants"
 LIMIT = {"kunit": 90, "guest": 150}
 # Of a test that is watched, the seconds in which it prints nothing. Programs have such of 60 s.
 QUIET = {"kunit": 40, "guest": 90}
+NOTHING = "nothing ran"
 
 
 class Discarded(Failed):
@@ -135,7 +136,7 @@ class Test:
             return f"{case.name}: {case.why}".rstrip(": ")
         if watch.failed or wrong:
             return watch.failed or wrong[0].why
-        return None if self.cases(verdict, "ok") else "nothing ran"
+        return None if self.cases(verdict, "ok") else NOTHING
 
     def passes(self, verdict):
         """None if it does, or why not."""

@@ -249,6 +249,27 @@ class Run(unittest.TestCase):
         self.sample()
         self.assertEqual(len(rest), len(self.tried) - 2)
 
+    def test_the_case_that_saw_it_runs_first(self):
+        t = Test("kunit", "a_*")
+        mutant = Mutant("x", "", "", [t])
+        asked = []
+
+        def watched(test, image, log):
+            asked.append(test.name)
+            return "a_suite/case/param: Expected" if test.name != self.blind else None
+        with mock.patch.object(Test, "watched", watched):
+            for self.blind, tree in ((None, "1"), (None, "2"), ("a_suite.case", "3")):
+                state, why = sample.attempt(tree, mutant, {"debug": ""}, {"debug": ""})
+                self.assertEqual(state, "caught")
+        self.assertEqual(asked, ["a_*", "a_suite.case", "a_suite.case", "a_*"])
+
+    def test_verdicts_name_a_case(self):
+        for suite, why, case in (("kunit", "s/c/p: Expected x", "s.c"), ("kunit", "hung: nothing", None),
+                                 ("sva", "sva_map: sva_map.pri.a: x", "sva_map.sva_map.pri.a"),
+                                 ("sva", "[ 1.0] BUG: x", None)):
+            found = sample.case_of(Test(suite, "*"), why)
+            self.assertEqual(found and found.name, case, why)
+
     def test_guests_try_survivors_only(self):
         before = self.sample()
         after = self.sample(guests=True)
