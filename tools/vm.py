@@ -303,10 +303,13 @@ def watched(argv, log, timeout, echo, over=None):
                 late = f"KVM cannot run this guest ({shown(log)}); run it without ACCEL=kvm"
                 break
     finally:
-        if p.poll() is None:
-            try:
+        try:
+            if p.poll() is None:
                 p.wait(0 if late else 5)
-            except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:
+            pass
+        finally:                        # also if a second signal has come meanwhile
+            if p.poll() is None:
                 p.kill()
         p.wait()
     if line:
