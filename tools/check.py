@@ -22,7 +22,7 @@ import models
 import packages
 import qemu
 import vm
-from common import (BUILD, CC, JOBS, LOGS, VERDICTS, Failed, compiler_env, digest, lock, main,
+from common import (BUILD, JOBS, LOGS, VERDICTS, Failed, compiler_env, digest, lock, main,
                     output, passed, passes, read, remember, remove, run, say, shown,
                     write_atomically)
 from patchqueue import AUTHOR, LINUX, QEMU, QUEUES
@@ -119,62 +119,44 @@ def built_from(commit):
                      if e.split("\t")[1] not in ("Documentation", "tools", "testing"))
 
 
-class Builder:
-    """One architecture's work tree and object directory, moved along the series."""
+class Judge:
+    """One architecture's kernel, built at each step of the series."""
 
     def __init__(self, flavour, commits):
-        names, _, self.how, _ = kernel.FLAVOURS[flavour]
-        self.arch, self.commits = self.how.name, commits
+        self.commits, self.arch = commits, kernel.FLAVOURS[flavour].arch.name
         # Not in depend mode: a preprocessed file hits where only an option has come that it
         # does not use.
-        self.env = compiler_env()
-        del self.env["CCACHE_DEPEND"]
-        self.wanted = kernel.fragments([*names, "compile", f"compile-{self.arch}"])
-        self.tree = BUILD / f"check-{self.arch}"
-        self.at = None
-        self.compiler = output(self.how.gcc, "--version").splitlines()[0]
+        self.kernel = kernel.Builder(flavour, BUILD / f"check-{self.arch}", "obj-check",
+                                     ["compile", f"compile-{self.arch}"], ["W=1"], depend=False)
+        self.compiler = output(self.kernel.arch.gcc, "--version").splitlines()[0]
         self.touched = [f for f in LINUX.git("diff", "--name-only", commits[0], commits[-1])
                         .splitlines() if f.endswith(".c")]
 
     def key(self, what, commit):
-        return f"{what}-{self.arch}-" + digest(built_from(commit), self.wanted, self.compiler)
-
-    def make(self, *args):
-        return ["make", "-C", self.tree, "O=obj-check", f"CC={CC} {self.how.gcc}",
-                *self.how.make, *args]
-
-    def go(self, commit):
-        if self.at == commit:
-            return
-        LINUX.worktree(self.tree, commit)
-        lost = kernel.configure(self.tree, self.tree / "obj-check", self.wanted, self.env,
-                                self.make())
-        if lost:
-            raise Failed(f"{self.arch}: the config lacks {', '.join(lost)}")
-        self.at = commit
+        return f"{what}-{self.arch}-" + digest(built_from(commit), self.kernel.wanted,
+                                               self.compiler)
 
     def compile(self, commit, name):
         """Everything, with W=1; what it warned about."""
-        self.go(commit)
+        self.kernel.go(commit)
         log = LOGS / f"check-{self.arch}-{name}.log"
-        lines = run(f"{self.arch}: build {name}",
-                    self.make("W=1", f"-j{JOBS}", "vmlinux"), log, env=self.env,
-                    count=r"^  [A-Z]+ +\S", total=remember(f"check-{self.arch}") or 2500
-                    if name == "base" else 0)
+        lines = self.kernel.make(f"{self.arch}: build {name}", log, "vmlinux",
+                                 count=r"^  [A-Z]+ +\S",
+                                 total=remember(f"check-{self.arch}") or 2500
+                                 if name == "base" else 0)
         if name == "base" and lines > 500:
             remember(f"check-{self.arch}", lines)
         return warnings(read(log))
 
     def sparse(self, commit, files, name):
         """What sparse says of these files at a commit."""
-        self.go(commit)
-        objects = [f[:-2] + ".o" for f in files if (self.tree / f).exists() and
-                   (self.tree / "obj-check" / (f[:-2] + ".o")).exists()]
+        self.kernel.go(commit)
+        objects = [f[:-2] + ".o" for f in files if (self.kernel.tree / f).exists() and
+                   (self.kernel.obj / (f[:-2] + ".o")).exists()]
         if not objects:
             return set()
         log = LOGS / f"check-{self.arch}-{name}-sparse.log"
-        run(f"{self.arch}: sparse {name}", self.make("W=1", "C=2", f"-j{JOBS}", *objects), log,
-            env=self.env, quiet=True)
+        self.kernel.make(f"{self.arch}: sparse {name}", log, "C=2", *objects, quiet=True)
         return warnings(read(log))
 
     def base_says(self):
@@ -183,7 +165,7 @@ class Builder:
         key = self.key("base", base) + "-" + digest(*self.touched)
         path = VERDICTS / key
         if not path.exists():
-            remove(self.tree / "obj-check")     # what is not compiled now says nothing
+            remove(self.kernel.obj)     # what is not compiled now says nothing
             said = self.compile(base, "base") | self.sparse(base, self.touched, "base")
             write_atomically(path, "\n".join(sorted(said)) + "\n")
         os.utime(path)
@@ -193,8 +175,8 @@ class Builder:
         """The series' uapi headers, for programs."""
         path = BUILD / f"check-headers-{self.arch}"
         if self.commits[-1] != read(path / "of-commit"):
-            self.go(self.commits[-1])
-            output(*self.make("-s", "headers_install", f"INSTALL_HDR_PATH={path}"))
+            self.kernel.go(self.commits[-1])
+            output(*self.kernel.command("-s", "headers_install", f"INSTALL_HDR_PATH={path}"))
             write_atomically(path / "of-commit", self.commits[-1])
         return path / "include"
 
@@ -208,10 +190,10 @@ class Builder:
             if passed(key):
                 continue
             headers = self.user_headers()
-            self.go(commit)
-            source = self.tree / name
-            r = subprocess.run([self.how.gcc, "-Wall", "-O2", "-D_GNU_SOURCE=", "-isystem", headers,
-                                "-I", source.parent, "-c", "-o", os.devnull, source], text=True,
+            self.kernel.go(commit)
+            source = self.kernel.tree / name
+            r = subprocess.run([self.kernel.arch.gcc, "-Wall", "-O2", "-D_GNU_SOURCE=",
+                                "-isystem", headers, "-I", source.parent, "-c", "-o", os.devnull, source], text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             new = sorted(warnings(r.stdout)) or ([r.stdout.strip()] if r.returncode else [])
             problems += [f"{self.arch}: {step.patch}: {w}" for w in new]
@@ -251,11 +233,11 @@ class Builder:
         """The end of a section boots, with lockdep and KUnit."""
         if self.arch != "x86_64":
             return []
-        run(f"x86_64: image at the end of {step.section}", self.make("W=1", f"-j{JOBS}", "bzImage"),
-            LOGS / "check-x86_64-image.log", env=self.env)
-        image = self.tree / "obj-check" / self.how.image
+        self.kernel.make(f"x86_64: image at the end of {step.section}",
+                         LOGS / "check-x86_64-image.log", self.kernel.image.name)
         name = f"check-boot-{step.section}"
-        result = vm.run_guest(image, vm.Machine(2, 2, memory=1024), "true", (), name, 240)
+        result = vm.run_guest(self.kernel.image, vm.Machine(2, 2, memory=1024), "true", (), name,
+                              240)
         if result.problem():
             return [f"{step.patch}: does not boot cleanly: {result.problem()}"]
         say(f"  x86_64: the end of {step.section}/ boots")
@@ -264,12 +246,12 @@ class Builder:
 
 def linux_steps(flavour):
     steps, commits = LINUX.steps(), LINUX.commits()
-    bad, builder = [], Builder(flavour, commits)
+    bad, judge = [], Judge(flavour, commits)
     for n, step in enumerate(steps, 1):
         last = n == len(steps) or steps[n].section != step.section
         if wanted(step):
-            bad += told(builder.judge(step, n, last))
-    say(f"  {builder.arch}: {len(steps)} steps")
+            bad += told(judge.judge(step, n, last))
+    say(f"  {judge.arch}: {len(steps)} steps")
     return bad
 
 

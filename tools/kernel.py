@@ -122,6 +122,60 @@ def symbols(tree):
     return {l.split()[1] for l in r.stdout.splitlines()}
 
 
+class Builder:
+    """A flavour's object directory in a work tree of the series, which moves from commit to commit.
+    `more` are fragments besides the flavour's."""
+    # The compiler flags of W=1, as in make check, so that ccache serves both, but without the
+    # script that reads each file's kernel-doc.
+    QUICK = ("W=1", "cmd_checkdoc=")
+
+    def __init__(self, flavour, tree, obj=None, more=(), options=QUICK, depend=True):
+        names, _, self.arch, _ = FLAVOURS[flavour]
+        self.flavour, self.tree, self.obj = flavour, tree, tree / (obj or f"obj-{flavour}")
+        self.wanted = fragments([*names, *more])
+        self.options = (*options, f"LOCALVERSION=-{flavour}")
+        self.env, self.at = compiler_env(), None
+        if not depend:
+            del self.env["CCACHE_DEPEND"]
+
+    def command(self, *args):
+        """make in the object directory; options and targets follow."""
+        return ["make", "-C", self.tree, f"O={self.obj.name}", f"CC={CC} {self.arch.gcc}",
+                *self.options, *self.arch.make, *args]
+
+    def configure(self):
+        lost = configure(self.tree, self.obj, self.wanted, self.env, self.command())
+        if lost:
+            raise Failed(f"the {self.flavour} kernel's config lacks {', '.join(lost)} "
+                         f"(dependencies?); see config/ and {shown(self.obj / '.config')}")
+
+    def go(self, commit):
+        """Check a commit out, and configure it."""
+        if self.at != commit:
+            LINUX.worktree(self.tree, commit)
+            self.configure()
+            self.at = commit
+
+    def make(self, title, log, *targets, **how):
+        """Run make; `how` is for run()."""
+        return run(title, self.command(f"-j{JOBS}", *targets), log, env=self.env, **how)
+
+    @property
+    def image(self):
+        return self.obj / self.arch.image
+
+    def build(self):
+        """The image and the modules, with progress; the files made, the image last."""
+        modules = MODULES.get(self.flavour, ())
+        self.configure()
+        lines = self.make(f"build the {self.flavour} kernel", LOGS / f"kernel-{self.flavour}.log",
+                          self.image.name, *(["modules"] if modules else []),
+                          total=remember(f"kernel-{self.flavour}") or 1700, count=r"^  [A-Z]+ +\S")
+        if lines > 500:
+            remember(f"kernel-{self.flavour}", lines)
+        return [*(self.obj / m for m in modules), self.image]
+
+
 def build(flavour):
     """The image of a flavour; from the cache if nothing that it is made from changed."""
     names, kind, arch, _ = FLAVOURS[flavour]
@@ -136,7 +190,7 @@ def build(flavour):
             os.utime(part)
         return image
     with lock(BUILD / f".kernel-{flavour}.lock", f"the {flavour} kernel"):
-        made = compile_all(flavour, tree, wanted)
+        made = Builder(flavour, tree).build()
     if source(kind)[1] != key:
         raise Failed(f"{shown(tree)} changed while the {flavour} kernel was built; run it again")
     for part, file in zip(parts, made):
@@ -148,34 +202,6 @@ def build(flavour):
 def modules(flavour, image):
     """Where the modules of an image that build() returned are."""
     return [image.with_name(f"{image.name}.{Path(m).name}") for m in MODULES.get(flavour, ())]
-
-
-def command(flavour, tree):
-    """make for a flavour's object directory in a tree; options and targets follow."""
-    arch = FLAVOURS[flavour].arch
-    # The compiler flags of W=1, as in make check, so that ccache serves both, but without
-    # the script that reads each file's kernel-doc.
-    return ["make", "-C", tree, f"O=obj-{flavour}", f"CC={CC} {arch.gcc}", "W=1", "cmd_checkdoc=",
-            f"LOCALVERSION=-{flavour}", *arch.make]
-
-
-def compile_all(flavour, tree, wanted):
-    """A flavour in its object directory in a tree; the files made, the image last."""
-    arch = FLAVOURS[flavour].arch
-    env = compiler_env()
-    obj = tree / f"obj-{flavour}"
-    make = command(flavour, tree)
-    lost = configure(tree, obj, wanted, env, make)
-    if lost:
-        raise Failed(f"the {flavour} kernel's config lacks {', '.join(lost)} (dependencies?); "
-                     f"see config/ and {shown(obj / '.config')}")
-    log = LOGS / f"kernel-{flavour}.log"
-    targets = [Path(arch.image).name] + (["modules"] if flavour in MODULES else [])
-    lines = run(f"build the {flavour} kernel", [*make, f"-j{JOBS}", *targets], log, env=env,
-                total=remember(f"kernel-{flavour}") or 1700, count=r"^  [A-Z]+ +\S")
-    if lines > 500:
-        remember(f"kernel-{flavour}", lines)
-    return [obj / part for part in (*MODULES.get(flavour, ()), arch.image)]
 
 
 def cli():

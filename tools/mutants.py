@@ -87,7 +87,7 @@ def judge(mutants):
     count = {"caught": len(mutants) - len(todo), "survived": 0, "failed": 0}
     if count["caught"]:
         say(f"  {count['caught']} of {len(mutants)} mutants are known to be caught")
-    with contextlib.closing(trial.results(todo, trial.Builder(commit),
+    with contextlib.closing(trial.results(todo, trial.Kernels(commit),
                                           functools.partial(attempt, known))) as found:
         for n, (mutant, state, why, took) in enumerate(found, 1):
             count["failed" if state == "discarded" else state] += 1

@@ -25,12 +25,12 @@ CALL = re.compile(r"(?:\(void\))?(?:[A-Za-z_]\w*(?:->|\.))*([A-Za-z_]\w*)\s*\(")
 # Calls whose absence no test can see, or any run does: messages and assertions; barriers, which
 # the litmus tests and the models are for; locks that are not taken, which lockdep reports.
 NOT_DROPPED = re.compile(
-    r"(?:pr|dev|pci|netdev)_(?:emerg|alert|crit|err|warn|notice|info|dbg)|\w*_ratelimited|\w*WARN\w*"
-    r"|BUG\w*|BUILD_\w+|\w*assert\w*|might_\w+|lockdep_\w+|trace_\w+|cond_resched\w*|cpu_relax"
+    r"(?:pr|dev|pci|netdev)_(?:emerg|alert|crit|err|warn|notice|info|dbg)|\w*_ratelimited"
+    r"|\w*WARN\w*|BUG\w*|BUILD_\w+|\w*assert\w*|might_\w+|lockdep_\w+|trace_\w+|cond_resched\w*|cpu_relax"
     r"|prefetch\w*|smp_\w*mb\w*|dma_\w*mb|[rw]?mb|barrier\w*|guard"
     r"|(?:\w+_)?(?:lock|down|trylock)(?:_\w+)?|(?:preempt|local_irq|local_bh|migrate)_\w+")
-ERROR_END = re.compile(r"goto \w+;|return (?:.*-E[A-Z]+.*|ERR_CAST\(.*\)|\w*err\w*|\w*ret\w*|NULL|false);",
-                       re.S)
+ERROR_END = re.compile(r"goto \w+;|return (?:.*-E[A-Z]+.*|ERR_CAST\(.*\)|\w*err\w*|\w*ret\w*|NULL"
+                       r"|false);", re.S)
 COMPARISON = re.compile(r"(?<= )(<=?|>=?)(?= )")
 TURNED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 OPERATORS = {
@@ -231,7 +231,8 @@ def assignments(function, source):
 def swaps(function, source):
     for a, b in zip(function.statements, function.statements[1:]):
         between = source[a.end:b.start]
-        stored = [s for s in (a, b) if ASSIGNMENT.match(s.text) and re.match(r"\*|\w+(->|\.)", s.text)]
+        stored = [s for s in (a, b) if ASSIGNMENT.match(s.text)
+                  and re.match(r"\*|\w+(->|\.)", s.text)]
         both = [bool(called(s)) and "unlock" not in called(s) for s in (a, b)]
         if a.block == b.block and not a.alone and not b.alone and a.text != b.text and \
                 not blanked(between).strip() and any(both) and sum(both) + len(stored) == 2:
@@ -309,9 +310,8 @@ def sites(file, source, lines=None):
                 if lines is not None and not set(range(first, last + 1)) <= lines:
                     continue
                 if text is None:        # a line says more than two characters
-                    line = source[starts[first - 1]:].split("\n", 1)[0]
-                    column = start - starts[first - 1]
-                    text = f"{line[:column]}[{source[start:end].strip()}]{line[column + end - start:]}"
+                    before, after = source[starts[first - 1]:start], source[end:].split("\n", 1)[0]
+                    text = f"{before}[{source[start:end].strip()}]{after}"
                 text = " ".join(text.split())
                 seen[function.name, operator, text] += 1
                 found.append(Site(file, function.name, operator, text,

@@ -194,8 +194,8 @@ class Sample:
         self.count, self.guests = count, guests
         self.commit = trial.snapshot()
         self.shared = trial.shared_parts(self.commit)
-        self.builder = trial.Builder(self.commit)
-        self.files, self.without = files_of(self.commit, seed, wanted, self.builder.compiles)
+        self.kernels = trial.Kernels(self.commit)
+        self.files, self.without = files_of(self.commit, seed, wanted, self.kernels.compiles)
         self.equivalents = equivalents()
         self.home = BUILD / f"mutants-{seed}"
         self.sites, self.states = {}, {}
@@ -248,7 +248,7 @@ class Sample:
             say(f"  {done}/{self.count}  {mutant.name}: {WORDS[state]} {why}  ({took:.0f} s)")
 
     def run(self):
-        with contextlib.closing(trial.results(self.todo(), self.builder,
+        with contextlib.closing(trial.results(self.todo(), self.kernels,
                                               functools.partial(attempt, self.shared))) as found:
             for result in found:
                 self.note(*result)

@@ -24,15 +24,16 @@ import qemu
 import selftests
 import test
 import vm
-from common import (BUILD, JOBS, LOGS, Failed, compiler_env, digest, output, read, remove, run)
+from common import BUILD, LOGS, Failed, digest, output, read, remove
 from patchqueue import LINUX
 
 IMAGES = BUILD / "mutants"
 TREE = BUILD / "linux-mutants"
 # A test by itself takes seconds, a hang no longer than this.
 LIMIT = {"kunit": 90, "guest": 150}
-# Of a test that is watched, the seconds in which it prints nothing. Programs have such of 60 s.
+# Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent.
 QUIET = {"kunit": 40, "guest": 90}
+RESULT = re.compile(r"\bok \d|Subtest: |TAP version \d")
 NOTHING = "nothing ran"
 
 
@@ -47,12 +48,14 @@ class Watch:
     APPEND = "nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"
 
     def __init__(self, quiet):
-        self.quiet, self.at, self.failed = quiet, 0, None
+        self.quiet, self.at, self.failed, self.begun = quiet, 0, None, False
         self.spent = self.heard = 0
 
     def line(self, line):
         """A line of the console, or of what a program prints."""
-        self.heard = self.spent
+        self.begun = self.begun or bool(re.search(r"TAP version \d", line))
+        if not self.begun or RESULT.search(line):
+            self.heard = self.spent
         if not self.failed and (re.search(r"\bnot ok \d", line) or vm.TROUBLE.search(line)):
             self.failed = line.strip()
 
@@ -70,7 +73,7 @@ class Watch:
         if self.failed:
             return f"ended: {self.failed}"
         if self.spent > self.heard + self.quiet:
-            return f"hung: nothing was printed for {self.quiet} s"
+            return f"hung: no test ended in {self.quiet} s"
         return None
 
 
@@ -183,12 +186,12 @@ def warnings(said):
     return set(re.findall(r"(?m): (warning: .*)$", said))
 
 
-class Builder:
-    """A work tree and an object directory for each kernel, for one mutant after the other."""
+class Kernels:
+    """Kernels without a mutant and with one after the other, in one work tree."""
 
     def __init__(self, commit):
-        self.commit, self.env = commit, compiler_env()
-        self.plain, self.objects, self.warned = {}, {}, {}
+        self.commit = commit
+        self.builders, self.plain, self.objects, self.warned = {}, {}, {}, {}
 
     def reset(self):
         LINUX.worktree(TREE, self.commit)
@@ -198,16 +201,16 @@ class Builder:
         """A copy of the image that has just been built."""
         image = IMAGES / f"{name}-{flavour}"
         IMAGES.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TREE / f"obj-{flavour}" / kernel.FLAVOURS[flavour].arch.image, image)
+        shutil.copy(self.builders[flavour].image, image)
         return image
 
     def unmutated(self, flavour):
         if flavour not in self.plain:
             self.reset()
-            wanted = kernel.fragments(kernel.FLAVOURS[flavour].fragments)
-            kernel.compile_all(flavour, TREE, wanted)
-            obj = TREE / f"obj-{flavour}"
-            self.objects[flavour] = {str(p.relative_to(obj)): digest(p) for p in obj.rglob("*.o")}
+            builder = self.builders[flavour] = kernel.Builder(flavour, TREE)
+            builder.build()
+            self.objects[flavour] = {str(p.relative_to(builder.obj)): digest(p)
+                                     for p in builder.obj.rglob("*.o")}
             self.plain[flavour] = self.keep(flavour, "unmutated")
         return self.plain[flavour]
 
@@ -219,15 +222,14 @@ class Builder:
     def make(self, flavour, name, *targets):
         """What make printed."""
         log = LOGS / f"mutants/{name}.build.log"
-        run(f"build {name}", [*kernel.command(flavour, TREE), f"-j{JOBS}", *targets], log,
-            env=self.env, quiet=True)
+        self.builders[flavour].make(f"build {name}", log, *targets, quiet=True)
         return read(log)
 
     def warns(self, made, flavour, mutant):
         """What the compiler says of the file without the mutant."""
         if (made, flavour) not in self.warned:
             self.reset()
-            (TREE / f"obj-{flavour}" / made).unlink()
+            (self.builders[flavour].obj / made).unlink()
             self.warned[made, flavour] = warnings(self.make(flavour, mutant.name, made))
             output("git", "apply", "-", cwd=TREE, input=mutant.text)
             self.make(flavour, mutant.name, made)
@@ -246,7 +248,7 @@ class Builder:
         new = warnings(said)
         if new and new - set().union(*(self.warns(o, flavour, mutant) for o in objects)):
             raise Discarded("the compiler warns")
-        obj = TREE / f"obj-{flavour}"
+        obj = self.builders[flavour].obj
         if len(files) == len(mutant.files) and \
                 all(digest(obj / o) == self.objects[flavour][o] for o in objects):
             raise Discarded("the compiler makes the same of it")
@@ -261,7 +263,7 @@ class Builder:
         images = {}
         for flavour in flavours:
             self.differs(mutant, flavour)
-            self.make(flavour, mutant.name, Path(kernel.FLAVOURS[flavour].arch.image).name)
+            self.make(flavour, mutant.name, self.builders[flavour].image.name)
             images[flavour] = self.keep(flavour, mutant.name)
         return images
 
@@ -321,7 +323,7 @@ class Guest:
         self.process.join()
 
 
-def results(mutants, builder, attempt):
+def results(mutants, kernels, attempt):
     """(mutant, state, why, seconds) of each. One builds, another boots: attempt(mutant, images
     without it, images with it) says (state, why)."""
     guest = None
@@ -329,7 +331,7 @@ def results(mutants, builder, attempt):
         for mutant in mutants:
             images, problem = None, None
             try:
-                images = builder.mutated(mutant)
+                images = kernels.mutated(mutant)
             except Discarded as e:
                 yield mutant, "discarded", str(e), 0
                 continue
@@ -341,7 +343,7 @@ def results(mutants, builder, attempt):
             if problem:
                 yield mutant, "failed", problem, 0
             else:
-                guest = Guest(attempt, mutant, builder.plain, images)
+                guest = Guest(attempt, mutant, kernels.plain, images)
         if guest:
             yield guest.result()
             guest = None

@@ -196,7 +196,7 @@ class Run(unittest.TestCase):
     def sample(self, guests=False, shared="tree", interrupted=None):
         """Run one: b.c's mutants do not compile; who sees a.c's is said by their text."""
         s = sample.Sample.__new__(sample.Sample)
-        s.count, s.guests, s.shared, s.builder = 4, guests, shared, None
+        s.count, s.guests, s.shared, s.kernels = 4, guests, shared, None
         s.files = [file_of("a.c", "seen();", "unseen();", "late();"), file_of("b.c", "d();")]
         s.home, s.sites, s.states = self.home / "mutants-1", {}, {}
         s.equivalents = {("a.c", "f", "call", "unseen();"): "nobody looks"} \
@@ -208,7 +208,7 @@ class Run(unittest.TestCase):
             return "a case" if "seen();" == image or "late();" == image and test.suite == "sva" \
                 else None
 
-        def results(mutants, builder, attempt):
+        def results(mutants, kernels, attempt):
             for mutant in mutants:
                 if len(self.tried) == interrupted:
                     return
@@ -314,6 +314,14 @@ class Watched(unittest.TestCase):
                     mock.patch.object(trial, "waited", side_effect=[5, 5 + waits]):
                 self.assertIsNone(watch.over("/nonexistent", 1))
                 self.assertEqual(bool(watch.over("/nonexistent", 1)), hung)
+
+    def test_one_that_only_talks_hangs(self):
+        watch = trial.Watch(60)
+        for spent, line, heard in ((1, "boots", 1), (5, "KTAP version 1", 5), (7, "error", 5),
+                                   (9, "    ok 1 a", 9), (30, "error", 9)):
+            watch.spent = spent
+            watch.line(f"[ 1.0] {line}")
+            self.assertEqual(watch.heard, heard, line)
 
     def test_trouble_is_told_before_what_it_does_to_the_results(self):
         watch = trial.Watch(60)
