@@ -59,13 +59,16 @@ def tests_of(words):
     return [Test(*w.split()) for w in words]
 
 
-def added(commit, file):
-    """The lines of a file that the series adds."""
-    lines = set()
-    for m in re.finditer(r"(?m)^@@ -\S+ \+(\d+)(?:,(\d+))? @@",
-                         LINUX.git("diff", "-U0", "base", commit, "--", file)):
-        lines |= set(range(int(m[1]), int(m[1]) + int(m[2] or 1)))
-    return lines
+def added(commit):
+    """{file: the lines of it that the series adds}"""
+    found, file = {}, None
+    for m in re.finditer(r"(?m)^\+\+\+ b/(.*)|^@@ -\S+ \+(\d+)(?:,(\d+))? @@",
+                         LINUX.git("diff", "-U0", "base", commit, "--", *WHERE)):
+        if m[1]:
+            file = found[m[1]] = set()
+        else:
+            file |= set(range(int(m[2]), int(m[2]) + int(m[3] or 1)))
+    return found
 
 
 def ordered(sites, seed):
@@ -83,8 +86,7 @@ def files_of(commit, seed, wanted=(), compiles=lambda file, flavour: True):
     """The files that mutants are made of, and why others are not: ([File], {name: why})."""
     found, without = [], {}
     entries = table()
-    for name in LINUX.git("diff", "--name-only", "--diff-filter=d", "base", commit, "--",
-                          *WHERE).splitlines():
+    for name, lines in added(commit).items():
         if not name.endswith(".c") or TESTS.search(name) or \
                 wanted and not any(fnmatch.fnmatch(name, w) for w in wanted):
             continue
@@ -97,7 +99,7 @@ def files_of(commit, seed, wanted=(), compiles=lambda file, flavour: True):
             without[name] = f"the {kunit[0].flavour} kernel does not have it"
             continue
         source = LINUX.git("show", f"{commit}:{name}") + "\n"
-        sites = mutate.sites(name, source, added(commit, name))
+        sites = mutate.sites(name, source, lines)
         if sites:
             found.append(File(name, source, kunit, guests, ordered(sites, seed)))
         else:
@@ -248,10 +250,20 @@ class Sample:
             say(f"  {done}/{self.count}  {mutant.name}: {WORDS[state]} {why}  ({took:.0f} s)")
 
     def run(self):
+        """Try all; say and keep what was found: {file: Counter of states}."""
+        remove(self.home)
+        self.home.mkdir(parents=True)
         with contextlib.closing(trial.results(self.todo(), self.kernels,
                                               functools.partial(attempt, self.shared))) as found:
             for result in found:
                 self.note(*result)
+        counts = {f.name: Counter() for f in self.files}
+        for name, state in self.states.items():
+            counts[self.sites[name].file][state] += 1
+        return counts
+
+    def names(self, state):
+        return sorted(n for n, s in self.states.items() if s == state)
 
 
 def survivor(site, mutant):
@@ -286,16 +298,9 @@ def judge(count, seed, wanted, guests):
     sample = Sample(count, seed, wanted, guests)
     if not sample.files:
         raise Failed("nothing to make mutants of")
-    remove(sample.home)
-    sample.home.mkdir(parents=True)
-    sample.run()
-    counts = {f.name: Counter() for f in sample.files}
-    for name, state in sample.states.items():
-        counts[sample.sites[name].file][state] += 1
-    lines = report(counts.items(), sample.without)
+    lines = report(sample.run().items(), sample.without)
     say("\n".join(lines))
     write_atomically(sample.home / "table.txt", "\n".join(lines) + "\n")
-    states = Counter(sample.states.values())
-    if states["survived"]:
+    if sample.names("survived"):
         say(f"survivors: {shown(sample.home)}/*.patch; logs: {shown(LOGS)}/mutants/")
-    return 1 if states["failed"] else 0
+    return 1 if sample.names("failed") else 0

@@ -286,9 +286,24 @@ def run_kselftest(suite):
     return with_trouble(Verdict(cases), result)
 
 
+def run_mutants(suite):
+    """A small sample of `make mutants`: no more may survive than the suite says."""
+    import sample                       # which imports this
+
+    with lock(BUILD / ".mutants.lock", "make mutants"):
+        mutants = sample.Sample(suite["sample"], suite["seed"], (), False)
+        mutants.run()
+    alive, failed = mutants.names("survived"), mutants.names("failed")
+    cases = [Case(name, "ok") for name in mutants.names("caught") + mutants.names("equivalent")]
+    cases += [fail(name, "cannot be tried") for name in failed]
+    title = f"no more than {suite['survivors']} survive"
+    return Verdict(cases + [fail(title, ", ".join(alive)) if len(alive) > suite["survivors"]
+                            else Case(title, "ok")])
+
+
 KINDS = {"host": run_host, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
          "notice": run_notice, "stock": run_stock, "kunit.py": run_kunit_py,
-         "kselftest": run_kselftest}
+         "kselftest": run_kselftest, "mutants": run_mutants}
 CHOOSES = ("host", "qtest", "kunit", "guest")       # with TEST=
 
 
@@ -381,6 +396,9 @@ def kept_as(suite):
         parts += selftests.all_programs()
     if kind == "notice":
         parts.append(notice.EXPECTED)
+    if kind == "mutants":
+        parts += [ROOT / "tools" / n for n in ("mutate.py", "sample.py", "trial.py")]
+        parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
     if kind == "kunit.py":
         parts.append(kernel.source("series")[1])
     if kind == "stock":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mutants that operators make: what they are, which are taken, and that a run resumes."""
 
+import functools
 import os
 import re
 import tempfile
@@ -130,7 +131,7 @@ class Operators(unittest.TestCase):
     def test_a_patch_applies(self):
         with tempfile.TemporaryDirectory() as tmp:
             file = Path(tmp) / "x.c"
-            for site in mutate.sites("x.c", SOURCE):
+            for site in {s.operator: s for s in mutate.sites("x.c", SOURCE)}.values():
                 file.write_text(SOURCE)
                 trial.output("git", "apply", "-", cwd=tmp, input=site.patch(SOURCE))
                 self.assertNotEqual(file.read_text(), SOURCE)
@@ -357,18 +358,20 @@ class Table(unittest.TestCase):
             for t in sample.tests_of(entry["guests"]):
                 self.assertEqual(t.kind, "guest")
 
-    def test_every_file_has_tests_or_a_reason(self):
+    @staticmethod
+    @functools.cache
+    def files():
         if not (LINUX.tree / ".git").exists():
-            self.skipTest("there is no tree yet: make tree")
-        files, without = sample.files_of("refs/sva/assembled", "1")
+            raise unittest.SkipTest("there is no tree yet: make tree")
+        return sample.files_of("refs/sva/assembled", "1")
+
+    def test_every_file_has_tests_or_a_reason(self):
+        files, without = self.files()
         self.assertGreater(len(files), 10)
         for name, why in without.items():
             self.assertNotIn("no tests in", why, name)
 
     def test_equivalent_ones_still_exist(self):
-        if not (LINUX.tree / ".git").exists():
-            self.skipTest("there is no tree yet: make tree")
-        files, _ = sample.files_of("refs/sva/assembled", "1")
-        there = {(s.file, s.function, s.operator, s.text) for f in files for s in f.order}
+        there = {(s.file, s.function, s.operator, s.text) for f in self.files()[0] for s in f.order}
         for known in sample.equivalents():
             self.assertIn(known, there)
