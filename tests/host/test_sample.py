@@ -356,7 +356,7 @@ class Table(unittest.TestCase):
             for t in sample.tests_of(entry["kunit"]):
                 self.assertEqual(t.kind, "kunit")
             for t in sample.tests_of(entry["guests"]):
-                self.assertEqual(t.kind, "guest")
+                self.assertIn(t.kind, ("guest", "kunit"))
 
     @staticmethod
     @functools.cache
