@@ -30,7 +30,7 @@ TABLE = ROOT / "tests/sample.toml"
 EQUIVALENT = ROOT / "tests/equivalent.toml"
 WHERE = ("drivers/iommu", "mm")
 TESTS = re.compile(r"kunit|mock|bench|litmus|selftest")     # in the names of files
-STATES = ("caught", "survived", "equivalent", "discarded", "failed")
+AT_ONCE = 2                             # guests: KUnit's cases sleep a lot
 WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":", "discarded": "discarded:",
          "failed": bold("cannot be tried:")}
 
@@ -254,7 +254,8 @@ class Sample:
         remove(self.home)
         self.home.mkdir(parents=True)
         with contextlib.closing(trial.results(self.todo(), self.kernels,
-                                              functools.partial(attempt, self.shared))) as found:
+                                              functools.partial(attempt, self.shared),
+                                              AT_ONCE)) as found:
             for result in found:
                 self.note(*result)
         counts = {f.name: Counter() for f in self.files}

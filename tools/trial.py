@@ -10,6 +10,7 @@ import fnmatch
 import functools
 import json
 import multiprocessing
+import multiprocessing.connection
 import re
 import shutil
 import signal
@@ -32,7 +33,7 @@ TREE = BUILD / "linux-mutants"
 # A test by itself takes seconds, a hang no longer than this.
 LIMIT = {"kunit": 90, "guest": 150}
 # Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent.
-QUIET = {"kunit": 40, "guest": 90}
+QUIET = {"kunit": 20, "guest": 90}
 RESULT = re.compile(r"\bok \d|Subtest: |TAP version \d")
 NOTHING = "nothing ran"
 
@@ -324,10 +325,10 @@ class Guest:
         self.process.join()
 
 
-def results(mutants, kernels, attempt):
-    """(mutant, state, why, seconds) of each. One builds, another boots: attempt(mutant, images
-    without it, images with it) says (state, why)."""
-    guest = None
+def results(mutants, kernels, attempt, at_once=1):
+    """(mutant, state, why, seconds) of each. One builds while others, `at_once` at most, are in
+    guests: attempt(mutant, images without it, images with it) says (state, why)."""
+    guests = []
     try:
         for mutant in mutants:
             images, problem = None, None
@@ -338,17 +339,23 @@ def results(mutants, kernels, attempt):
                 continue
             except Failed as e:
                 problem = str(e)
-            if guest:
-                yield guest.result()
-                guest = None
+            while len(guests) == at_once or guests and problem:
+                yield ended(guests)
             if problem:
                 yield mutant, "failed", problem, 0
             else:
-                guest = Guest(attempt, mutant, kernels.plain, images)
-        if guest:
-            yield guest.result()
-            guest = None
+                guests.append(Guest(attempt, mutant, kernels.plain, images))
+        while guests:
+            yield ended(guests)
     finally:
-        if guest:
+        for guest in guests:
             guest.end()
         remove(IMAGES)
+
+
+def ended(guests):
+    """The result of the first that has one; it is taken off."""
+    ready = multiprocessing.connection.wait([g.pipe for g in guests])
+    guest = next(g for g in guests if g.pipe in ready)
+    guests.remove(guest)
+    return guest.result()

@@ -209,7 +209,7 @@ class Run(unittest.TestCase):
             return "a case" if "seen();" == image or "late();" == image and test.suite == "sva" \
                 else None
 
-        def results(mutants, kernels, attempt):
+        def results(mutants, kernels, attempt, at_once):
             for mutant in mutants:
                 if len(self.tried) == interrupted:
                     return
