@@ -81,8 +81,8 @@ class Watch:
 
 def waited(pid):
     """Seconds that the thread of a process which did so longest has waited for a CPU."""
-    waits = [int((read(p).split() or [0, 0])[1]) for p in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-    return max(waits, default=0) / 1e9
+    stats = map(read, Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    return max((int(s.split()[1]) for s in stats if s), default=0) / 1e9
 
 
 @functools.cache

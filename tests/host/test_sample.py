@@ -205,7 +205,8 @@ class Run(unittest.TestCase):
         self.tried = []
 
         def watched(test, image, log):
-            self.tried.append((test.suite, image))
+            if not log.endswith("again"):
+                self.tried.append((test.suite, image))
             return "a case" if "seen();" == image or "late();" == image and test.suite == "sva" \
                 else None
 
@@ -256,13 +257,27 @@ class Run(unittest.TestCase):
         asked = []
 
         def watched(test, image, log):
-            asked.append(test.name)
+            if not log.endswith("again"):
+                asked.append(test.name)
             return "a_suite/case/param: Expected" if test.name != self.blind else None
         with mock.patch.object(Test, "watched", watched):
             for self.blind, tree in ((None, "1"), (None, "2"), ("a_suite.case", "3")):
                 state, why = sample.attempt(tree, mutant, {"debug": ""}, {"debug": ""})
                 self.assertEqual(state, "caught")
         self.assertEqual(asked, ["a_*", "a_suite.case", "a_suite.case", "a_*"])
+
+    def test_what_fails_once_only_does_not_count(self):
+        for said, why in ((["s/c: x", None, None], ""), (["s/c: x", None, "s/d: y"], "s/d: y"),
+                          (["s/c: x", "s/c: x"], "s/c: x"), ([None], ""), (["hung: x"], "hung: x")):
+            with mock.patch.object(Test, "watched", side_effect=said) as watched:
+                self.assertEqual(sample.see(Mutant("x", "", "", []), Test("kunit", "s*"), "", ""), why)
+                self.assertEqual(watched.call_count, len(said))
+
+    def test_a_test_has_some_tries_without_a_mutant(self):
+        for said, why in (([None], None), (["x", None], None), (["x"] * sample.TRIES, "x")):
+            with mock.patch.object(Test, "watched", side_effect=said), \
+                    mock.patch.object(sample, "passed", lambda key: False):
+                self.assertEqual(sample.unsound(Test("kunit", "s*"), "key", "", ""), why)
 
     def test_verdicts_name_a_case(self):
         for suite, why, case in (("kunit", "s/c/p: Expected x", "s.c"), ("kunit", "hung: nothing", None),
