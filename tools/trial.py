@@ -137,10 +137,13 @@ class Test:
         verdict = self.run(image, log, watch)
         wrong = [c for c in verdict.cases if c.state == "not ok"]
         case = next((c for c in wrong if c.name not in test.NO_TEST), None)
-        if case and (not watch.failed or "not ok" in watch.failed):
+        trouble = watch.failed or next((c.why for c in wrong
+                                        if c.name in ("kernel log", "guest")), None)
+        # Results that break off are only what follows from trouble.
+        if case and ("not ok" in (watch.failed or "") or not trouble):
             return f"{case.name}: {case.why}".rstrip(": ")
-        if watch.failed or wrong:
-            return watch.failed or wrong[0].why
+        if trouble or wrong:
+            return trouble or wrong[0].why or wrong[0].name
         return None if self.cases(verdict, "ok") else NOTHING
 
     def passes(self, verdict):

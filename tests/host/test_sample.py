@@ -340,12 +340,16 @@ class Watched(unittest.TestCase):
             self.assertEqual(watch.heard, heard, line)
 
     def test_trouble_is_told_before_what_it_does_to_the_results(self):
-        watch = trial.Watch(60)
-        watch.line("BUG: sleeping")
-        verdict = Verdict([Case("suite_a/unnamed", "not ok", "?"), Case("kernel log", "not ok", "x")])
-        with mock.patch.object(trial, "Watch", return_value=watch), \
-                mock.patch.object(Test, "run", return_value=verdict):
-            self.assertEqual(Test("kunit", "suite_*").watched("image", "log"), "BUG: sleeping")
+        broken = [Case("suite_a/unnamed", "not ok", "?"), Case("kernel log", "not ok", "hung: x")]
+        for line, cases, why in (("BUG: sleeping", broken, "BUG: sleeping"), ("", broken, "hung: x"),
+                                 ("not ok 1 b", broken, "suite_a/unnamed: ?"),
+                                 ("", [Case("suite_a/b", "not ok")], "suite_a/b"),
+                                 ("", [Case("suite_a/b", "ok")], None), ("", [], trial.NOTHING)):
+            watch = trial.Watch(60)
+            watch.line(line)
+            with mock.patch.object(trial, "Watch", return_value=watch), \
+                    mock.patch.object(Test, "run", return_value=Verdict(cases)):
+                self.assertEqual(Test("kunit", "suite_*").watched("image", "log"), why)
 
     def test_lines_that_come_in_pieces(self):
         watch = trial.Watch(60)
