@@ -135,6 +135,7 @@ typedef struct PCISVACounters {
     uint64_t refused_accesses;  /* memory requests with translated address */
     uint64_t refused_translations; /* Translation Requests answered UR */
     uint64_t refused_page_requests; /* ... that the function may not send */
+    uint64_t evicted;           /* cached entries that made room for others */
 } PCISVACounters;
 
 /**
