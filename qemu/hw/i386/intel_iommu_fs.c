@@ -288,16 +288,16 @@ int vtd_fs_read_pe(IntelIOMMUState *s, const VTDContextEntry *ce,
 
     addr = (dir & VTD_PASID_TABLE_BASE_ADDR_MASK) +
            VTD_PASID_TABLE_INDEX(pasid) * VTD_PASID_ENTRY_SIZE;
-    /*
-     * Hardware reads the entry at once. Software sets Present last, so that
-     * what is read after it is valid, and clears it first, so that what was
-     * read before it was seen clear may not be.
-     */
     do {
         for (int i = 0; i < ARRAY_SIZE(pe->val); i++) {
             if (!vtd_fs_read(addr + i * 8, &pe->val[i])) {
                 return -VTD_FR_PASID_TABLE_ACCESS_ERR;
             }
+            /*
+             * Hardware reads the entry at once. Software sets Present last, so
+             * that what is read after it is valid, and clears it first: if it
+             * still is as it was, nothing has been cleared in between.
+             */
             smp_rmb();
         }
         if (!vtd_fs_read(addr, &again)) {

@@ -926,10 +926,26 @@ static bool plug(QTestState *qts, const char *bus, const char *id)
         const char *desc = qdict_get_str(qdict_get_qdict(answer, "error"),
                                          "desc");
 
+        g_test_message("%s: %s", id, desc);
         g_assert_nonnull(strstr(desc, "intel-iommu 1"));
     }
     qobject_unref(answer);
     return good;
+}
+
+/* The guest switches off the slot behind the root port in @slot. */
+static void unplug(QTestState *qts, unsigned slot)
+{
+    QPCIBus *bus = qpci_new_pc(qts, NULL);
+    QPCIDevice *port = qpci_device_find(bus, QPCI_DEVFN(slot, 0));
+    uint8_t cap;
+
+    g_assert_nonnull(port);
+    cap = qpci_find_capability(port, PCI_CAP_ID_EXP, 0);
+    qpci_config_writew(port, cap + PCI_EXP_SLTCTL,
+                       PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF);
+    g_free(port);
+    qpci_free_pc(bus);
 }
 
 /*
@@ -942,13 +958,19 @@ static void test_plug(void)
     QTestState *qts;
 
     qts = qtest_initf("-M q35 -nodefaults -bios %s -device intel-iommu,%s "
+                      "-global "
+                      "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off "
                       "-device pcie-root-port,id=rp0,chassis=1,addr=1 "
                       "-device pcie-root-port,id=rp1,chassis=2,addr=2 "
-                      "-device intel-iommu," UNIT_SVM ",primary-bus=rp1",
-                      bios, UNIT_SVM);
+                      "-device pcie-root-port,id=rp2,chassis=3,addr=3 "
+                      "-device intel-iommu," UNIT_SVM ",primary-bus=rp1 "
+                      "-device intel-iommu," UNIT_SVM ",primary-bus=rp2 "
+                      "-device svadev,bus=rp2", bios, UNIT_SVM);
     g_assert_true(plug(qts, "rp0", "there"));
     g_assert_false(plug(qts, "rp1", "here"));
     g_assert_false(plug(qts, "rp1", "here"));
+    unplug(qts, 3);
+    g_assert_true(plug(qts, "rp2", "back"));
     qtest_quit(qts);
     unlink(bios);
 }
