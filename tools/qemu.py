@@ -13,7 +13,7 @@ from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"
 TARGETS = ("x86_64",)
-QTESTS = ("svadev-test", "vtd-inv-test", "vtd-hostile-test")
+QTESTS = ("svadev-test", "vtd-inv-test", "vtd-cache-test", "vtd-hostile-test")
 ROMS = ("linuxboot_dma.bin", "kvmvapic.bin")
 OPTIONS = """--disable-download --without-default-features --without-default-devices
              --enable-system --enable-tcg --enable-kvm --enable-fdt=system

@@ -99,9 +99,110 @@ static bool vtd_fs_canonical(uint64_t iova, unsigned levels)
     return ((int64_t)(iova << unused) >> unused) == (int64_t)iova;
 }
 
+/* The entries that a walk goes by, of which the last one can be the leaf */
+typedef struct VTDFSWalk {
+    struct {
+        hwaddr addr;
+        uint64_t val;
+        bool writable;          /* neither it nor any above it forbids it */
+    } entry[VTD_FS_MAX_LEVELS];
+    unsigned top;               /* level of the first one */
+    unsigned n;                 /* how many there are */
+} VTDFSWalk;
+
+static unsigned vtd_fs_walk_level(const VTDFSWalk *w, unsigned i)
+{
+    return w->top - i;
+}
+
 /*
- * Walk the first-stage tables of @pe to @iova. All requests are of user
- * privilege: a function cannot ask for more (ECAP.SRS is 0).
+ * Go down, all requests being of user privilege: a function cannot ask for more
+ * (ECAP.SRS is 0). Returns 0 with the leaf as last entry, or the negative fault
+ * reason; @w then has the entries that refer to another table.
+ */
+static int vtd_fs_descend(IntelIOMMUState *s, const VTDFSBinding *b,
+                          uint64_t iova, unsigned flags, VTDFSWalk *w)
+{
+    unsigned levels = VTD_PE_GET_FL_LEVEL(&b->pe), level;
+    bool writable = true;
+    hwaddr table;
+
+    w->n = 0;
+    w->top = levels;
+    table = b->pe.val[2] & VTD_SM_PASID_ENTRY_FLPTPTR &
+            VTD_HAW_MASK(s->aw_bits);
+    if (!(flags & VTD_FS_PEEK)) {
+        w->top = vtd_psc_find(s, b, iova, levels, &table, &writable);
+    }
+    for (level = w->top; ; level--) {
+        uint64_t *val = &w->entry[w->n].val;
+
+        w->entry[w->n].addr = table + vtd_iova_level_offset(iova, level) * 8;
+        if (!vtd_fs_read(w->entry[w->n].addr, val)) {
+            return level == levels ? -VTD_FR_PASID_ENTRY_FSPTPTR_INV :
+                                     -VTD_FR_FS_PAGING_ENTRY_INV;
+        }
+        if (!(*val & VTD_FL_P)) {
+            return -VTD_FR_FS_PAGING_ENTRY_P;
+        }
+        if (vtd_fs_rsvd(s, *val, level)) {
+            return -VTD_FR_FS_PAGING_ENTRY_RSVD;
+        }
+        if (!(*val & VTD_FL_US)) {
+            return -VTD_FR_FS_PAGING_ENTRY_US;
+        }
+        writable = writable && (*val & VTD_FL_RW);
+        w->entry[w->n++].writable = writable;
+        if (vtd_fs_is_leaf(*val, level)) {
+            return 0;
+        }
+        table = *val & VTD_PT_BASE_ADDR_MASK(s->aw_bits);
+    }
+}
+
+/* Returns 0, the negative fault reason, or 1 if the walk is to start again. */
+static int vtd_fs_set_accessed(VTDFSWalk *w, unsigned flags)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        uint64_t old = w->entry[i].val, new = old | VTD_FL_A;
+        int ret;
+
+        if (i == w->n - 1 && w->entry[i].writable && (flags & VTD_FS_WRITE)) {
+            new |= VTD_FL_D;
+        }
+        if (new == old) {
+            continue;
+        }
+        ret = vtd_fs_cmpxchg(w->entry[i].addr, old, new);
+        if (ret < 0) {
+            return -VTD_FR_FS_BIT_UPDATE_FAILED;
+        }
+        if (!ret) {
+            return 1;
+        }
+        w->entry[i].val = new;
+    }
+    return 0;
+}
+
+/* Only what has its accessed bit set is cached, wherever the walk has ended. */
+static void vtd_fs_cache_tables(IntelIOMMUState *s, const VTDFSBinding *b,
+                                uint64_t iova, const VTDFSWalk *w)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        uint64_t val = w->entry[i].val;
+        unsigned level = vtd_fs_walk_level(w, i);
+
+        if (!(val & VTD_FL_A) || vtd_fs_is_leaf(val, level)) {
+            return;
+        }
+        vtd_psc_add(s, b, iova, level, val & VTD_PT_BASE_ADDR_MASK(s->aw_bits),
+                    w->entry[i].writable);
+    }
+}
+
+/*
+ * Walk the first-stage tables of @b to @iova.
  *
  * Lack of write permission is no error: @leaf says what is permitted. Write
  * permission comes only with a dirty bit that is set, so that whoever caches
@@ -110,17 +211,13 @@ static bool vtd_fs_canonical(uint64_t iova, unsigned levels)
  *
  * Returns 0, or the negative fault reason.
  */
-int vtd_fs_walk(IntelIOMMUState *s, const VTDPASIDEntry *pe, uint64_t iova,
+int vtd_fs_walk(IntelIOMMUState *s, const VTDFSBinding *b, uint64_t iova,
                 unsigned flags, VTDFSLeaf *leaf)
 {
-    struct {
-        hwaddr addr;
-        uint64_t val;
-    } entry[VTD_FS_MAX_LEVELS];
-    unsigned levels = VTD_PE_GET_FL_LEVEL(pe), level, i, n;
-    bool writable, again;
-    hwaddr table;
-    uint64_t new;
+    unsigned levels = VTD_PE_GET_FL_LEVEL(&b->pe);
+    VTDFSWalk w;
+    bool writable;
+    int ret;
 
     assert(levels <= VTD_FS_MAX_LEVELS);
     if (!vtd_fs_canonical(iova, levels)) {
@@ -128,57 +225,45 @@ int vtd_fs_walk(IntelIOMMUState *s, const VTDPASIDEntry *pe, uint64_t iova,
     }
 
     do {
-        table = pe->val[2] & VTD_SM_PASID_ENTRY_FLPTPTR &
-                VTD_HAW_MASK(s->aw_bits);
-        writable = true;
-        again = false;
-        for (n = 0, level = levels; ; n++, level--) {
-            uint64_t *val = &entry[n].val;
-
-            entry[n].addr = table + vtd_iova_level_offset(iova, level) * 8;
-            if (!vtd_fs_read(entry[n].addr, val)) {
-                return level == levels ? -VTD_FR_PASID_ENTRY_FSPTPTR_INV :
-                                         -VTD_FR_FS_PAGING_ENTRY_INV;
-            }
-            if (!(*val & VTD_FL_P)) {
-                return -VTD_FR_FS_PAGING_ENTRY_P;
-            }
-            if (vtd_fs_rsvd(s, *val, level)) {
-                return -VTD_FR_FS_PAGING_ENTRY_RSVD;
-            }
-            if (!(*val & VTD_FL_US)) {
-                return -VTD_FR_FS_PAGING_ENTRY_US;
-            }
-            writable = writable && (*val & VTD_FL_RW);
-            if (vtd_fs_is_leaf(*val, level)) {
-                break;
-            }
-            table = *val & VTD_PT_BASE_ADDR_MASK(s->aw_bits);
+        ret = vtd_fs_descend(s, b, iova, flags, &w);
+        if (!ret && !(flags & VTD_FS_PEEK)) {
+            ret = vtd_fs_set_accessed(&w, flags);
         }
+    } while (ret > 0);
+    if (!(flags & VTD_FS_PEEK)) {
+        vtd_fs_cache_tables(s, b, iova, &w);
+    }
+    if (ret) {
+        return ret;
+    }
 
-        for (i = 0; i <= n && !(flags & VTD_FS_PEEK) && !again; i++) {
-            new = entry[i].val | VTD_FL_A;
-            if (i == n && writable && (flags & VTD_FS_WRITE)) {
-                new |= VTD_FL_D;
-            }
-            if (new != entry[i].val) {
-                int ret = vtd_fs_cmpxchg(entry[i].addr, entry[i].val, new);
-
-                if (ret < 0) {
-                    return -VTD_FR_FS_BIT_UPDATE_FAILED;
-                }
-                again = !ret;
-                entry[i].val = new;
-            }
-        }
-    } while (again);
-
-    leaf->pte = entry[n].val;
-    leaf->level = level;
-    leaf->mask = ~vtd_pt_level_page_mask(level);
+    leaf->pte = w.entry[w.n - 1].val;
+    leaf->level = vtd_fs_walk_level(&w, w.n - 1);
+    leaf->mask = ~vtd_pt_level_page_mask(leaf->level);
     leaf->addr = leaf->pte & VTD_PT_BASE_ADDR_MASK(s->aw_bits) & ~leaf->mask;
+    writable = w.entry[w.n - 1].writable;
     leaf->perm = writable && (leaf->pte & VTD_FL_D) ? IOMMU_RW : IOMMU_RO;
     return 0;
+}
+
+/*
+ * Whether the tables of @b have, on the way to @iova, an entry at @level that
+ * refers to *@table; *@writable as in vtd_psc_add()
+ */
+bool vtd_fs_peek_table(IntelIOMMUState *s, const VTDFSBinding *b,
+                       uint64_t iova, unsigned level, hwaddr *table,
+                       bool *writable)
+{
+    unsigned levels = VTD_PE_GET_FL_LEVEL(&b->pe), i = levels - level;
+    VTDFSWalk w;
+
+    vtd_fs_descend(s, b, iova, VTD_FS_PEEK, &w);
+    if (level > levels || i >= w.n || vtd_fs_is_leaf(w.entry[i].val, level)) {
+        return false;
+    }
+    *table = w.entry[i].val & VTD_PT_BASE_ADDR_MASK(s->aw_bits);
+    *writable = w.entry[i].writable;
+    return true;
 }
 
 /*
@@ -188,8 +273,8 @@ int vtd_fs_walk(IntelIOMMUState *s, const VTDPASIDEntry *pe, uint64_t iova,
 int vtd_fs_read_pe(IntelIOMMUState *s, const VTDContextEntry *ce,
                    uint32_t pasid, VTDPASIDEntry *pe, bool *fpd)
 {
+    uint64_t dir, again;
     hwaddr addr;
-    uint64_t dir;
 
     addr = (ce->val[0] & VTD_PASID_DIR_BASE_ADDR_MASK) +
            VTD_PASID_DIR_INDEX(pasid) * VTD_PASID_DIR_ENTRY_SIZE;
@@ -203,16 +288,22 @@ int vtd_fs_read_pe(IntelIOMMUState *s, const VTDContextEntry *ce,
 
     addr = (dir & VTD_PASID_TABLE_BASE_ADDR_MASK) +
            VTD_PASID_TABLE_INDEX(pasid) * VTD_PASID_ENTRY_SIZE;
-    for (int i = 0; i < ARRAY_SIZE(pe->val); i++) {
-        if (!vtd_fs_read(addr + i * 8, &pe->val[i])) {
+    do {
+        for (int i = 0; i < ARRAY_SIZE(pe->val); i++) {
+            if (!vtd_fs_read(addr + i * 8, &pe->val[i])) {
+                return -VTD_FR_PASID_TABLE_ACCESS_ERR;
+            }
+            /*
+             * Hardware reads the entry at once. Software sets Present last, so
+             * that what is read after it is valid, and clears it first: if it
+             * still is as it was, nothing has been cleared in between.
+             */
+            smp_rmb();
+        }
+        if (!vtd_fs_read(addr, &again)) {
             return -VTD_FR_PASID_TABLE_ACCESS_ERR;
         }
-        /*
-         * Hardware reads the entry at once. Software sets Present last, so
-         * that what is read after it is valid.
-         */
-        smp_rmb();
-    }
+    } while (again != pe->val[0]);
     *fpd = *fpd || (pe->val[0] & VTD_PASID_ENTRY_FPD);
     if (!(pe->val[0] & VTD_PASID_ENTRY_P)) {
         return -VTD_FR_PASID_ENTRY_P;
@@ -280,7 +371,7 @@ int vtd_fs_request(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
     }
 
     s->counters.iotlb_misses++;
-    ret = vtd_fs_walk(s, &b->pe, addr, flags, &leaf);
+    ret = vtd_fs_walk(s, b, addr, flags, &leaf);
     if (ret) {
         return ret;
     }

@@ -37,6 +37,7 @@ void vtd_pasid_cache_add(IntelIOMMUState *s, uint16_t sid, uint32_t pasid,
     VTDPASIDCacheEntry *entry = g_new(VTDPASIDCacheEntry, 1);
 
     if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX_SIZE) {
+        s->counters.evicted += g_hash_table_size(s->pasid_cache);
         g_hash_table_remove_all(s->pasid_cache);
     }
     entry->key = vtd_pasid_cache_key(sid, pasid);

@@ -167,7 +167,7 @@ static PCIATSStatus vtd_sva_probe(PCIBus *bus, void *opaque, int devfn,
         return PCI_ATS_OK;
     }
     if (!ret) {
-        ret = vtd_fs_walk(s, &b.pe, addr, VTD_FS_PEEK, &leaf);
+        ret = vtd_fs_walk(s, &b, addr, VTD_FS_PEEK, &leaf);
     }
     if (ret) {
         return vtd_sva_status(-ret);
@@ -215,13 +215,28 @@ static void vtd_audit_iotlb(IntelIOMMUState *s, const VTDIOTLBEntry *e,
 
     if (b && b->did == e->domain_id &&
         VTD_PE_GET_TYPE(&b->pe) == VTD_SM_PASID_ENTRY_FLT &&
-        !vtd_fs_walk(s, &b->pe, iova, VTD_FS_PEEK, &leaf)) {
+        !vtd_fs_walk(s, b, iova, VTD_FS_PEEK, &leaf)) {
         /* A part of what is a larger page now is the same translation. */
         stale = ~e->mask > leaf.mask ||
                 leaf.addr + (iova & leaf.mask) != addr ||
                 (e->access_flags & ~leaf.perm);
     }
     vtd_audit_note(audit, stale, iova, e->pasid);
+}
+
+/* The same with an entry of the paging-structure caches */
+static void vtd_audit_psc(IntelIOMMUState *s, const VTDPSCEntry *e,
+                          const VTDFSBinding *b, PCISVAAudit *audit)
+{
+    bool stale = true, writable;
+    hwaddr table;
+
+    if (b && b->did == e->did &&
+        VTD_PE_GET_TYPE(&b->pe) == VTD_SM_PASID_ENTRY_FLT &&
+        vtd_fs_peek_table(s, b, e->va, e->level, &table, &writable)) {
+        stale = table != e->table || (e->writable && !writable);
+    }
+    vtd_audit_note(audit, stale, e->va, e->pasid);
 }
 
 static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
@@ -239,12 +254,14 @@ static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
 
 /*
  * What is cached of the function's context entry. That it does not permit what
- * the table does by now is no fault, and FPD permits nothing.
+ * the table does by now is no fault, and FPD permits nothing. In legacy mode,
+ * permission is not a matter of single bits.
  */
 static void vtd_audit_context(IntelIOMMUState *s, VTDAddressSpace *as,
                               PCISVAAudit *audit)
 {
-    const uint64_t permits = VTD_CONTEXT_ENTRY_P | VTD_SM_CONTEXT_ENTRY_DTE |
+    const uint64_t permits = !s->root_scalable ? 0 :
+                             VTD_CONTEXT_ENTRY_P | VTD_SM_CONTEXT_ENTRY_DTE |
                              VTD_SM_CONTEXT_ENTRY_PASIDE |
                              VTD_SM_CONTEXT_ENTRY_PRE;
     const VTDContextCacheEntry *cc = &as->context_cache_entry;
@@ -264,32 +281,37 @@ static void vtd_audit_context(IntelIOMMUState *s, VTDAddressSpace *as,
     vtd_audit_note(audit, stale, 0, PCI_NO_PASID);
 }
 
-/* Some function behind this unit that is bound to the tag of @e */
-static bool vtd_audit_find_owner(IntelIOMMUState *s, const VTDIOTLBEntry *e,
-                                 VTDFSBinding *b)
+/*
+ * Some function behind this unit that is bound to @pasid in domain @did, @sid
+ * if it is one; NULL if there is none
+ */
+static VTDFSBinding *vtd_audit_find_owner(IntelIOMMUState *s, uint16_t sid,
+                                          uint32_t pasid, uint16_t did,
+                                          VTDFSBinding *b)
 {
-    VTDAddressSpace *as = vtd_get_as_by_sid(s, e->source_id);
+    VTDAddressSpace *as = vtd_get_as_by_sid(s, sid);
     GHashTableIter iter;
 
-    if (as && vtd_audit_bind(s, as->bus, as->devfn, e->pasid, b) &&
-        b->did == e->domain_id) {
-        return true;
+    if (as && vtd_audit_bind(s, as->bus, as->devfn, pasid, b) &&
+        b->did == did) {
+        return b;
     }
     g_hash_table_iter_init(&iter, s->vtd_address_spaces);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&as)) {
         if (as->pasid == PCI_NO_PASID &&
-            vtd_audit_bind(s, as->bus, as->devfn, e->pasid, b) &&
-            b->did == e->domain_id) {
-            return true;
+            vtd_audit_bind(s, as->bus, as->devfn, pasid, b) &&
+            b->did == did) {
+            return b;
         }
     }
-    return false;
+    return NULL;
 }
 
 /*
- * First-stage IOTLB entries, the PASID cache and the context cache. For the
- * unit as a whole, an entry whose tag nobody uses any more is stale: the next
- * one to get the tag would find it.
+ * First-stage IOTLB entries, the paging-structure caches, the PASID cache and
+ * the context cache, which in legacy mode is all there is of them. For the unit
+ * as a whole, an entry whose tag nobody uses any more is stale: the next one to
+ * get the tag would find it.
  */
 static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
                           PCISVAAudit *audit)
@@ -302,10 +324,11 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     VTDIOTLBEntry *e;
     GHashTableIter iter;
     VTDFSBinding b;
+    VTDPSCEntry *t;
     uint16_t did;
     bool bound;
 
-    if (!s->dmar_enabled || !s->root_scalable) {
+    if (!s->dmar_enabled) {
         return;
     }
 
@@ -315,6 +338,9 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
         while (g_hash_table_iter_next(&iter, NULL, (void **)&as)) {
             vtd_audit_context(s, as, audit);
         }
+        if (!s->root_scalable) {
+            return;
+        }
         g_hash_table_iter_init(&iter, s->pasid_cache);
         while (g_hash_table_iter_next(&iter, NULL, (void **)&p)) {
             vtd_audit_pasid_entry(s, p->key >> VTD_PASID_ID_SHIFT,
@@ -323,9 +349,16 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
         g_hash_table_iter_init(&iter, s->iotlb);
         while (g_hash_table_iter_next(&iter, NULL, (void **)&e)) {
             if (e->pgtt == VTD_SM_PASID_ENTRY_FLT) {
-                bound = vtd_audit_find_owner(s, e, &b);
-                vtd_audit_iotlb(s, e, bound ? &b : NULL, audit);
+                vtd_audit_iotlb(s, e,
+                                vtd_audit_find_owner(s, e->source_id, e->pasid,
+                                                     e->domain_id, &b),
+                                audit);
             }
+        }
+        g_hash_table_iter_init(&iter, s->psc);
+        while (g_hash_table_iter_next(&iter, NULL, (void **)&t)) {
+            vtd_audit_psc(s, t, vtd_audit_find_owner(s, t->source_id, t->pasid,
+                                                     t->did, &b), audit);
         }
         return;
     }
@@ -333,6 +366,9 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
     as = vtd_get_as_by_sid(s, sid);
     if (as) {
         vtd_audit_context(s, as, audit);
+    }
+    if (!s->root_scalable) {
+        return;
     }
     bound = vtd_audit_bind(s, bus, devfn, pasid, &b);
     cached = vtd_pasid_cache_find(s, sid, pasid);
@@ -347,6 +383,12 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
         if (e->pgtt == VTD_SM_PASID_ENTRY_FLT && e->pasid == pasid &&
             e->domain_id == did) {
             vtd_audit_iotlb(s, e, bound ? &b : NULL, audit);
+        }
+    }
+    g_hash_table_iter_init(&iter, s->psc);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&t)) {
+        if (t->pasid == pasid && t->did == did) {
+            vtd_audit_psc(s, t, bound ? &b : NULL, audit);
         }
     }
 }

@@ -1,9 +1,9 @@
 /*
  * Address Translation Cache of svadev
  *
- * Nothing but an invalidation, the end of a PASID's last queue or a reset
- * removes an entry, except that the oldest one makes room for a new one: an
- * invalidation that the OS forgot must stay visible for as long as it can.
+ * Nothing but an invalidation or a reset removes an entry, except that the
+ * oldest one makes room for a new one, which is counted: an invalidation that
+ * the OS forgot must stay visible.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -96,14 +96,16 @@ const SVADevPage *svadev_atc_find(const SVADevATC *atc, uint32_t pasid,
     return e ? &e->page : NULL;
 }
 
-void svadev_atc_insert(SVADevATC *atc, const SVADevPage *page)
+bool svadev_atc_insert(SVADevATC *atc, const SVADevPage *page)
 {
     SVADevATCEntry *e = atc_lookup(atc, page->pasid, page->va);
+    bool evict = !e && svadev_atc_used(atc) >= atc->capacity;
 
+    if (evict) {
+        e = QTAILQ_FIRST(&atc->age);
+    }
     if (e) {
         atc_remove(atc, e);
-    } else if (svadev_atc_used(atc) >= atc->capacity) {
-        atc_remove(atc, QTAILQ_FIRST(&atc->age));
     }
     e = g_new0(SVADevATCEntry, 1);
     e->page = *page;
@@ -111,6 +113,7 @@ void svadev_atc_insert(SVADevATC *atc, const SVADevPage *page)
     e->page.pa &= SVADEV_PAGE_MASK;
     g_hash_table_add(atc->entries, e);
     QTAILQ_INSERT_TAIL(&atc->age, e, age);
+    return evict;
 }
 
 unsigned svadev_atc_drop(SVADevATC *atc, const SVADevScope *scope)

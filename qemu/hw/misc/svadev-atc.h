@@ -65,8 +65,11 @@ uint32_t svadev_atc_used(const SVADevATC *atc);
 /* Valid until the next insert or drop. */
 const SVADevPage *svadev_atc_find(const SVADevATC *atc, uint32_t pasid,
                                   hwaddr va);
-/* Takes the place of an entry of the same page, or else of the oldest one. */
-void svadev_atc_insert(SVADevATC *atc, const SVADevPage *page);
+/*
+ * Takes the place of an entry of the same page. Returns whether there was none
+ * and the oldest one has had to go.
+ */
+bool svadev_atc_insert(SVADevATC *atc, const SVADevPage *page);
 /* Returns how many entries it dropped. */
 unsigned svadev_atc_drop(SVADevATC *atc, const SVADevScope *scope);
 

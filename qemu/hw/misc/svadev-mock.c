@@ -131,6 +131,7 @@ static void mock_counters(PCIBus *bus, void *opaque, PCISVACounters *counters,
         .refused_accesses = 18,
         .refused_translations = 19,
         .refused_page_requests = 20,
+        .evicted = 21,
     };
     *unit = 7;
 }

@@ -289,7 +289,7 @@ static bool ats_request(SVADevQueue *q, hwaddr va, IOMMUAccessFlags perm,
               (va & SVADEV_PAGE_MASK & reply.mask),
     };
     if (page->perm != IOMMU_NONE && !(s->ctrl & SVADEV_CTRL_NO_CACHE)) {
-        svadev_atc_insert(&s->atc, page);
+        svadev_count(s, EVICTED, svadev_atc_insert(&s->atc, page));
         svadev_count(s, ATC_FILL, 1);
     }
     if (!permits(page, perm)) {

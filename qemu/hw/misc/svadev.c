@@ -359,6 +359,8 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.refused_translations;
     case SVADEV_U_REFUSED_PAGE:
         return c.refused_page_requests;
+    case SVADEV_U_EVICTED:
+        return c.evicted;
     default:
         return 0;
     }
@@ -497,25 +499,17 @@ static void svadev_write_late(SVADevState *s, uint64_t val)
     pci_sva_late(PCI_DEVICE(s), kind, kind == PCI_SVA_INV_NONE ? 0 : ns);
 }
 
+/*
+ * The ATC keeps what it has of the PASID, also when this was the last queue
+ * that used it: what the OS does not invalidate stays there to be found.
+ */
 static void svadev_enable_queue(SVADevQueue *q, bool on)
 {
-    SVADevState *s = q->dev;
-    SVADevScope scope = svadev_scope_pasid(svadev_pasid_from_reg(q->pasid));
-
     if (on) {
         svadev_queue_enable(q);
-        return;
+    } else if (q->enabled) {
+        svadev_queue_disable(q);
     }
-    if (!q->enabled) {
-        return;
-    }
-    svadev_queue_disable(q);
-    for (unsigned i = 0; i < s->n_queues; i++) {
-        if (s->queues[i].enabled && s->queues[i].pasid == q->pasid) {
-            return;
-        }
-    }
-    svadev_atc_drop(&s->atc, &scope);
 }
 
 static void svadev_write_qctl(SVADevState *s, hwaddr reg, uint64_t val)

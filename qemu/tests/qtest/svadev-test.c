@@ -845,6 +845,7 @@ static void test_ats(void)
     g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_ACCESS), ==, 18);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_XLATE), ==, 19);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_PAGE), ==, 20);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_EVICTED), ==, 21);
     qtest_writeb(f.qts, BUF, 1);
     qtest_writeb(f.qts, BUF + PAGE, 2);
     map(&f, 1, VA, BUF, 3);
@@ -1168,7 +1169,7 @@ static void test_modes(void)
     stop(&f);
 }
 
-/* A PASID's entries go with its last queue. */
+/* A PASID's entries stay when its last queue goes, and leave with a reset. */
 static void test_last_queue(void)
 {
     Fix f;
@@ -1184,7 +1185,12 @@ static void test_last_queue(void)
     q_disable(&f, 0);
     g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 2);
     q_disable(&f, 1);
-    g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 1);
+    q_disable(&f, 2);
+    g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 2);
+    g_assert_cmpint(verify(&f, SVADEV_PASID_ALL), ==, 0);
+    map(&f, 1, VA, 0, 0);
+    g_assert_cmpint(verify(&f, SVADEV_PASID_ALL), ==, 1);
+    g_assert_cmpint(ctl_read(&f, SVADEV_VERIFY_CHECKED), ==, 2);
     flr(&f);
     after_flr(&f);
     g_assert_cmpint(ctl_read(&f, SVADEV_C_ATC_USED), ==, 0);

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qobject/qdict.h"
 #include "vtd-fixture.h"
 
 static void test_at_once(void)
@@ -718,16 +719,23 @@ static void test_access_legacy(void)
         { VTD_INV_DESC_CC_DOMAIN, LEGACY_DID + 1, A, false },
         { VTD_INV_DESC_CC_GLOBAL, LEGACY_DID + 1, B, true },
     };
+    uint64_t atc;
     Fix f;
 
     start_legacy(&f);
+    /* No PASID has a translation now. */
+    atc = dev_read(&f, A, SVADEV_C_ATC_USED);
+    g_assert_cmpint(atc, >, 0);
     for (int i = 0; i < ARRAY_SIZE(commands); i++) {
         g_assert_true(passes(&f, A));
         write_legacy(&f, A, i % 2 ? VTD_CONTEXT_TT_PASS_THROUGH :
                                     VTD_CONTEXT_TT_MULTI_LEVEL);
         g_assert_true(passes(&f, A));
+        g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==, atc + 1);
         do_context(&f, commands[i].granularity, commands[i].did,
                    SID(commands[i].dev));
+        g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==,
+                        atc + !commands[i].seen);
         g_assert_cmpint(passes(&f, A), ==, !commands[i].seen);
         if (commands[i].seen) {
             take_fault(&f, VTD_FRCD_FR(VTD_FR_CONTEXT_ENTRY_TT) | VTD_FRCD_T |
@@ -793,6 +801,178 @@ static void test_requests_legacy(void)
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_PAGE), ==, 1);
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_REFUSED_ACCESS), ==, 0);
     stop(&f);
+}
+
+/* --- a page request queue that is full --- */
+
+#define PRQ_SLOTS       (4096 / VTD_PAGE_REQ_SIZE)
+#define PRQ_REG(slot)   ((slot) * VTD_PAGE_REQ_SIZE)
+
+/* A requests the page that PASID 1 does not have; the answer is @state. */
+static void request(Fix *f, unsigned op, uint64_t state)
+{
+    submit(f, A, 0, op, 0, VA + 0x1000);
+    g_assert_cmpint(settle(f, A, 0), ==, state);
+}
+
+/* Software answers what is in @slot, without taking it from the queue. */
+static void respond(Fix *f, unsigned slot)
+{
+    uint64_t lo = qtest_readq(f->qts, PRQ + PRQ_REG(slot));
+    uint64_t hi = qtest_readq(f->qts, PRQ + PRQ_REG(slot) + 8);
+
+    g_assert_cmphex(lo, ==, VTD_PAGE_REQ_TYPE | VTD_PAGE_REQ_PASID_PRESENT |
+                            VTD_PAGE_REQ_RID(SID(A)) | VTD_PAGE_REQ_PASID(1));
+    g_assert_cmphex(hi & VTD_PAGE_REQ_ADDR_MASK, ==, VA + 0x1000);
+    put(f, VTD_INV_DESC_PGRESP | 1 << 4 | SID(A) << 16 | 1ULL << 32,
+        hi & VTD_PAGE_REQ_PRGI(0x1ff));
+    go(f);
+    g_assert_cmpint(settle(f, A, 0), ==, SVADEV_STATE_DONE);
+    g_assert_cmpint(q_read(f, A, SVADEV_Q_RESULT), ==, 1);
+}
+
+static unsigned prq_tail(Fix *f)
+{
+    return unit_read(f, DMAR_PQT_REG) / VTD_PAGE_REQ_SIZE;
+}
+
+static uint32_t prs(Fix *f)
+{
+    return qtest_readl(f->qts, reg_addr(DMAR_PRS_REG));
+}
+
+static bool prq_event_pends(Fix *f)
+{
+    return qtest_readl(f->qts, reg_addr(DMAR_PECTL_REG)) & VTD_PECTL_IP;
+}
+
+/* One more request is lost, and its function is told that all is well. */
+static void assert_lost(Fix *f)
+{
+    uint64_t queued = dev_read(f, A, SVADEV_U_PAGE_REQ);
+    uint64_t answered = dev_read(f, A, SVADEV_U_PAGE_RESP);
+    unsigned tail = prq_tail(f);
+
+    request(f, SVADEV_OP_PAGE_REQ, SVADEV_STATE_DONE);
+    g_assert_cmpint(q_read(f, A, SVADEV_Q_RESULT), ==, 1);
+    g_assert_cmphex(prs(f) & VTD_PRS_PRO, ==, VTD_PRS_PRO);
+    g_assert_cmpint(prq_tail(f), ==, tail);
+    g_assert_cmpint(dev_read(f, A, SVADEV_U_PAGE_REQ), ==, queued);
+    g_assert_cmpint(dev_read(f, A, SVADEV_U_PAGE_RESP), ==, answered + 1);
+}
+
+static void test_prq_overflow(void)
+{
+    Fix f;
+
+    start(&f);
+    translate(&f);
+    use_queue(&f, A, 0, 1);
+    for (unsigned i = 0; i < PRQ_SLOTS - 1; i++) {
+        request(&f, SVADEV_OP_PAGE_REQ, SVADEV_STATE_PAGE_REQ);
+        g_assert_cmpint(prq_tail(&f), ==, i + 1);
+        respond(&f, i);
+    }
+    g_assert_cmphex(prs(&f), ==, VTD_PRS_PPR);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_PAGE_REQ), ==, PRQ_SLOTS - 1);
+
+    /* The next one is an event of its own once software has seen the others. */
+    qtest_writel(f.qts, reg_addr(DMAR_PRS_REG), VTD_PRS_PPR);
+    g_assert_false(prq_event_pends(&f));
+    assert_lost(&f);
+    g_assert_cmphex(prs(&f), ==, VTD_PRS_PRO);
+    g_assert_true(prq_event_pends(&f));
+
+    /* An access asks again, until it has asked often enough. */
+    request(&f, SVADEV_OP_SUM, SVADEV_STATE_ERROR);
+    g_assert_cmpint(q_read(&f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_PRI_FAILURE);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_PAGE_REQ), ==, PRQ_SLOTS - 1);
+    g_assert_cmpint(prq_tail(&f), ==, PRQ_SLOTS - 1);
+
+    /* Room alone does not help, */
+    unit_writeq(&f, DMAR_PQH_REG, PRQ_REG(PRQ_SLOTS - 1));
+    assert_lost(&f);
+    /* and neither does clearing PRO without making room, */
+    unit_writeq(&f, DMAR_PQH_REG, 0);
+    qtest_writel(f.qts, reg_addr(DMAR_PRS_REG), VTD_PRS_PRO);
+    g_assert_cmphex(prs(&f), ==, 0);
+    assert_lost(&f);
+    /* but both. The slot at the end is used, and the next is the first. */
+    unit_writeq(&f, DMAR_PQH_REG, PRQ_REG(PRQ_SLOTS - 1));
+    qtest_writel(f.qts, reg_addr(DMAR_PRS_REG), VTD_PRS_PRO);
+    g_assert_false(prq_event_pends(&f));
+    for (unsigned i = 0; i < 2; i++) {
+        request(&f, SVADEV_OP_PAGE_REQ, SVADEV_STATE_PAGE_REQ);
+        g_assert_cmpint(prq_tail(&f), ==, i);
+        respond(&f, (PRQ_SLOTS - 1 + i) % PRQ_SLOTS);
+    }
+    g_assert_cmphex(prs(&f), ==, VTD_PRS_PPR);
+    g_assert_true(prq_event_pends(&f));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_PAGE_REQ), ==, PRQ_SLOTS + 1);
+    stop(&f);
+}
+
+/* --- functions that come while the machine runs --- */
+
+/* Whether QMP's device_add of a svadev on bus @bus succeeds */
+static bool plug(QTestState *qts, const char *bus, const char *id)
+{
+    QDict *answer = qtest_qmp(qts, "{'execute': 'device_add', 'arguments': "
+                              "{'driver': 'svadev', 'bus': %s, 'id': %s}}",
+                              bus, id);
+    bool good = qdict_haskey(answer, "return");
+
+    if (!good) {
+        const char *desc = qdict_get_str(qdict_get_qdict(answer, "error"),
+                                         "desc");
+
+        g_test_message("%s: %s", id, desc);
+        g_assert_nonnull(strstr(desc, "intel-iommu 1"));
+    }
+    qobject_unref(answer);
+    return good;
+}
+
+/* The guest switches off the slot behind the root port in @slot. */
+static void unplug(QTestState *qts, unsigned slot)
+{
+    QPCIBus *bus = qpci_new_pc(qts, NULL);
+    QPCIDevice *port = qpci_device_find(bus, QPCI_DEVFN(slot, 0));
+    uint8_t cap;
+
+    g_assert_nonnull(port);
+    cap = qpci_find_capability(port, PCI_CAP_ID_EXP, 0);
+    qpci_config_writew(port, cap + PCI_EXP_SLTCTL,
+                       PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF);
+    g_free(port);
+    qpci_free_pc(bus);
+}
+
+/*
+ * Behind a further unit there is room only for what the guest has been told
+ * about; unit 0 has all else.
+ */
+static void test_plug(void)
+{
+    g_autofree char *bios = make_bios();
+    QTestState *qts;
+
+    qts = qtest_initf("-M q35 -nodefaults -bios %s -device intel-iommu,%s "
+                      "-global "
+                      "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off "
+                      "-device pcie-root-port,id=rp0,chassis=1,addr=1 "
+                      "-device pcie-root-port,id=rp1,chassis=2,addr=2 "
+                      "-device pcie-root-port,id=rp2,chassis=3,addr=3 "
+                      "-device intel-iommu," UNIT_SVM ",primary-bus=rp1 "
+                      "-device intel-iommu," UNIT_SVM ",primary-bus=rp2 "
+                      "-device svadev,bus=rp2", bios, UNIT_SVM);
+    g_assert_true(plug(qts, "rp0", "there"));
+    g_assert_false(plug(qts, "rp1", "here"));
+    g_assert_false(plug(qts, "rp1", "here"));
+    unplug(qts, 3);
+    g_assert_true(plug(qts, "rp2", "back"));
+    qtest_quit(qts);
+    unlink(bios);
 }
 
 /* --- a function that is mute for ever, and is kept out --- */
@@ -995,6 +1175,8 @@ int main(int argc, char **argv)
                    test_access_legacy_register);
     qtest_add_func("/vtd-inv/requests", test_requests);
     qtest_add_func("/vtd-inv/requests-legacy", test_requests_legacy);
+    qtest_add_func("/vtd-inv/page-request-overflow", test_prq_overflow);
+    qtest_add_func("/vtd-inv/plug", test_plug);
     qtest_add_func("/vtd-inv/fence/held", test_fence_held);
     qtest_add_func("/vtd-inv/fence/lost", test_fence_lost);
     qtest_add_func("/vtd-inv/atc/default", test_atc);

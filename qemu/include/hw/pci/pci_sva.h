@@ -135,6 +135,7 @@ typedef struct PCISVACounters {
     uint64_t refused_accesses;  /* memory requests with translated address */
     uint64_t refused_translations; /* Translation Requests answered UR */
     uint64_t refused_page_requests; /* ... that the function may not send */
+    uint64_t evicted;           /* cached entries that made room for others */
 } PCISVACounters;
 
 /**
@@ -172,9 +173,9 @@ typedef struct PCISVAAudit {
  * @probe: walk the tables now, with no cache and no side effect, not even on
  *         accessed bits
  * @audit: compare every entry of the IOMMU's own IOTLB, and of the caches of
- *         its configuration, that a request of this function with @pasid could
- *         hit (PCI_NO_PASID: all of the instance) with the tables; adds to
- *         @audit
+ *         its configuration and of upper levels of the tables, that a request
+ *         of this function with @pasid could hit (PCI_NO_PASID: all of the
+ *         instance) with the tables; adds to @audit
  * @counters: this instance's counters; @unit says which instance it is
  * @drop: lose the @nth (1 is the next) invalidation of @kind that this
  *        instance takes from its queue; 0 calls it off. One at a time.

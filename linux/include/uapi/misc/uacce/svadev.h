@@ -91,7 +91,8 @@
 #define SVADEV_C_BYTES		0x170	/* bytes read or written by DMA */
 #define SVADEV_C_ATC_USED	0x178	/* ATC entries held now */
 #define SVADEV_C_INV_GLOBAL	0x180	/* Invalidation Requests for all PASIDs */
-#define SVADEV_C_END		0x188
+#define SVADEV_C_EVICTED	0x188	/* ATC entries that made room for others */
+#define SVADEV_C_END		0x190
 /* of the IOMMU in front of it, since its reset */
 #define SVADEV_U_IOTLB_RANGE	0x200
 #define SVADEV_U_IOTLB_TAG	0x208
@@ -112,7 +113,9 @@
 #define SVADEV_U_REFUSED_ACCESS	0x278
 #define SVADEV_U_REFUSED_XLATE	0x280	/* Translation Requests, */
 #define SVADEV_U_REFUSED_PAGE	0x288	/* Page Requests */
-#define SVADEV_COUNTERS_END	0x290
+/* entries of its caches that made room for others */
+#define SVADEV_U_EVICTED	0x290
+#define SVADEV_COUNTERS_END	0x298
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)		(0x1000 + (q) * 0x20)

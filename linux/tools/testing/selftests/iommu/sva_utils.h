@@ -105,6 +105,7 @@ struct sva_queue {
  * @mode: how they reach memory, by the choice of the test
  * @q: one queue each, from sva_open_all() to sva_close_all()
  * @end: the end of these
+ * @evicted: what sva_evicted() was when the test began
  */
 struct sva {
 	struct sva_dev dev[SVA_MAX_DEVS];
@@ -112,6 +113,7 @@ struct sva {
 	enum sva_mode mode;
 	struct sva_queue q[SVA_MAX_DEVS];
 	struct sva_queue *end;
+	uint64_t evicted;
 };
 
 /* Invalidation commands, summed over the IOMMUs in front of our functions */
@@ -537,11 +539,35 @@ static inline bool sva_faulted_at(struct sva_queue *q, const void *p)
 
 /* --- what the IOMMUs did --- */
 
-/* Entries of any PASID, in any ATC and IOTLB, that the page table disowns */
+/* Cached entries that made room for others, without an invalidation */
+static inline uint64_t sva_evicted(const struct sva *s)
+{
+	uint64_t n = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++) {
+		n += sva_read(s->dev[i].ctl, SVADEV_C_EVICTED);
+		if (sva_first_of_unit(s, i))
+			n += sva_read(s->dev[i].ctl, SVADEV_U_EVICTED);
+	}
+	return n;
+}
+
+/*
+ * Entries of any PASID, in any ATC and IOTLB, that the page table disowns. One
+ * that was evicted since the test began counts, too: it can have been stale.
+ */
 static inline uint64_t sva_stale(struct sva *s)
 {
 	uint64_t stale = 0, n;
 	unsigned int i;
+
+	n = sva_evicted(s);
+	if (n > s->evicted) {
+		stale = n - s->evicted;
+		fprintf(stderr, "# %llu entries evicted from caches too small for the test\n",
+			(unsigned long long)stale);
+	}
 
 	for (i = 0; i < s->nr; i++) {
 		char *ctl = s->dev[i].ctl;
@@ -852,6 +878,7 @@ static inline const char *sva_setup(struct sva *s, enum sva_mode mode)
 	if (!why) {
 		sva_set_mode(s, mode);
 		why = sva_refusal(s);
+		s->evicted = sva_evicted(s);
 	}
 	return why;
 }
