@@ -43,6 +43,7 @@ FIXTURE_SETUP(sva_fault)
 	ASSERT_TRUE(sva_open_all(&self->s));
 	self->buf = sva_pages(NR_PAGES, 1);
 	ASSERT_NE(NULL, self->buf);
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, NR_PAGES * SVA_PAGE));
 }
 
 FIXTURE_TEARDOWN(sva_fault)

@@ -584,6 +584,28 @@ static void open_behind_fault(struct server *srv, struct sva_dev *d)
 	_exit(3);
 }
 
+/* Asleep, and not to be woken by a signal: seen a few times, as it may be short */
+static bool waits_for_lock(pid_t pid)
+{
+	double end = sva_now() + LIMIT_S;
+	unsigned int seen = 0;
+	char path[32], state;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (seen < 10 && sva_now() < end) {
+		f = fopen(path, "r");
+		if (!f)
+			return false;
+		if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			state = '?';
+		fclose(f);
+		seen = state == 'D' ? seen + 1 : 0;
+		usleep(10000);
+	}
+	return seen == 10;
+}
+
 TEST_F_TIMEOUT(sva_fuse, opener_waits_for_mmap_lock, 4 * LIMIT_S)
 {
 	int status;
@@ -596,8 +618,7 @@ TEST_F_TIMEOUT(sva_fuse, opener_waits_for_mmap_lock, 4 * LIMIT_S)
 	pid = fork();
 	if (!pid)
 		open_behind_fault(&self->srv, self->dev);
-	/* Until it waits, or has got through, so that there is nothing to see here */
-	usleep(500000);
+	ASSERT_TRUE(waits_for_lock(pid));
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(self->dev->nr_queues, sva_instances_left(self->dev));
 	IN_TIME(process_does(use_all_queues, self->dev));

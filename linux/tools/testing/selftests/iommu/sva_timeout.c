@@ -15,7 +15,7 @@
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
 
-#define PROMPT_S	5	/* nobody waits for anything: emulation is slow */
+#define PROMPT_S	SVA_TIMEOUT_S	/* nobody waits for anything, but emulation is slow */
 
 FIXTURE(sva_timeout)
 {
@@ -36,6 +36,7 @@ FIXTURE_SETUP(sva_timeout)
 	self->buf = sva_pages(1, 1);
 	ASSERT_NE(NULL, self->buf);
 	ASSERT_TRUE(sva_open_all(&self->s));
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
 }
 
 /* --- who can be bound --- */
@@ -291,7 +292,7 @@ static bool page_twice(char **p, char **other)
 	return *p != MAP_FAILED && *other != MAP_FAILED;
 }
 
-#define NR_CPUS		3	/* ours, and two that wait */
+#define MIN_CPUS		3	/* ours, and two that wait */
 
 /*
  * The function has translated what it is going to write to, and does not answer.
@@ -311,7 +312,7 @@ static void held_write(struct __test_metadata *_metadata,
 	struct cost cost;
 	char *other;
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) < NR_CPUS || !sva_stay_on(0))
+	if (sysconf(_SC_NPROCESSORS_ONLN) < MIN_CPUS || !sva_stay_on(0))
 		SKIP(return, "needs 3 CPUs");
 	ASSERT_TRUE(page_twice(&u[1].p, &other));
 	memset(u[1].p, 1, SVA_PAGE);

@@ -489,13 +489,14 @@ bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 	ok = ok && !done && faults == (why != SVA_EXITED);
 	if (reason && reason != SVA_NO_ENTRY)
 		ok = ok && why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY;
-	if (!ok)
-		fprintf(stderr, "# %s: PASID %#llx is not bound: %s, %llu bytes done, %llu faults, reason %#x\n",
-			q->dev->name,
-			(unsigned long long)sva_reg(q, SVADEV_Q_PASID),
-			sva_error_string(err), (unsigned long long)done,
-			(unsigned long long)faults, reason);
-	return ok;
+	if (ok)
+		return true;
+	fprintf(stderr, "# %s: PASID %#llx is not bound: %s, %llu bytes, ",
+		q->dev->name, (unsigned long long)sva_reg(q, SVADEV_Q_PASID),
+		sva_error_string(err), (unsigned long long)done);
+	fprintf(stderr, "%llu faults recorded, reason %#x\n",
+		(unsigned long long)faults, reason);
+	return false;
 }
 
 bool sva_faulted_at(struct sva_queue *q, const void *p)
@@ -553,8 +554,8 @@ bool sva_cached(struct sva *s, uint64_t pasid, size_t pages)
 }
 
 /*
- * No entry of any PASID, in any ATC or IOTLB, that the page table disowns; and
- * while our queues are open, entries that were compared.
+ * No entry of any PASID, in any ATC or IOTLB, that the page table disowns; and at
+ * functions at which our queues are open, entries that were compared.
  */
 bool sva_clean(struct sva *s)
 {
@@ -565,7 +566,7 @@ bool sva_clean(struct sva *s)
 	for (i = 0; i < s->nr; i++) {
 		if (sva_verify(&s->dev[i], SVADEV_PASID_ALL, &checked))
 			clean = false;
-		if (s->end > s->q && !checked) {
+		if (i < s->end - s->q && !checked) {
 			fprintf(stderr, "# %s: nothing to compare\n",
 				s->dev[i].name);
 			clean = false;
