@@ -169,8 +169,9 @@ static bool cost_nothing(struct sva *s, struct cost *cost)
 }
 
 /*
- * It takes two, and one more if the unit does not say who it was, and others were
- * asked as well. Each more of @askers, who ask it at the same time, can cause one.
+ * It takes two. Each more of @askers, who ask it at the same time, can cause one. If
+ * the unit does not say who it was, and others were asked as well, each of them can
+ * need three: nobody knows from the other's what it has to do with its own.
  */
 static bool fenced_by_now(struct sva *s, struct cost *cost,
 			  unsigned int askers)
@@ -180,7 +181,8 @@ static bool fenced_by_now(struct sva *s, struct cost *cost,
 	sva_count_since(s, &cost->c);
 	n = cost->c.all.timeouts;
 	fprintf(stderr, "# fenced after %llu time-outs\n", n);
-	return n >= 2 && n <= askers + 1 + (sva_units(s) < s->nr);
+	return n >= 2 &&
+	       n <= (sva_units(s) < s->nr ? 3 * askers : askers + 1);
 }
 
 /* Does not answer from now on, and somebody has asked it for the first time */
