@@ -71,7 +71,8 @@ def demo():
     program = BUILD / "demo"
     newest = max(source.stat().st_mtime, (headers() / "misc").stat().st_mtime)
     if not program.exists() or program.stat().st_mtime < newest:
-        output("gcc", "-static", "-O2", "-Wall", "-o", program, source, f"-I{headers()}",
+        output("gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE=", "-o", program, source,
+               LINUX.tree / "tools/testing/selftests/iommu/sva_utils.c", f"-I{headers()}",
                f"-I{LINUX.tree}/tools/testing/selftests/iommu")
     return program
 

@@ -104,7 +104,7 @@ def run_qtest(suite):
 def machine(suite):
     return vm.Machine(suite.get("units", 2), suite.get("devices", 2), suite.get("cpus", 2),
                       suite.get("memory", 1024), suite.get("svadev", ""), parameters(suite),
-                      suite.get("unit", ""))
+                      suite.get("unit", ""), cpu=suite.get("cpu", vm.Machine.cpu))
 
 
 def parameters(suite):

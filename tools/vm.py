@@ -82,6 +82,7 @@ class Machine:
     append: str = ""                    # more kernel parameters
     unit_options: str = ""              # of intel-iommu
     icount: bool = False                # the clock counts instructions, a nanosecond each
+    cpu: str = "qemu64,+pdpe1gb"        # of TCG
 
     def arguments(self):
         """Device n sits on root port n. Unit n covers root port n, unit 0 all the
@@ -145,7 +146,7 @@ def firmware():
     return found
 
 
-def accelerator(icount):
+def accelerator(icount, cpu=Machine.cpu):
     """QEMU's options for who executes the guest, and its CPU."""
     if ACCEL == "kvm":
         if icount:
@@ -160,7 +161,7 @@ def accelerator(icount):
         raise Failed(f"ACCEL={ACCEL}: there are tcg and kvm")
     clock = ["-icount", "shift=0,sleep=off"] if icount else []
     return ["-accel", f"tcg,thread={'single' if icount else 'multi'}", *clock,
-            "-machine", "q35", "-cpu", "qemu64,+pdpe1gb"]
+            "-machine", "q35", "-cpu", cpu]
 
 
 def initramfs(directory, add, command):
@@ -213,7 +214,7 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
                   "no_timer_check "
                   f"{'quiet ' if quiet else ''}{machine.append} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
-        argv = [home / "qemu-system-x86_64", *accelerator(machine.icount), "-smp", machine.cpus,
+        argv = [home / "qemu-system-x86_64", *accelerator(machine.icount, machine.cpu), "-smp", machine.cpus,
                 "-m", machine.memory, "-nodefaults",
                 "-display", "none", "-no-reboot", "-L", firmware(), "-L", home / "roms",
                 "-serial", f"file:{log}",

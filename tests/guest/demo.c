@@ -194,7 +194,7 @@ static void unmap(struct sva *s)
 	for (i = 0; i < s->nr; i++)
 		if (sva_first_of_unit(s, i))
 			within = within_limit(s, i, was[i]) && within;
-	check(!sva_stale(s), "nothing_stale");
+	check(sva_clean(s), "nothing_stale");
 	check(within, "commands_within_limit");
 
 	say("unmapped_address", "%p", p);

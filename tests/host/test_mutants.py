@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 import mutants
-from common import Failed
+from common import ROOT, Failed
 from mutants import Test, parse
 from patchqueue import LINUX
 from ktap import Case
@@ -77,3 +77,9 @@ class Ours(unittest.TestCase):
             LINUX.git("read-tree", "refs/sva/assembled", env=env)
             for m in mutants.all_mutants():
                 LINUX.git("apply", "--cached", "--check", "-", env=env, input=m.text)
+
+    def test_every_program_of_the_guests_has_one_in_the_kernel(self):
+        programs = {p.stem for p in (ROOT / "linux/tools/testing/selftests/iommu").glob("sva_*.c")}
+        tried = {t.name.split(".")[0] for m in mutants.all_mutants() for t in m.tests
+                 if t.kind == "guest" and any(re.match("drivers/iommu/|mm/", f) for f in m.files)}
+        self.assertEqual(programs - {"sva_utils"} - tried, set())

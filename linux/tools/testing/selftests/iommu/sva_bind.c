@@ -51,22 +51,6 @@ FIXTURE_TEARDOWN(sva_bind)
 	sva_teardown(&self->s);
 }
 
-static int instances_left(struct sva_dev *d)
-{
-	char path[128];
-	int n = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/class/uacce/%s/available_instances",
-		 d->name);
-	f = fopen(path, "r");
-	if (f && fscanf(f, "%d", &n) != 1)
-		n = -1;
-	if (f)
-		fclose(f);
-	return n;
-}
-
 /* Every queue of this mm has the same PASID, on whatever function. */
 TEST_F(sva_bind, one_pasid)
 {
@@ -128,11 +112,13 @@ TEST_F(sva_bind, dma_after_last_close)
 
 		sva_close(&q[0]);
 		EXPECT_TRUE(sva_sees(&rogue, self->buf, 1, SVA_PAGE));
+		ASSERT_LE(2, sva_compared(d, sva_reg(&rogue, SVADEV_Q_PASID)));
 
 		munmap(q[1].page, SVADEV_QPAGE_SIZE);
 		EXPECT_EQ(0, SVA_CHANGE(&self->s, close(q[1].fd)));
 		EXPECT_CLEAN(&self->s);
-		EXPECT_TRUE(sva_is_refused(sva_fill(&rogue, self->buf, 2,
+		EXPECT_TRUE(SVA_IS_REFUSED(&self->s, &rogue, SVA_UNBOUND,
+					   sva_fill(&rogue, self->buf, 2,
 						    SVA_PAGE)));
 		EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
 		sva_give_back(&rogue);
@@ -161,7 +147,8 @@ TEST_F(sva_bind, unbind_one_of_many)
 			EXPECT_TRUE(sva_sees(&q[i], self->buf, 1, SVA_PAGE));
 			sva_close(&q[i]);
 		}
-		EXPECT_TRUE(sva_is_refused(sva_fill(&rogue, self->buf, 2,
+		EXPECT_TRUE(SVA_IS_REFUSED(&self->s, &rogue, SVA_UNBOUND,
+					   sva_fill(&rogue, self->buf, 2,
 						    SVA_PAGE)));
 		EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
 		sva_give_back(&rogue);
@@ -175,7 +162,8 @@ TEST_F(sva_bind, unknown_pasid)
 
 	ASSERT_EQ(0, sva_open(&q, &self->s.dev[0]));
 	sva_take(&rogue, q.dev, sva_reg(&q, SVADEV_Q_PASID) + 77);
-	EXPECT_TRUE(sva_is_refused(sva_fill(&rogue, self->buf, 2, SVA_PAGE)));
+	EXPECT_TRUE(SVA_IS_REFUSED(&self->s, &rogue, SVA_UNKNOWN,
+				   sva_fill(&rogue, self->buf, 2, SVA_PAGE)));
 	EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
 	EXPECT_TRUE(sva_sees(&q, self->buf, 1, SVA_PAGE));
 	sva_give_back(&rogue);
@@ -186,21 +174,21 @@ TEST_F(sva_bind, all_queues)
 {
 	struct sva_dev *d = &self->s.dev[0];
 	struct sva_queue q[256], more;
-	unsigned int i, n = instances_left(d);
+	unsigned int i, n = sva_instances_left(d);
 
 	ASSERT_EQ(d->nr_queues, n);
 	for (i = 0; i < n; i++)
 		ASSERT_EQ(0, sva_open(&q[i], d));
-	EXPECT_EQ(0, instances_left(d));
+	EXPECT_EQ(0, sva_instances_left(d));
 	EXPECT_EQ(-EBUSY, sva_open(&more, d));
 
 	sva_close(&q[0]);
-	EXPECT_EQ(1, instances_left(d));
+	EXPECT_EQ(1, sva_instances_left(d));
 	ASSERT_EQ(0, sva_open(&q[0], d));
 	EXPECT_TRUE(sva_sees(&q[0], self->buf, 1, SVA_PAGE));
 	for (i = 0; i < n; i++)
 		sva_close(&q[i]);
-	EXPECT_EQ(n, instances_left(d));
+	EXPECT_EQ(n, sva_instances_left(d));
 }
 
 static int map_errno(int fd, size_t len, int flags, off_t offset)
@@ -294,20 +282,6 @@ TEST_F(sva_bind, poll)
 	sva_close(&q);
 }
 
-static bool driver_write(const char *file, const char *pci)
-{
-	char path[64];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/svadev/%s", file);
-	fd = open(path, O_WRONLY);
-	ok = fd >= 0 && write(fd, pci, strlen(pci)) == (ssize_t)strlen(pci);
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
 /*
  * The driver goes, with a queue open and an operation in hand. The file stays
  * open, of no use to anybody, and the function works again for the next driver.
@@ -316,17 +290,22 @@ TEST_F(sva_bind, driver_unbind)
 {
 	struct sva_dev *d = &self->s.dev[0];
 	struct sva_queue q, rogue;
+	uint64_t pasid;
 
 	ASSERT_EQ(0, sva_open(&q, d));
+	pasid = sva_reg(&q, SVADEV_Q_PASID);
 	ASSERT_EQ(0, sva_hold(&q, SVADEV_OP_FILL, NULL, self->buf, SVA_PAGE, 2));
-	ASSERT_TRUE(driver_write("unbind", d->pci));
+	ASSERT_TRUE(sva_driver_write(d, "unbind"));
 	EXPECT_EQ(-1, ioctl(q.fd, UACCE_CMD_START_Q));
 	EXPECT_EQ(ENXIO, errno);
 	EXPECT_EQ(ENXIO, map_errno(q.fd, SVA_PAGE, MAP_SHARED, 0));
-	ASSERT_TRUE(driver_write("bind", d->pci));
+	ASSERT_TRUE(sva_driver_write(d, "bind"));
+	/* The driver has reset the function. */
+	sva_set_mode(&self->s, self->s.mode);
 
-	sva_take(&rogue, d, 1);
-	EXPECT_TRUE(sva_is_refused(sva_fill(&rogue, self->buf, 3, SVA_PAGE)));
+	sva_take(&rogue, d, pasid);
+	EXPECT_TRUE(SVA_IS_REFUSED(&self->s, &rogue, SVA_UNBOUND,
+				   sva_fill(&rogue, self->buf, 3, SVA_PAGE)));
 	sva_give_back(&rogue);
 	EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
 	sva_close(&q);
@@ -337,6 +316,86 @@ TEST_F(sva_bind, driver_unbind)
 	ASSERT_EQ(0, sva_open(&q, &self->s.dev[0]));
 	EXPECT_TRUE(sva_sees(&q, self->buf, 1, SVA_PAGE));
 	sva_close(&q);
+}
+
+#define REQUESTERS	2
+#define REQUESTED	16	/* pages, again and again */
+#define ROUNDS		20	/* in which others waited for answers */
+
+/* Keeps page requests of its own on the way at all functions until it is told. */
+static void requester(struct sva *s, struct sva_child *c, const bool *stop)
+{
+	char *p = sva_pages(REQUESTED, 1);
+	struct sva_queue *q;
+
+	if (!p || !sva_open_all(s) || !sva_say(c->fd))
+		_exit(1);
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		for (q = s->q; q < s->end; q++)
+			sva_submit(q, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_WRITE, p,
+				   NULL, REQUESTED * SVA_PAGE, 0);
+		for (q = s->q; q < s->end; q++)
+			if (sva_wait(q) ||
+			    sva_reg(q, SVADEV_Q_RESULT) != REQUESTED)
+				_exit(2);
+	}
+	sva_close_all(s);
+	_exit(0);
+}
+
+static uint64_t unanswered(struct sva *s)
+{
+	uint64_t n = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++)
+		n += sva_counter(&s->dev[i], SVADEV_C_PAGE_REQ) -
+		     sva_counter(&s->dev[i], SVADEV_C_PAGE_RESP);
+	return n;
+}
+
+/*
+ * A queue is closed while its page request is on the way, and with it those of
+ * others, in the same ring: each of them is answered once, and well.
+ */
+TEST_F_TIMEOUT(sva_bind, unbind_while_others_request, 100)
+{
+	double end = sva_now() + SVA_TIMEOUT_S;
+	struct sva_child c[REQUESTERS];
+	unsigned int i, n, rounds = 0;
+	struct sva_queue q;
+	bool *stop;
+	char *p;
+
+	if (self->s.mode != SVA_PRI)
+		SKIP(return, "needs page requests");
+	stop = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, stop);
+	for (i = 0; i < REQUESTERS; i++) {
+		if (!sva_child_new(&c[i]))
+			requester(&self->s, &c[i], stop);
+		ASSERT_LT(0, c[i].pid);
+		ASSERT_TRUE(sva_hear(c[i].fd));
+	}
+	for (n = 0; rounds < ROUNDS && sva_now() < end; n++) {
+		p = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, p);
+		ASSERT_EQ(0, sva_open(&q, &self->s.dev[n % self->s.nr]));
+		sva_submit(&q, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_WRITE, p, NULL,
+			   SVA_PAGE, 0);
+		rounds += unanswered(&self->s) > 1;
+		sva_close(&q);
+		ASSERT_EQ(0, munmap(p, SVA_PAGE));
+	}
+	__atomic_store_n(stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < REQUESTERS; i++) {
+		EXPECT_EQ(0, sva_exit_code(c[i].pid));
+		close(c[i].fd);
+	}
+	EXPECT_EQ(ROUNDS, rounds);
+	EXPECT_EQ(0, unanswered(&self->s));
 }
 
 /* UACCE_DEV_SVA, which user space cannot use: uacce.h says BIT(0) */

@@ -7,7 +7,6 @@
  */
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
@@ -28,7 +27,6 @@ FIXTURE(sva_exit)
 	struct sva s;
 	char *shared;
 	int file;
-	int sync[2];
 	int free[SVA_MAX_DEVS];
 };
 
@@ -81,8 +79,8 @@ static void __attribute__((constructor(101))) after_exec(void)
 
 	if (!fd)
 		return;
-	if (write(atoi(fd), "x", 1) == 1)
-		while (read(atoi(fd), &(char){ 0 }, 1) == 1)
+	if (sva_say(atoi(fd)))
+		while (sva_hear(atoi(fd)))
 			;
 	_exit(0);
 }
@@ -108,7 +106,6 @@ FIXTURE_SETUP(sva_exit)
 		SKIP(return, "%s", why);
 	for (i = 0; i < self->s.nr; i++)
 		self->free[i] = free_queues(&self->s.dev[i]);
-	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, self->sync));
 	self->file = memfd_create("sva", MFD_CLOEXEC);
 	ASSERT_LE(0, self->file);
 	ASSERT_EQ(0, ftruncate(self->file, LEN));
@@ -180,6 +177,7 @@ static void exec_myself(int sync)
 {
 	char fd[16];
 
+	fcntl(sync, F_SETFD, 0);
 	snprintf(fd, sizeof(fd), "%d", sync);
 	setenv(EXEC_ENV, fd, 1);
 	execl("/proc/self/exe", "sva_exit", NULL);
@@ -190,9 +188,7 @@ int *nowhere = (int *)8;
 /* Dies on the parent's word. The socket says so, whichever way it dies. */
 static void die(enum death how, int sync)
 {
-	char c;
-
-	if (read(sync, &c, 1) != 1)
+	if (!sva_hear(sync))
 		_exit(1);
 	switch (how) {
 	case EXIT:
@@ -236,14 +232,13 @@ static void hold_and_die(struct sva *s, char *shared, int sync, enum death how)
 static bool kill_and_wait(pid_t pid, int sync, enum death how)
 {
 	int status;
-	char c;
 
-	if (write(sync, "d", 1) != 1)
+	if (!sva_say(sync))
 		return false;
 	if (how == KILL && kill(pid, SIGKILL))
 		return false;
 	if (how == EXEC)
-		return read(sync, &c, 1) == 1;
+		return sva_hear(sync);
 	if (waitpid(pid, &status, 0) != pid)
 		return false;
 	return how == EXIT ? WIFEXITED(status) && !WEXITSTATUS(status) :
@@ -259,12 +254,11 @@ static bool map_queue(struct sva_queue *q, struct sva_dev *d, int fd)
 }
 
 /* The held operation goes on now, and must get nowhere; nor must a new one. */
-static bool is_powerless(struct sva_queue *q, char *shared)
+static bool is_powerless(struct sva *s, struct sva_queue *q, char *shared)
 {
 	return sva_reg(q, SVADEV_Q_STATE) == SVADEV_STATE_HELD &&
-	       sva_is_refused(sva_release(q)) && !sva_reg(q, SVADEV_Q_DONE) &&
-	       sva_is_refused(sva_fill(q, shared, 4, LEN)) &&
-	       !sva_reg(q, SVADEV_Q_DONE);
+	       SVA_IS_REFUSED(s, q, SVA_EXITED, sva_release(q)) &&
+	       SVA_IS_REFUSED(s, q, SVA_EXITED, sva_fill(q, shared, 4, LEN));
 }
 
 /*
@@ -276,61 +270,91 @@ TEST_F(sva_exit, held_and_handed_on)
 {
 	struct sva_queue q[SVA_MAX_DEVS];
 	int fd[SVA_MAX_DEVS];
+	struct sva_child c;
 	unsigned int i;
-	pid_t pid = fork();
 
-	if (!pid) {
-		close(self->sync[0]);
-		hold_and_die(&self->s, self->shared, self->sync[1], variant->death);
-	}
-	ASSERT_LT(0, pid);
-	close(self->sync[1]);
+	if (!sva_child_new(&c))
+		hold_and_die(&self->s, self->shared, c.fd, variant->death);
+	ASSERT_LT(0, c.pid);
 	for (i = 0; i < self->s.nr; i++) {
-		fd[i] = receive_fd(self->sync[0]);
+		fd[i] = receive_fd(c.fd);
 		ASSERT_LE(0, fd[i]);
 	}
 	ASSERT_TRUE(sva_all(self->shared, 2, LEN));
+	for (i = 0; i < self->s.nr; i++)
+		ASSERT_LT(self->s.mode == SVA_UNTRANSLATED ? NR_PAGES : 2 * NR_PAGES,
+			  sva_compared(&self->s.dev[i], SVADEV_PASID_ALL));
 
-	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(pid, self->sync[0],
+	ASSERT_TRUE(SVA_CHANGE(&self->s, kill_and_wait(c.pid, c.fd,
 						       variant->death)));
 	EXPECT_CLEAN(&self->s);
 	for (i = 0; i < self->s.nr; i++) {
 		ASSERT_TRUE(map_queue(&q[i], &self->s.dev[i], fd[i]));
-		EXPECT_TRUE(is_powerless(&q[i], self->shared));
+		EXPECT_TRUE(is_powerless(&self->s, &q[i], self->shared));
 	}
 	EXPECT_TRUE(sva_all(self->shared, 2, LEN));
 	EXPECT_CLEAN(&self->s);
 	/* unbind, after the mm */
 	for (i = 0; i < self->s.nr; i++)
 		sva_close(&q[i]);
-	close(self->sync[0]);
+	close(c.fd);
 	if (variant->death == EXEC)
-		EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+		EXPECT_EQ(c.pid, waitpid(c.pid, NULL, 0));
 }
 
-/* Long enough to be in the middle of it, short enough for the test */
+#define RUN_PAGES	256
+#define RUN_NS		(20 * SVA_MS)	/* for each of them */
+
+/* Long enough to be in the middle of it, which the parent makes sure of */
 static void run_and_die(struct sva *s, int sync, enum death how, bool requests)
 {
 	struct sva_queue q[SVA_MAX_DEVS];
 	unsigned int i;
 	char *p;
 
-	p = mmap(NULL, 256 * SVA_PAGE, PROT_READ | PROT_WRITE,
+	p = mmap(NULL, RUN_PAGES * SVA_PAGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!requests)
-		memset(p, 1, 256 * SVA_PAGE);
+		memset(p, 1, RUN_PAGES * SVA_PAGE);
 	for (i = 0; i < s->nr; i++) {
-		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE | 20000000ULL << 32);
+		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE | RUN_NS << 32);
 		if (sva_open(&q[i], &s->dev[i]))
 			_exit(3);
-		sva_submit(&q[i], SVADEV_OP_FILL, 0, NULL, p, 256 * SVA_PAGE, 5);
+		sva_submit(&q[i], SVADEV_OP_FILL, 0, NULL, p,
+			   RUN_PAGES * SVA_PAGE, 5);
 	}
 	for (i = 0; i < s->nr; i++)
 		while (!sva_reg(&q[i], SVADEV_Q_DONE))
 			usleep(100);
-	if (write(sync, "r", 1) != 1)
+	if (!sva_say(sync))
 		_exit(4);
 	die(how, sync);
+}
+
+static void dies_while_running(struct __test_metadata *_metadata, struct sva *s,
+			       enum death how, bool requests)
+{
+	uint64_t bytes[SVA_MAX_DEVS];
+	struct sva_child c;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++)
+		bytes[i] = sva_counter(&s->dev[i], SVADEV_C_BYTES);
+	if (!sva_child_new(&c))
+		run_and_die(s, c.fd, how, requests);
+	ASSERT_LT(0, c.pid);
+	ASSERT_TRUE(sva_hear(c.fd));
+	for (i = 0; i < s->nr; i++)
+		ASSERT_LT(1, sva_compared(&s->dev[i], SVADEV_PASID_ALL));
+	ASSERT_TRUE(kill_and_wait(c.pid, c.fd, how));
+	EXPECT_CLEAN(s);
+	/* It was not over. */
+	for (i = 0; i < s->nr; i++)
+		EXPECT_GT(RUN_PAGES * SVA_PAGE,
+			  sva_counter(&s->dev[i], SVADEV_C_BYTES) - bytes[i]);
+	close(c.fd);
+	if (how == EXEC)
+		EXPECT_EQ(c.pid, waitpid(c.pid, NULL, 0));
 }
 
 /*
@@ -339,48 +363,80 @@ static void run_and_die(struct sva *s, int sync, enum death how, bool requests)
  */
 TEST_F(sva_exit, running)
 {
-	pid_t pid = fork();
-	char c;
-
-	if (!pid) {
-		close(self->sync[0]);
-		run_and_die(&self->s, self->sync[1], variant->death, false);
-	}
-	ASSERT_LT(0, pid);
-	close(self->sync[1]);
-	ASSERT_EQ(1, read(self->sync[0], &c, 1));
-	ASSERT_TRUE(kill_and_wait(pid, self->sync[0], variant->death));
-	EXPECT_CLEAN(&self->s);
-	close(self->sync[0]);
-	if (variant->death == EXEC)
-		EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+	dies_while_running(_metadata, &self->s, variant->death, false);
 }
 
 /* The same, with page requests on the way: each is answered before the end. */
 TEST_F(sva_exit, requesting)
 {
-	pid_t pid;
 	unsigned int i;
-	char c;
 
 	if (self->s.mode != SVA_PRI)
 		SKIP(return, "needs page requests");
-	pid = fork();
-	if (!pid) {
-		close(self->sync[0]);
-		run_and_die(&self->s, self->sync[1], variant->death, true);
-	}
-	ASSERT_LT(0, pid);
-	close(self->sync[1]);
-	ASSERT_EQ(1, read(self->sync[0], &c, 1));
-	ASSERT_TRUE(kill_and_wait(pid, self->sync[0], variant->death));
-	EXPECT_CLEAN(&self->s);
+	dies_while_running(_metadata, &self->s, variant->death, true);
 	for (i = 0; i < self->s.nr; i++)
 		EXPECT_EQ(sva_counter(&self->s.dev[i], SVADEV_C_PAGE_REQ),
 			  sva_counter(&self->s.dev[i], SVADEV_C_PAGE_RESP));
-	close(self->sync[0]);
+}
+
+static uint64_t asked(struct sva_dev *d)
+{
+	return sva_counter(d, SVADEV_C_INV_RANGE) +
+	       sva_counter(d, SVADEV_C_INV_PASID) +
+	       sva_counter(d, SVADEV_C_INV_UNTAGGED);
+}
+
+/* All have the pages in their caches, and then the first is not bound any more. */
+static void leave_one_and_die(struct sva *s, char *shared, int sync,
+			      enum death how)
+{
+	if (!sva_open_all(s))
+		_exit(3);
+	memset(shared, 1, LEN);
+	if (!sva_warm_up(s, shared, 2, LEN))
+		_exit(4);
+	sva_close(&s->q[0]);
+	if (!sva_say(sync))
+		_exit(5);
+	die(how, sync);
+}
+
+/*
+ * Of two functions one has left the mm before that ends. It is asked nothing then,
+ * and of the other nothing is left.
+ */
+TEST_F(sva_exit, one_has_left)
+{
+	struct sva_dev *left = &self->s.dev[0];
+	uint64_t before[SVA_MAX_DEVS];
+	struct sva_child c;
+	unsigned int i;
+
+	if (self->s.nr < 2)
+		SKIP(return, "needs two functions");
+	if (!sva_child_new(&c))
+		leave_one_and_die(&self->s, self->shared, c.fd, variant->death);
+	ASSERT_LT(0, c.pid);
+	ASSERT_TRUE(sva_hear(c.fd));
+	EXPECT_CLEAN(&self->s);
+	for (i = 0; i < self->s.nr; i++)
+		before[i] = asked(&self->s.dev[i]);
+	EXPECT_EQ(0, sva_counter(left, SVADEV_C_ATC_USED));
+	/* A unit forgets its tag when a function leaves. */
+	for (i = 1; i < self->s.nr; i++)
+		ASSERT_LT(self->s.mode == SVA_UNTRANSLATED ? 0 : NR_PAGES,
+			  sva_compared(&self->s.dev[i], SVADEV_PASID_ALL));
+	ASSERT_TRUE(kill_and_wait(c.pid, c.fd, variant->death));
+	EXPECT_CLEAN(&self->s);
+	EXPECT_EQ(before[0], asked(left));
+	for (i = 0; i < self->s.nr; i++) {
+		EXPECT_EQ(0, sva_counter(&self->s.dev[i], SVADEV_C_ATC_USED));
+		if (i && self->s.mode != SVA_UNTRANSLATED)
+			EXPECT_LT(before[i], asked(&self->s.dev[i]));
+	}
+	close(c.fd);
 	if (variant->death == EXEC)
-		EXPECT_EQ(pid, waitpid(pid, NULL, 0));
+		EXPECT_EQ(c.pid, waitpid(c.pid, NULL, 0));
 }
 
 TEST_HARNESS_MAIN

@@ -3,9 +3,6 @@
  * Several address spaces: fork with copy on write in both directions, and
  * processes that share a function and must not see each other.
  */
-#include <sys/socket.h>
-#include <sys/wait.h>
-
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
 
@@ -16,7 +13,6 @@ FIXTURE(sva_fork)
 {
 	struct sva s;
 	char *buf;
-	int sync[2];
 };
 
 FIXTURE_VARIANT(sva_fork)
@@ -45,7 +41,6 @@ FIXTURE_SETUP(sva_fork)
 
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, self->sync));
 	self->buf = sva_pages(NR_PAGES, 0);
 	ASSERT_NE(NULL, self->buf);
 	ASSERT_TRUE(sva_open_all(&self->s));
@@ -60,52 +55,18 @@ FIXTURE_TEARDOWN(sva_fork)
 }
 
 /*
- * Parent and child take turns: each says when it is done and waits for the
- * other. A peer that has died ends the wait.
- */
-static bool done(int fd)
-{
-	return write(fd, "x", 1) == 1;
-}
-
-static bool wait_for(int fd)
-{
-	char c;
-
-	return read(fd, &c, 1) == 1;
-}
-
-/* The child's verdict is its exit code. */
-static int verdict(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
-}
-
-/* A child that closes the parent's end, so that a death is seen */
-static pid_t fork_child(int sync[2])
-{
-	pid_t pid = fork();
-
-	close(sync[pid ? 1 : 0]);
-	return pid;
-}
-
-/*
  * After fork every page is read-only for both. The parent's function had all
  * of them writable in its caches: what it writes now must not reach the child.
  */
 TEST_F(sva_fork, parent_writes)
 {
 	struct sva_queue *q;
+	struct sva_child c;
 	pid_t pid;
 
-	pid = SVA_CHANGE(&self->s, fork_child(self->sync));
+	pid = SVA_CHANGE(&self->s, sva_child_new(&c));
 	if (!pid) {
-		if (!wait_for(self->sync[1]))
+		if (!sva_hear(c.fd))
 			_exit(10);
 		_exit(!sva_all(self->buf, 1, LEN));
 	}
@@ -124,29 +85,30 @@ TEST_F(sva_fork, parent_writes)
 	}
 	EXPECT_CLEAN(&self->s);
 	EXPECT_TRUE(sva_all(self->buf, 2, LEN));
-	EXPECT_TRUE(done(self->sync[0]));
-	EXPECT_EQ(0, verdict(pid));
+	EXPECT_TRUE(sva_say(c.fd));
+	EXPECT_EQ(0, sva_exit_code(pid));
 }
 
 /* The other way round: the parent's function does not see the child. */
 TEST_F(sva_fork, child_writes)
 {
 	struct sva_queue *q;
+	struct sva_child c;
 	pid_t pid;
 
-	pid = SVA_CHANGE(&self->s, fork_child(self->sync));
+	pid = SVA_CHANGE(&self->s, sva_child_new(&c));
 	if (!pid) {
 		memset(self->buf, 3, LEN);
-		done(self->sync[1]);
-		_exit(!wait_for(self->sync[1]));
+		sva_say(c.fd);
+		_exit(!sva_hear(c.fd));
 	}
 	ASSERT_LT(0, pid);
-	ASSERT_TRUE(wait_for(self->sync[0]));
+	ASSERT_TRUE(sva_hear(c.fd));
 	EXPECT_CLEAN(&self->s);
 	for (q = self->s.q; q < self->s.end; q++)
 		EXPECT_TRUE(sva_sees(q, self->buf, 1, LEN));
-	EXPECT_TRUE(done(self->sync[0]));
-	EXPECT_EQ(0, verdict(pid));
+	EXPECT_TRUE(sva_say(c.fd));
+	EXPECT_EQ(0, sva_exit_code(pid));
 }
 
 /* 0, or the number of the first thing that is wrong */
@@ -155,7 +117,7 @@ static int child_is_unbound(struct sva *s, char *buf)
 	struct sva_queue *parents = &s->q[0];
 	struct sva_queue q, rogue;
 	uint64_t pasid;
-	int err;
+	bool refused;
 
 	/* no PASID comes with fork, and the parent's queue is not inherited */
 	if (mmap(NULL, SVA_PAGE, PROT_READ, MAP_SHARED, parents->fd, 0) != MAP_FAILED)
@@ -174,20 +136,22 @@ static int child_is_unbound(struct sva *s, char *buf)
 	sva_close(&q);
 
 	sva_take(&rogue, &s->dev[0], pasid);
-	err = sva_fill(&rogue, buf, 6, LEN);
+	refused = SVA_IS_REFUSED(s, &rogue, SVA_UNBOUND,
+				 sva_fill(&rogue, buf, 6, LEN));
 	sva_give_back(&rogue);
-	return sva_is_refused(err) && sva_all(buf, 5, LEN) ? 0 : 5;
+	return refused && sva_all(buf, 5, LEN) ? 0 : 5;
 }
 
 TEST_F(sva_fork, child_is_unbound)
 {
 	struct sva_queue *q;
-	pid_t pid = fork_child(self->sync);
+	struct sva_child c;
+	pid_t pid = sva_child_new(&c);
 
 	if (!pid)
 		_exit(child_is_unbound(&self->s, self->buf));
 	ASSERT_LT(0, pid);
-	EXPECT_EQ(0, verdict(pid));
+	EXPECT_EQ(0, sva_exit_code(pid));
 	for (q = self->s.q; q < self->s.end; q++)
 		EXPECT_TRUE(sva_sees(q, self->buf, 1, LEN));
 }
@@ -210,7 +174,7 @@ static int other_process(struct sva *s, char *buf, int sync, uint64_t pasid)
 		if (sva_fill(&q[i], buf, 7, LEN))
 			return 2;
 	}
-	if (!done(sync) || !wait_for(sync))
+	if (!sva_say(sync) || !sva_hear(sync))
 		return 3;
 	for (i = 0; i < s->nr; i++)
 		if (!sva_sees(&q[i], buf, 7, LEN))
@@ -218,33 +182,34 @@ static int other_process(struct sva *s, char *buf, int sync, uint64_t pasid)
 	for (i = 0; i < s->nr; i++)
 		if (sva_fill(&q[i], buf, 8, LEN) || !sva_all(buf, 8, LEN))
 			return 5;
-	if (sva_stale(s))
+	if (!sva_clean(s))
 		return 6;
-	return !done(sync) || !wait_for(sync);
+	return !sva_say(sync) || !sva_hear(sync);
 }
 
 TEST_F(sva_fork, two_processes)
 {
 	uint64_t pasid = sva_reg(&self->s.q[0], SVADEV_Q_PASID);
 	struct sva_queue *q;
-	pid_t pid = fork_child(self->sync);
+	struct sva_child c;
+	pid_t pid = sva_child_new(&c);
 
 	if (!pid)
-		_exit(other_process(&self->s, self->buf, self->sync[1], pasid));
+		_exit(other_process(&self->s, self->buf, c.fd, pasid));
 	ASSERT_LT(0, pid);
-	ASSERT_TRUE(wait_for(self->sync[0]));
+	ASSERT_TRUE(sva_hear(c.fd));
 	for (q = self->s.q; q < self->s.end; q++)
 		EXPECT_TRUE(sva_sees(q, self->buf, 1, LEN));
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(self->buf, LEN)));
 	EXPECT_CLEAN(&self->s);
 	for (q = self->s.q; q < self->s.end; q++)
 		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
-	EXPECT_TRUE(done(self->sync[0]));
-	ASSERT_TRUE(wait_for(self->sync[0]));
+	EXPECT_TRUE(sva_say(c.fd));
+	ASSERT_TRUE(sva_hear(c.fd));
 	for (q = self->s.q; q < self->s.end; q++)
 		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf, 2, 8)));
-	EXPECT_TRUE(done(self->sync[0]));
-	EXPECT_EQ(0, verdict(pid));
+	EXPECT_TRUE(sva_say(c.fd));
+	EXPECT_EQ(0, sva_exit_code(pid));
 }
 
 /* How often the functions have asked for a translation */
@@ -268,7 +233,7 @@ static int has_all_in_its_caches(struct sva *s, char *buf, int sync)
 	for (i = 0; i < s->nr; i++)
 		if (sva_open(&q[i], &s->dev[i]) || sva_fill(&q[i], buf, 7, LEN))
 			return 1;
-	if (!done(sync) || !wait_for(sync))
+	if (!sva_say(sync) || !sva_hear(sync))
 		return 2;
 	before = requests(s);
 	for (i = 0; i < s->nr; i++)
@@ -284,15 +249,16 @@ static int has_all_in_its_caches(struct sva *s, char *buf, int sync)
 TEST_F(sva_fork, spares_others)
 {
 	uint64_t untagged;
+	struct sva_child c;
 	pid_t pid, other;
 
 	if (self->s.mode == SVA_UNTRANSLATED)
 		SKIP(return, "nothing is cached by the function");
-	other = fork_child(self->sync);
+	other = sva_child_new(&c);
 	if (!other)
-		_exit(has_all_in_its_caches(&self->s, self->buf, self->sync[1]));
+		_exit(has_all_in_its_caches(&self->s, self->buf, c.fd));
 	ASSERT_LT(0, other);
-	ASSERT_TRUE(wait_for(self->sync[0]));
+	ASSERT_TRUE(sva_hear(c.fd));
 
 	memset(self->buf, 1, LEN);
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, LEN));
@@ -303,8 +269,8 @@ TEST_F(sva_fork, spares_others)
 	EXPECT_EQ(pid, waitpid(pid, NULL, 0));
 	EXPECT_CLEAN(&self->s);
 	EXPECT_EQ(untagged, sva_untagged(&self->s));
-	EXPECT_TRUE(done(self->sync[0]));
-	EXPECT_EQ(0, verdict(other));
+	EXPECT_TRUE(sva_say(c.fd));
+	EXPECT_EQ(0, sva_exit_code(other));
 }
 
 TEST_HARNESS_MAIN

@@ -317,23 +317,6 @@ static bool reset(struct sva_dev *d)
 	return sva_pci_write(d, "reset", "1");
 }
 
-static unsigned int free_queues(struct sva_dev *d)
-{
-	unsigned int n = 0;
-	char path[96];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/class/uacce/%s/available_instances",
-		 d->name);
-	f = fopen(path, "r");
-	if (f) {
-		if (fscanf(f, "%u", &n) != 1)
-			n = 0;
-		fclose(f);
-	}
-	return n;
-}
-
 /* All of them, that of the user before among them */
 static bool use_all_queues(struct sva_dev *d)
 {
@@ -359,9 +342,9 @@ static bool queues_come_back(struct sva_dev *d)
 {
 	double end = sva_now() + LIMIT_S;
 
-	while (free_queues(d) < d->nr_queues && sva_now() < end)
+	while (sva_instances_left(d) != d->nr_queues && sva_now() < end)
 		usleep(1000);
-	return free_queues(d) == d->nr_queues;
+	return sva_instances_left(d) == d->nr_queues;
 }
 
 /* --- tests --- */
@@ -400,7 +383,7 @@ FIXTURE_SETUP(sva_fuse)
 		SKIP(return, "no /dev/fuse");
 	ASSERT_TRUE(server_prepare(&self->srv));
 	self->dev = &self->s.dev[0];
-	ASSERT_EQ(self->dev->nr_queues, free_queues(self->dev));
+	ASSERT_EQ(self->dev->nr_queues, sva_instances_left(self->dev));
 }
 
 FIXTURE_TEARDOWN(sva_fuse)
@@ -434,7 +417,7 @@ TEST_F(sva_fuse, others_go_on)
 	/* At the same function, and behind the same unit */
 	if (self->s.nr > 1)
 		IN_TIME(process_does(use_queue, &self->s.dev[1]));
-	EXPECT_EQ(self->dev->nr_queues - 1, free_queues(self->dev));
+	EXPECT_EQ(self->dev->nr_queues - 1, sva_instances_left(self->dev));
 }
 
 TEST_F(sva_fuse, user_is_killed)
@@ -601,6 +584,28 @@ static void open_behind_fault(struct server *srv, struct sva_dev *d)
 	_exit(3);
 }
 
+/* Asleep, and not to be woken by a signal: seen a few times, as it may be short */
+static bool waits_for_lock(pid_t pid)
+{
+	double end = sva_now() + LIMIT_S;
+	unsigned int seen = 0;
+	char path[32], state;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (seen < 10 && sva_now() < end) {
+		f = fopen(path, "r");
+		if (!f)
+			return false;
+		if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			state = '?';
+		fclose(f);
+		seen = state == 'D' ? seen + 1 : 0;
+		usleep(10000);
+	}
+	return seen == 10;
+}
+
 TEST_F_TIMEOUT(sva_fuse, opener_waits_for_mmap_lock, 4 * LIMIT_S)
 {
 	int status;
@@ -613,10 +618,9 @@ TEST_F_TIMEOUT(sva_fuse, opener_waits_for_mmap_lock, 4 * LIMIT_S)
 	pid = fork();
 	if (!pid)
 		open_behind_fault(&self->srv, self->dev);
-	/* Until it waits, or has got through, so that there is nothing to see here */
-	usleep(500000);
+	ASSERT_TRUE(waits_for_lock(pid));
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
-	ASSERT_EQ(self->dev->nr_queues, free_queues(self->dev));
+	ASSERT_EQ(self->dev->nr_queues, sva_instances_left(self->dev));
 	IN_TIME(process_does(use_all_queues, self->dev));
 	IN_TIME(process_does(reset, self->dev));
 	kill(pid, SIGKILL);

@@ -281,11 +281,19 @@ TEST_F(sva_map, huge_page_split)
 	if (!is_huge())
 		SKIP(return, "no huge page to be had");
 
-	for (q = self->s.q; q < self->s.end; q++)
+	/* ATCs have pieces of it; what is in hand has the page, and two beside it. */
+	for (q = self->s.q; q < self->s.end; q++) {
 		ASSERT_TRUE(sva_sees(q, p, 9, 32 * SVA_PAGE));
+		ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, p + 6 * SVA_PAGE,
+				      3 * SVA_PAGE, 9));
+		ASSERT_LE(self->s.mode == SVA_UNTRANSLATED ? 2 : 32 + 2,
+			  sva_compared(q->dev, sva_reg(q, SVADEV_Q_PASID)));
+	}
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p + 7 * SVA_PAGE, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);
 	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_release(q)));
+		EXPECT_EQ(SVA_PAGE, sva_reg(q, SVADEV_Q_DONE));
 		EXPECT_TRUE(sva_is_fault(&self->s,
 					 sva_fill(q, p + 7 * SVA_PAGE, 2, SVA_PAGE)));
 		EXPECT_TRUE(sva_sees(q, p, 9, 7 * SVA_PAGE));
@@ -295,27 +303,42 @@ TEST_F(sva_map, huge_page_split)
 	ASSERT_CLEAN(&self->s);
 }
 
-/* Nobody else is in its page table, which goes with the page. */
-TEST_F(sva_map, munmap_table)
+#define NR_TABLES	3
+#define TABLE		(2UL << 20)	/* what one of them is for */
+
+/* More than one page table, and a part of each of two others: all of them go. */
+TEST_F(sva_map, munmap_tables)
 {
-	const size_t table = 2 << 20;
+	const size_t len = NR_TABLES * TABLE, part = 2 * SVA_PAGE;
+	char *map, *p, *at[NR_TABLES + 2];
 	struct sva_queue *q;
-	char *room, *p;
+	unsigned int i;
 
-	room = mmap(NULL, 2 * table, PROT_NONE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ASSERT_NE(MAP_FAILED, room);
-	p = (char *)(((uintptr_t)room + table - 1) & ~(table - 1));
-	ASSERT_EQ(0, munmap(room, 2 * table));
-	ASSERT_EQ(p, mmap(p, SVA_PAGE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
-	memset(p, 1, SVA_PAGE);
-	ASSERT_TRUE(sva_warm_up(&self->s, p, 1, SVA_PAGE));
-
-	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, SVA_PAGE)));
-	ASSERT_CLEAN(&self->s);
+	map = mmap(NULL, len + 2 * TABLE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	p = (char *)(((uintptr_t)map + TABLE - 1) & -TABLE) + TABLE - part;
+	madvise(map, len + 2 * TABLE, MADV_NOHUGEPAGE);
+	at[0] = p;
+	for (i = 1; i < NR_TABLES + 1; i++)
+		at[i] = p + part + (i - 1) * TABLE;
+	at[i] = p + len - SVA_PAGE;
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		ASSERT_TRUE(at[i] && (at[i][0] = 1) &&
+			    sva_warm_up(&self->s, at[i], i, SVA_PAGE));
 	for (q = self->s.q; q < self->s.end; q++)
-		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, SVA_PAGE)));
+		ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, at[1], SVA_PAGE, 7));
+	ASSERT_TRUE(sva_cached(&self->s, sva_reg(self->s.q, SVADEV_Q_PASID),
+			       ARRAY_SIZE(at)));
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, len)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++) {
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_release(q)));
+		for (i = 0; i < ARRAY_SIZE(at); i++)
+			EXPECT_TRUE(sva_is_fault(&self->s,
+						 sva_fill(q, at[i], 8, SVA_PAGE)));
+	}
+	munmap(map, len + 2 * TABLE);
 }
 
 TEST_HARNESS_MAIN

@@ -9,7 +9,6 @@
  */
 #include <dirent.h>
 #include <signal.h>
-#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "sva_utils.h"

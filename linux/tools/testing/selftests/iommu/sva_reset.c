@@ -6,7 +6,6 @@
  */
 #include <poll.h>
 #include <pthread.h>
-#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
@@ -43,16 +42,7 @@ FIXTURE_TEARDOWN(sva_reset)
 
 static bool reset_function(struct sva_dev *d)
 {
-	char path[128];
-	bool done;
-	int fd;
-
-	/* It cannot be opened for reading. */
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", d->pci);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	done = fd >= 0 && write(fd, "1", 1) == 1;
-	close(fd);
-	return done;
+	return sva_pci_write(d, "reset", "1");
 }
 
 struct resetter {
@@ -133,6 +123,7 @@ TEST_F(sva_reset, start_again)
 {
 	struct sva_queue *q;
 	uint64_t pasid;
+	char *fresh;
 
 	for (q = self->s.q; q < self->s.end; q++) {
 		pasid = sva_reg(q, SVADEV_Q_PASID);
@@ -147,6 +138,14 @@ TEST_F(sva_reset, start_again)
 		EXPECT_EQ(SVADEV_ERR_NONE, sva_fill(q, self->buf, 2, SVA_PAGE));
 		EXPECT_TRUE(sva_all(self->buf, 2, SVA_PAGE));
 		memset(self->buf, 1, SVA_PAGE);
+		if (self->s.mode != SVA_PRI)
+			continue;
+		/* Page requests are let in again, too. */
+		fresh = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, fresh);
+		EXPECT_EQ(SVADEV_ERR_NONE, sva_fill(q, fresh, 3, SVA_PAGE));
+		EXPECT_TRUE(sva_all(fresh, 3, SVA_PAGE));
 	}
 }
 
@@ -236,14 +235,11 @@ TEST_F(sva_reset, unmap_meanwhile)
 /* By a process that is not bound yet: 0, or an errno */
 static int bind_of_another(struct sva_dev *d)
 {
-	int status = -1;
 	pid_t pid = fork();
 
 	if (!pid)
 		_exit(-try_open(d));
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	return sva_exit_code(pid);
 }
 
 /* One that did not answer, and was fenced, works again with all that was bound. */
@@ -269,7 +265,7 @@ TEST_F(sva_reset, after_fence)
 	sva_count(&self->s, &c);
 	ASSERT_EQ(0, munmap(self->buf + SVA_PAGE, SVA_PAGE));
 	sva_count_since(&self->s, &c);
-	EXPECT_EQ(0, c.timeouts);
+	EXPECT_EQ(0, c.all.timeouts);
 	EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, self->buf + SVA_PAGE, 2, 8)));
 	EXPECT_CLEAN(&self->s);
 }
@@ -306,7 +302,6 @@ TEST_F_TIMEOUT(sva_reset, beside_munmap_and_bind, 300)
 	double start = sva_now();
 	struct resetter r;
 	struct sva_counts c;
-	int status = -1;
 	bool *stop;
 	pid_t pid;
 	char *p;
@@ -329,10 +324,9 @@ TEST_F_TIMEOUT(sva_reset, beside_munmap_and_bind, 300)
 		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, 8)));
 	}
 	__atomic_store_n(stop, true, __ATOMIC_RELAXED);
-	EXPECT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, sva_exit_code(pid));
 	sva_count_since(&self->s, &c);
-	EXPECT_EQ(0, c.timeouts);
+	EXPECT_EQ(0, c.all.timeouts);
 	EXPECT_CLEAN(&self->s);
 	fprintf(stderr, "# %u resets in %.1f s\n", nr, sva_now() - start);
 }
