@@ -133,9 +133,9 @@ static void queue_ask(struct queue *q)
 	qi_submit(&q->unit->iommu, &desc, 1, 0);
 }
 
-static void queue_qi(struct intel_iommu *iommu, bool submitted)
+static void queue_qi(struct iommu_kunit_hw *hw, bool submitted)
 {
-	struct vtd_unit *unit = to_vtd_unit(iommu);
+	struct vtd_unit *unit = hw_to_vtd_unit(hw);
 	struct queue *q = unit->priv;
 
 	if (!submitted) {
@@ -143,7 +143,7 @@ static void queue_qi(struct intel_iommu *iommu, bool submitted)
 		if (irqs_disabled())
 			atomic_inc(&q->polls_irqs_off);
 	}
-	vtd_qi(iommu, submitted);
+	vtd_qi(hw, submitted);
 	if (!submitted) {
 		queue_watch(q);
 		queue_ask(q);
@@ -231,7 +231,7 @@ static struct queue *queue_setup(struct kunit *test, unsigned int fns)
 		vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
 	q->unit->priv = q;
 	q->unit->before = queue_before;
-	q->unit->iommu.qi_mock = queue_qi;
+	q->unit->hw.run = queue_qi;
 	/* All that is over is taken back by whoever needs it. */
 	q->unit->iommu.qi->tail = q->unit->iommu.qi->head;
 	queue_renumber(q);
