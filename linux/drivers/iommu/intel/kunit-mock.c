@@ -23,9 +23,10 @@
  * caches are left out: a walk reads the tables in memory from the top. So are
  * nested translation and permissions. What is passed through is cached, too.
  *
- * Of context entries it caches those that are present, by requester, of which a function with
- * aliases has several. The PASID table is the one that the cached entry points to. An invalidation of
- * them takes effect as late as it may: when a wait descriptor behind it is executed. Legacy
+ * Of context entries it caches those that are present, by requester, of which a function
+ * with aliases has several. The PASID table is the one that the cached entry points to.
+ * An invalidation of them takes effect as late as it may: when a wait descriptor behind
+ * it is executed. Legacy
  * mode finds what it invalidates by domain ID, too. An entry says whether a function may
  * ask for translations, and use those that its ATC holds. A write that has passed the
  * unit with one of those gets to memory later: vtd_post(). An invalidation of the
@@ -1872,6 +1873,18 @@ void vtd_queue_error(struct vtd_unit *unit, unsigned int nth)
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	unit->iqe = nth;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
+ * vtd_shows_fault() - whether there is an error that software has not cleared
+ * @unit: the unit
+ *
+ * Context: any.
+ * Return: true until software has written to the fault status register.
+ */
+bool vtd_shows_fault(struct vtd_unit *unit)
+{
+	return vtd_readl(unit, DMAR_FSTS_REG) & VTD_FSTS_MARK;
 }
 
 /**

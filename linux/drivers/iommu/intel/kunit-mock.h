@@ -419,6 +419,7 @@ void vtd_remove(struct vtd_fn *fn);
 void vtd_reset(struct vtd_fn *fn);
 void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead);
 void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);
+bool vtd_shows_fault(struct vtd_unit *unit);
 void vtd_refuse(struct vtd_unit *unit, u8 type);
 void vtd_completion_error(struct vtd_unit *unit, unsigned int nth);
 

@@ -30,15 +30,13 @@
  * @unit: the unit
  * @fn: functions that make page requests, of different groups
  * @queue: whom they are reported to
- * @filler: fills the ring while @fn[0] is drained, from &vtd_unit.before
- * @drains: wait descriptors that have drained page requests
+ * @drains: wait descriptors that drain page requests, see fill_before()
  */
 struct prq {
 	struct kunit *test;
 	struct vtd_unit *unit;
 	struct vtd_fn *fn[2];
 	struct iopf_queue *queue;
-	bool filler;
 	unsigned int drains;
 };
 
@@ -467,9 +465,10 @@ static unsigned int nr_in_ring(struct prq *p)
 /* Commands of a drain: the four in this order, and nothing between them */
 static void expect_drains(struct prq *p, u32 pasid, u16 did, unsigned int nr)
 {
-	const struct vtd_cmd *cmd, *end = p->unit->log + p->unit->nr_logged;
+	const struct vtd_cmd *cmd, *end;
 	struct kunit *test = p->test;
 
+	end = p->unit->log + min(p->unit->nr_logged, VTD_LOG);
 	for (cmd = p->unit->log; cmd < end; cmd++) {
 		if (cmd->type != QI_IWD_TYPE || !cmd->drain)
 			continue;
@@ -584,10 +583,8 @@ static void fill_before(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
 	struct prq *p = unit->priv;
 
-	if (cmd->drain && !p->filler) {
-		p->filler = true;
+	if (cmd->drain && !p->drains++)
 		prq_fill(p, 1);
-	}
 }
 
 /* What was lost may have been anything, so that the drain is repeated. */
@@ -609,7 +606,8 @@ static void drain_after_overflow(struct kunit *test, u32 pasid)
 	expect_drains(p, pasid, did, 1);
 	end_drain(&drain);
 	expect_empty(p);
-	expect_drains(p, pasid, did, p->unit->nr_logged > VTD_LOG ? 1 : 2);
+	/* The log is full. */
+	KUNIT_EXPECT_EQ(test, 2, p->drains);
 	prq_end(p);
 }
 

@@ -93,13 +93,16 @@ static void queue_watch(struct queue *q)
 	u64 seq = atomic64_read(&q->unit->machine->seq);
 	u64 now = ktime_get_mono_fast_ns();
 	bool held = vtd_is_held(q->unit);
+	bool busy = held || READ_ONCE(q->unit->head) != READ_ONCE(q->unit->tail) ||
+		READ_ONCE(q->unit->running) >= 0;
 
 	if (held && q->start_timer) {
 		q->start_timer = false;
 		hrtimer_start(&q->timer, ms_to_ktime(TIMER_MS),
 			      HRTIMER_MODE_REL_PINNED_HARD);
 	}
-	if (held || seq != READ_ONCE(q->seen)) {
+	/* It may be that the CPU of the one who drives it is away. */
+	if (busy || seq != READ_ONCE(q->seen)) {
 		WRITE_ONCE(q->seen, seq);
 		WRITE_ONCE(q->since, now);
 		atomic_set(&q->idle, 0);
