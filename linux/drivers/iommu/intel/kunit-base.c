@@ -721,17 +721,38 @@ static void queue_error(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, readl(fn->unit->iommu.reg + DMAR_FSTS_REG));
 }
 
+#define CLEARED_NS	(5 * NSEC_PER_SEC)
+
+/* The unit gets on only when the error that it shows has been cleared, or never is. */
+static void until_cleared(struct iommu_kunit_hw *hw, bool submitted)
+{
+	struct vtd_unit *unit = hw_to_vtd_unit(hw);
+	u64 *since = unit->priv;
+
+	if (!submitted && vtd_shows_fault(unit)) {
+		*since = *since ?: ktime_get_mono_fast_ns();
+		if (ktime_get_mono_fast_ns() - *since < CLEARED_NS)
+			return;
+	}
+	vtd_qi(hw, submitted);
+}
+
 static void completion_error(struct kunit *test)
 {
 	struct vtd_fn *fn = one_fn(test);
 	struct iommu_domain *domain = attached(test, fn, 0);
 	u64 root = vtd_root(fn, IOMMU_NO_PASID);
+	u64 since = 0;
 
 	vtd_map(test, domain, IOVA, 1);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
+	/* The wait descriptor is behind the command with the error. */
 	fn->unit->latency = NSEC_PER_MSEC;
+	fn->unit->priv = &since;
+	fn->unit->hw.run = until_cleared;
 	vtd_completion_error(fn->unit, 1);
 	vtd_unmap(domain, IOVA, 1);
+	fn->unit->hw.run = vtd_qi;
 	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
 	KUNIT_EXPECT_EQ(test, 0, readl(fn->unit->iommu.reg + DMAR_FSTS_REG));
 }

@@ -317,10 +317,10 @@ static void bench_qi_execute(struct vtd_unit *unit)
 	smp_store_release((u32 *)phys_to_virt(qw[1]), qw[0] >> 32);
 }
 
-/* See &intel_iommu.qi_mock. Most calls of those who wait find that it is too early. */
-static void bench_qi(struct intel_iommu *iommu, bool submitted)
+/* See &iommu_kunit_hw.run. Most calls of those who wait find that it is too early. */
+static void bench_qi(struct iommu_kunit_hw *hw, bool submitted)
 {
-	struct vtd_unit *unit = to_vtd_unit(iommu);
+	struct vtd_unit *unit = hw_to_vtd_unit(hw);
 	unsigned long flags;
 
 	if (!submitted && !bench_qi_is_ready(unit))
@@ -343,7 +343,7 @@ static void slow_begin(struct kunit *test, unsigned int latency_us)
 	vtd_clear_log(machine);
 	for (n = 0; n < machine->nr_units; n++) {
 		machine->unit[n].latency = latency_us * NSEC_PER_USEC;
-		machine->unit[n].iommu.qi_mock = bench_qi;
+		machine->unit[n].hw.run = bench_qi;
 	}
 }
 
@@ -358,7 +358,7 @@ static void slow_end(struct kunit *test, u64 flushes)
 				vtd_count(&machine->unit[n], QI_IWD_TYPE));
 		machine->unit[n].latency = 0;
 		machine->unit[n].priv = NULL;
-		machine->unit[n].iommu.qi_mock = vtd_qi;
+		machine->unit[n].hw.run = vtd_qi;
 	}
 }
 

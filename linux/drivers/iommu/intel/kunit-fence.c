@@ -22,10 +22,10 @@
 #define FLAGS		(VTD_FN_ATS | VTD_FN_PASID)
 #define HOLD_MS		20
 #define LATE_MS		200
+#define AT_LAST_MS	10000	/* for what comes, on a machine that is busy */
 #define ROUNDS		50
 #define MANY		1000
 #define TURNS		64	/* asked one at a time, after nobody was named */
-#define CFG_PRI		0x140
 
 static const struct vtd_caps legacy_caps = {
 	VTD_CAP, VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID)
@@ -530,9 +530,9 @@ static struct iopf_queue *enable_pri(struct fence *f)
 	KUNIT_ASSERT_NOT_NULL(f->test, queue);
 	f->unit->iommu.iopf_queue = queue;
 	f->fn->info.pri_supported = 1;
-	f->fn->pdev.pri_cap = CFG_PRI;
+	f->fn->pdev.pri_cap = VTD_CFG_PRI;
 	f->fn->pdev.pasid_required = 1;
-	*(u16 *)&f->fn->cfg[CFG_PRI + PCI_PRI_STATUS] = PCI_PRI_STATUS_STOPPED;
+	*(u16 *)&f->fn->cfg[VTD_CFG_PRI + PCI_PRI_STATUS] = PCI_PRI_STATUS_STOPPED;
 	KUNIT_EXPECT_EQ(f->test, 0,
 			intel_iommu_ops.dev_enable_feat(&f->fn->pdev.dev,
 							IOMMU_DEV_FEAT_IOPF));
@@ -1259,15 +1259,18 @@ struct late {
 	bool has_waited;	/* and still may ask */
 };
 
-static void late_qi(struct intel_iommu *iommu, bool submitted)
+static void late_qi(struct iommu_kunit_hw *hw, bool submitted)
 {
-	struct late *late = to_vtd_unit(iommu)->priv;
+	struct late *late = hw_to_vtd_unit(hw)->priv;
 	unsigned int ms;
 
-	vtd_qi(iommu, submitted);
+	vtd_qi(hw, submitted);
 	if (submitted || READ_ONCE(late->task) != current || late->is_late)
 		return;
 	WRITE_ONCE(late->is_late, true);
+	/* Until the function is no longer live, however slow the test is, and then some time */
+	for (ms = 0; ms < AT_LAST_MS && state(late->f->fn) == IOMMU_ALIST_LIVE; ms++)
+		mdelay(1);
 	for (ms = 0; ms < LATE_MS; ms++)
 		mdelay(1);
 	WRITE_ONCE(late->has_waited, true);
@@ -1304,7 +1307,7 @@ static void reset_behind_a_walk(struct kunit *test)
 	look(f);
 	late.f = f;
 	f->unit->priv = &late;
-	f->unit->iommu.qi_mock = late_qi;
+	f->unit->hw.run = late_qi;
 	vtd_start(test, &thread, late_run, &late);
 	while (!READ_ONCE(late.is_late) && !completion_done(&thread.done))
 		usleep_range(50, 100);
@@ -1312,7 +1315,7 @@ static void reset_behind_a_walk(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, READ_ONCE(late.has_waited));
 	vtd_join(&thread);
 	f->unit->priv = f;
-	f->unit->iommu.qi_mock = vtd_qi;
+	f->unit->hw.run = vtd_qi;
 	expect_asked(f, 0, 0);
 	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
 }

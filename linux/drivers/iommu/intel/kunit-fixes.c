@@ -678,6 +678,15 @@ static void queue_page_request(struct kunit *test, struct intel_iommu *iommu,
 	dmar_writeq(iommu->reg + DMAR_PQT_REG, PAGE_REQUEST);
 }
 
+/* A PASID that is not attached any more, and has had a domain ID */
+static void was_attached(struct kunit *test, struct vtd_fn *fn)
+{
+	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
+
+	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
+	vtd_remove_pasid(fn, PASID);
+}
+
 /* What waits for the page requests of the job's PASID, after it was blocked */
 static int job_drain(void *arg)
 {
@@ -736,6 +745,7 @@ static void drain_waits_for_reports(struct kunit *test)
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
 	attached(test, job.fn, 0);
+	was_attached(test, job.fn);
 	queue = enable_pri(test, job.fn);
 	queue_page_request(test, &job.fn->unit->iommu, true);
 	expect_drain_waits(test, &job);
@@ -813,6 +823,7 @@ static void drain_waits_for_one_pass(struct kunit *test)
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
 	attached(test, job.fn, 0);
+	was_attached(test, job.fn);
 	iommu = &job.fn->unit->iommu;
 	queue = enable_pri(test, job.fn);
 	queue_page_request(test, iommu, true);
@@ -845,6 +856,7 @@ static void drains_do_not_wait_for_each_other(struct kunit *test)
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
 	attached(test, job.fn, 0);
+	was_attached(test, job.fn);
 	iommu = &job.fn->unit->iommu;
 	queue = enable_pri(test, job.fn);
 	queue_page_request(test, iommu, true);

@@ -114,24 +114,23 @@ static int vtd_unit_init(struct vtd_machine *machine, unsigned int index,
 	iommu->flush.flush_iotlb = qi_flush_iotlb;
 	iommu->gcmd = DMA_GCMD_TE;
 	writel(DMA_GSTS_TES | DMA_GSTS_QIES, iommu->reg + DMAR_GSTS_REG);
-	iommu->qi_mock = vtd_qi;
+	unit->hw.iommu = &iommu->iommu;
+	unit->hw.run = vtd_qi;
+	iommu_kunit_hw_add(&unit->hw);
 	return dmar_enable_qi(iommu);
 }
 
 static void vtd_unit_free_contexts(struct vtd_unit *unit)
 {
-	static const u8 devfn[] = { 0, 0x80 };
-	struct context_entry *context;
-	unsigned int n;
+	struct root_entry *root;
 
 	if (!unit->iommu.root_entry)
 		return;
-	for (n = 0; n < (sm_supported(&unit->iommu) ? 2 : 1); n++) {
-		context = iommu_context_addr(&unit->iommu, unit->bus.number,
-					     devfn[n], 0);
-		if (context)
-			iommu_free_page(context);
-	}
+	root = &unit->iommu.root_entry[unit->bus.number];
+	if (root->lo)
+		iommu_free_page(phys_to_virt(root->lo & VTD_PAGE_MASK));
+	if (root->hi)
+		iommu_free_page(phys_to_virt(root->hi & VTD_PAGE_MASK));
 	iommu_free_page(unit->iommu.root_entry);
 }
 
@@ -139,6 +138,8 @@ static void vtd_unit_destroy(struct vtd_unit *unit)
 {
 	struct intel_iommu *iommu = &unit->iommu;
 
+	if (unit->hw.iommu)
+		iommu_kunit_hw_del(&unit->hw);
 	vtd_unit_free_contexts(unit);
 	if (iommu->qi) {
 		iommu_free_pages(iommu->qi->desc, ecap_smts(iommu->ecap) ? 1 : 0);
@@ -178,10 +179,18 @@ static void vtd_fn_init_cfg(struct vtd_fn *fn, unsigned int flags)
 		*(u16 *)&fn->cfg[VTD_CFG_PASID + PCI_PASID_CAP] =
 			FIELD_PREP(PCI_PASID_CAP_WIDTH, 8);
 	}
+	if (flags & VTD_FN_PRI) {
+		fn->pdev.pri_cap = VTD_CFG_PRI;
+		fn->pdev.pasid_required = 1;
+		*(u16 *)&fn->cfg[VTD_CFG_PRI + PCI_PRI_STATUS] =
+			PCI_PRI_STATUS_STOPPED;
+		*(u32 *)&fn->cfg[VTD_CFG_PRI + PCI_PRI_MAX_REQ] = 32;
+	}
 }
 
 static void vtd_fn_release(struct device *dev)
 {
+	bitmap_free(to_pci_dev(dev)->dma_alias_mask);
 	kfree(to_vtd_fn(dev));
 }
 
@@ -226,17 +235,25 @@ static void vtd_fn_init_info(struct vtd_fn *fn, unsigned int flags)
 		info->pfsid = pci_dev_id(&fn->pdev);
 	info->pasid_supported = flags & VTD_FN_PASID && pasid_supported(iommu);
 	info->pasid_enabled = info->pasid_supported;
+	info->pri_supported = flags & VTD_FN_PRI && info->ats_supported &&
+			      sm_supported(iommu) && ecap_prs(iommu->ecap) &&
+			      ecap_pds(iommu->ecap);
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 	info->debugfs_dentry = ERR_PTR(-ENODEV);
 #endif
 }
 
 /* Of a function of a root complex, PCI takes for granted what it wants to know before. */
-static int vtd_fn_enable_pasid(struct pci_dev *pdev)
+static void vtd_fn_make_rc_end(struct pci_dev *pdev)
 {
 	pdev->pcie_cap = VTD_CFG_PCIE;
 	pdev->pcie_flags_reg = PCI_EXP_TYPE_RC_END << 4;
 	pdev->pasid_no_tlp = 1;
+}
+
+static int vtd_fn_enable_pasid(struct pci_dev *pdev)
+{
+	vtd_fn_make_rc_end(pdev);
 	return pci_enable_pasid(pdev, 0);
 }
 
@@ -336,6 +353,44 @@ struct vtd_fn *vtd_add_unprobed_fn(struct kunit *test, unsigned int unit,
 }
 
 /**
+ * vtd_alias() - let a function use requester IDs beside its own
+ * @test: the test
+ * @fn: the function, which the driver does not know yet
+ * @devfn: the first of its aliases, on its bus
+ * @nr: how many there are
+ */
+void vtd_alias(struct kunit *test, struct vtd_fn *fn, u8 devfn, unsigned int nr)
+{
+	pci_add_dma_alias(&fn->pdev, devfn, nr);
+	KUNIT_ASSERT_NOT_NULL(test, fn->pdev.dma_alias_mask);
+}
+
+/**
+ * vtd_probe() - the driver is told of a function
+ * @fn: the function, of vtd_add_unprobed_fn(), behind a unit that can be found
+ *
+ * What the driver knows about it is not in &vtd_fn.info.
+ *
+ * Return: what the driver says.
+ */
+int vtd_probe(struct vtd_fn *fn)
+{
+	struct iommu_device *iommu;
+
+	vtd_fn_make_rc_end(&fn->pdev);
+	mutex_lock(&iommu_probe_device_lock);
+	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	mutex_unlock(&iommu_probe_device_lock);
+	if (IS_ERR(iommu)) {
+		fn->dev_iommu.priv = NULL;
+		return PTR_ERR(iommu);
+	}
+	fn->dev_iommu.iommu_dev = iommu;
+	fn->probed = true;
+	return 0;
+}
+
+/**
  * vtd_find_unit() - let the driver find a unit for the functions behind it
  * @unit: the unit
  * @find: true: as if ACPI had named it; false: undo that
@@ -380,6 +435,12 @@ void vtd_release_fn(struct vtd_fn *fn)
 {
 	struct device_domain_info *info = &fn->info;
 
+	if (fn->probed) {
+		vtd_detach_all(fn);
+		intel_iommu_ops.release_device(&fn->pdev.dev);
+		fn->dev_iommu.priv = NULL;
+		fn->probed = false;
+	}
 	if (!info->dev)
 		return;
 	vtd_detach_all(fn);
@@ -486,7 +547,8 @@ struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
  * vtd_exit() - the end of a machine, &kunit_suite.exit
  * @test: the test
  *
- * Everything is detached first. Nothing may have happened that must not.
+ * Everything is detached and released first. Nothing may have happened that must not, and
+ * nothing may be cached that is not in memory.
  */
 void vtd_exit(struct kunit *test)
 {
@@ -496,10 +558,17 @@ void vtd_exit(struct kunit *test)
 	if (!machine)
 		return;
 	test->priv = NULL;
+	vtd_audit(machine);
 	vtd_calm_down(machine);
 	for (n = 0; n < machine->nr_fns; n++)
-		if (machine->fn[n]->info.dev)
+		if (machine->fn[n]->info.dev || machine->fn[n]->probed)
 			vtd_detach_all(machine->fn[n]);
+	vtd_audit(machine);
+	for (n = 0; n < machine->nr_fns; n++) {
+		vtd_release_fn(machine->fn[n]);
+		vtd_audit_released(machine->fn[n]);
+	}
+	vtd_audit(machine);
 	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
 			    machine->complaint);
 	vtd_destroy(machine);

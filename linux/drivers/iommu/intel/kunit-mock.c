@@ -4,7 +4,7 @@
  *
  * The driver is the real one, and so are its queues, PASID tables and page tables.
  * What is missing is the hardware: this file stands in for it. The registers are
- * a page of memory that the driver reads and writes; the hook of qi_mock_run() is
+ * a page of memory that the driver reads and writes; iommu_kunit_hw_run() is
  * where hardware has its turn.
  *
  * A unit consumes its queue in order, one descriptor at a time, which leaves fences
@@ -21,10 +21,12 @@
  * table by domain ID only. A function with ATS caches translations by PASID.
  * Nothing is ever evicted, so that what was not invalidated stays. Paging-structure
  * caches are left out: a walk reads the tables in memory from the top. So are
- * nested translation, permissions and page requests.
+ * nested translation and permissions. What is passed through is cached, too.
  *
- * Of context entries it caches those that are present, by requester. An invalidation of
- * them takes effect as late as it may: when a wait descriptor behind it is executed. Legacy
+ * Of context entries it caches those that are present, by requester, of which a function
+ * with aliases has several. The PASID table is the one that the cached entry points to.
+ * An invalidation of them takes effect as late as it may: when a wait descriptor behind
+ * it is executed. Legacy
  * mode finds what it invalidates by domain ID, too. An entry says whether a function may
  * ask for translations, and use those that its ATC holds. A write that has passed the
  * unit with one of those gets to memory later: vtd_post(). An invalidation of the
@@ -52,6 +54,15 @@
  * errors are shown with another bit that the driver does not know, and clears
  * along with the rest when it writes.
  *
+ * A page request gets to the ring if the context entry has PRE. One that is on the way gets there
+ * when a wait descriptor drains page requests, as late as it may. One for which there is
+ * no room is answered by the unit, and the overflow shows until it is cleared. Each group
+ * gets one answer.
+ *
+ * vtd_audit() compares all caches with the tables in memory: whatever is cached is to be there,
+ * by what is in memory now, unless nobody can use it. vtd_exit() does so before and after
+ * everything is detached and released.
+ *
  * Whoever waits for hardware waits forever if it has stopped. To see that in a test,
  * an error that nobody clears in half a second goes away by itself, with a complaint,
  * and so does what it stopped at.
@@ -68,6 +79,11 @@
 
 /* In DMAR_FSTS_REG while there are errors: a bit that the driver leaves alone */
 #define VTD_FSTS_MARK		BIT(31)
+/* The same in DMAR_PRS_REG */
+#define VTD_PRS_MARK		BIT(31)
+#define VTD_REQ_LAST		BIT_ULL(2)
+/* Of a bus: the size of &pci_dev.dma_alias_mask */
+#define VTD_DEVFNS		256
 #define VTD_FSTS_STOPPED	(DMA_FSTS_IQE | DMA_FSTS_ITE)
 #define VTD_FAULT_NS		(NSEC_PER_SEC / 2)
 /* How long a unit stops if the test does not notice */
@@ -144,7 +160,63 @@ static const u64 vtd_fields[][2] = {
 		GENMASK_ULL(63, 12) | GENMASK_ULL(8, 0),
 		GENMASK_ULL(63, 11) | BIT_ULL(0)
 	},
+	[QI_PGRP_RESP_TYPE] = {
+		GENMASK_ULL(51, 12) | GENMASK_ULL(4, 0),
+		GENMASK_ULL(11, 2)
+	},
 };
+
+/* A command that addresses a domain ID which no domain can have */
+static bool vtd_bad_did(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	u64 cap = unit->iommu.cap;
+
+	if (cmd->did >= cap_ndoms(cap))
+		return true;
+	/* In caching mode, what is not present has that one. */
+	return !cmd->did && !cap_caching_mode(cap);
+}
+
+/* A range that is larger than what the unit can take, or a unit that takes none */
+static bool vtd_bad_mask(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	return !cap_pgsel_inv(unit->iommu.cap) ||
+		cmd->am > cap_max_amask_val(unit->iommu.cap);
+}
+
+/* What the unit cannot do, by its capabilities, or what nobody should ask for */
+static bool vtd_is_unfit(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	bool sm = sm_supported(&unit->iommu);
+
+	switch (cmd->type) {
+	case QI_CC_TYPE:
+		return !cmd->gran;
+	case QI_IOTLB_TYPE:
+		if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_PSI_FLUSH) &&
+		    vtd_bad_mask(unit, cmd))
+			return true;
+		return !cmd->gran ||
+			(cmd->gran > 1 && vtd_bad_did(unit, cmd));
+	case QI_EIOTLB_TYPE:
+		/* MAMV is for the second level. */
+		return !sm || cmd->gran < QI_GRAN_NONG_PASID ||
+			vtd_bad_did(unit, cmd);
+	case QI_PC_TYPE:
+		return !sm || cmd->gran == 2 ||
+			(cmd->gran != QI_PC_GLOBAL && vtd_bad_did(unit, cmd));
+	case QI_DEIOTLB_TYPE:
+		return !sm || !ecap_dev_iotlb_support(unit->iommu.ecap);
+	case QI_DIOTLB_TYPE:
+		return !ecap_dev_iotlb_support(unit->iommu.ecap);
+	case QI_IWD_TYPE:
+		return cmd->drain && !ecap_pds(unit->iommu.ecap);
+	case QI_PGRP_RESP_TYPE:
+		return !ecap_prs(unit->iommu.ecap);
+	default:
+		return false;
+	}
+}
 
 static void vtd_check_fields(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
@@ -155,7 +227,10 @@ static void vtd_check_fields(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 	    qw[1] & ~vtd_fields[cmd->type][1] || qw[2] || qw[3])
 		vtd_complain(unit->machine, "bad descriptor %llx %llx %llx %llx",
 			     qw[0], qw[1], qw[2], qw[3]);
-	if (cmd->am < VTD_AM_ALL &&
+	if (vtd_is_unfit(unit, cmd))
+		vtd_complain(unit->machine, "unit %u cannot do %llx %llx",
+			     unit->index, qw[0], qw[1]);
+	if (cmd->type != QI_PGRP_RESP_TYPE && cmd->am < VTD_AM_ALL &&
 	    !IS_ALIGNED(cmd->addr, VTD_PAGE_SIZE << cmd->am))
 		vtd_complain(unit->machine, "address %llx, mask %u",
 			     cmd->addr, cmd->am);
@@ -203,6 +278,7 @@ static void vtd_decode_wait(struct vtd_cmd *cmd)
 	cmd->gran = 0;
 	cmd->status = cmd->qw[0] & QI_IWD_STATUS_WRITE;
 	cmd->fence = cmd->qw[0] & QI_IWD_FENCE;
+	cmd->drain = cmd->qw[0] & QI_IWD_PRQ_DRAIN;
 }
 
 static void vtd_decode(struct vtd_unit *unit, unsigned int index,
@@ -235,6 +311,12 @@ static void vtd_decode(struct vtd_unit *unit, unsigned int index,
 		break;
 	case QI_IWD_TYPE:
 		vtd_decode_wait(cmd);
+		break;
+	case QI_PGRP_RESP_TYPE:
+		cmd->gran = FIELD_GET(GENMASK_ULL(15, 12), cmd->qw[0]);
+		cmd->sid = FIELD_GET(GENMASK_ULL(31, 16), cmd->qw[0]);
+		cmd->pasid = FIELD_GET(GENMASK_ULL(51, 32), cmd->qw[0]);
+		cmd->addr = FIELD_GET(GENMASK_ULL(11, 3), cmd->qw[1]);
 		break;
 	}
 }
@@ -350,8 +432,12 @@ static int vtd_print_cmd(char *p, size_t size, const struct vtd_cmd *cmd)
 	case QI_PC_TYPE:
 		return vtd_print_pc(p, size, cmd);
 	case QI_IWD_TYPE:
-		return scnprintf(p, size, "wait%s%s", cmd->fence ? " fence" : "",
-				 cmd->status ? "" : " nostatus");
+		return scnprintf(p, size, "wait%s%s%s", cmd->fence ? " fence" : "",
+				 cmd->status ? "" : " nostatus",
+				 cmd->drain ? " drain" : "");
+	case QI_PGRP_RESP_TYPE:
+		return scnprintf(p, size, "response sid=%x pasid=%u group=%llu code=%u",
+				 cmd->sid, cmd->pasid, cmd->addr, cmd->gran);
 	default:
 		return scnprintf(p, size, "type %u", cmd->type);
 	}
@@ -467,41 +553,38 @@ static bool vtd_pc_hit(const struct vtd_cmd *cmd, struct vtd_pasid_cache *pc)
 
 static void vtd_flush_pasids(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
-	struct vtd_machine *machine = unit->machine;
 	struct vtd_pasid_cache *pc;
-	unsigned int n;
 
-	for (n = 0; n < machine->nr_fns; n++) {
-		if (machine->fn[n]->unit != unit)
-			continue;
-		pc = machine->fn[n]->pasid_cache;
-		for (; pc < machine->fn[n]->pasid_cache + VTD_PASIDS; pc++)
-			if (vtd_pc_hit(cmd, pc))
-				pc->valid = false;
-	}
+	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++)
+		if (vtd_pc_hit(cmd, pc))
+			pc->valid = false;
 }
 
-static bool vtd_cc_hit(struct vtd_fn *fn, const struct vtd_cmd *cmd)
+/* The mask takes bits of the function's number out of the comparison. */
+static bool vtd_cc_hit(struct vtd_unit *unit, const struct vtd_cmd *cmd,
+		       const struct vtd_context *context)
 {
+	static const u16 ignore[] = { 0, 4, 6, 7 };
 	bool all = cmd->gran < DMA_CCMD_DEVICE_INVL >> DMA_CCMD_INVL_GRANU_OFFSET;
+	u16 mask = ~ignore[FIELD_GET(GENMASK_ULL(49, 48), cmd->qw[0])];
 
-	if (!all && cmd->sid != pci_dev_id(&fn->pdev))
+	if (!all && (cmd->sid ^ context->sid) & mask)
 		return false;
 	/* Global, or scalable mode, which does not look at domain IDs here */
 	if (cmd->gran == DMA_CCMD_GLOBAL_INVL >> DMA_CCMD_INVL_GRANU_OFFSET ||
-	    sm_supported(&fn->unit->iommu))
+	    sm_supported(&unit->iommu))
 		return true;
-	return cmd->did == FIELD_GET(GENMASK_ULL(23, 8), fn->context.hi);
+	return cmd->did == FIELD_GET(GENMASK_ULL(23, 8), context->hi);
 }
 
 static void vtd_flush_context(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
-	struct vtd_machine *machine = unit->machine;
-	unsigned int n;
+	struct vtd_context *context;
 
-	for (n = 0; n < machine->nr_fns; n++)
-		if (machine->fn[n]->unit == unit && vtd_cc_hit(machine->fn[n], cmd))
-			machine->fn[n]->context.valid = false;
+	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
+	     context++)
+		if (vtd_cc_hit(unit, cmd, context))
+			context->valid = false;
 }
 
 /* As late as it may */
@@ -637,10 +720,68 @@ static void vtd_see(struct vtd_unit *unit, struct vtd_slot *slot,
 		vtd_fault(unit, DMA_FSTS_ICE, (u64)cmd->sid << 48);
 }
 
+/* --- the hardware: the ring of page requests --- */
+
+static void vtd_show_prs(struct vtd_unit *unit)
+{
+	vtd_writel(unit, DMAR_PRS_REG, unit->prs ? unit->prs | VTD_PRS_MARK : 0);
+}
+
+/* Cleared by writing ones, as the fault status is */
+static void vtd_clear_prs(struct vtd_unit *unit)
+{
+	u32 prs = vtd_readl(unit, DMAR_PRS_REG);
+
+	lockdep_assert_held(&unit->lock);
+
+	if (!prs || prs & VTD_PRS_MARK)
+		return;
+	unit->prs &= ~prs;
+	vtd_show_prs(unit);
+}
+
+/* While there is an overflow, and if there is no room, the unit answers by itself. */
+static bool vtd_arrive(struct vtd_unit *unit, const struct vtd_request *req)
+{
+	u64 head = dmar_readq(unit->iommu.reg + DMAR_PQH_REG) & PRQ_RING_MASK;
+	u64 tail = dmar_readq(unit->iommu.reg + DMAR_PQT_REG) & PRQ_RING_MASK;
+	u64 next = (tail + sizeof(*req)) & PRQ_RING_MASK;
+	struct vtd_fn *fn;
+
+	lockdep_assert_held(&unit->lock);
+
+	if (next == head || unit->prs & DMA_PRS_PRO) {
+		fn = vtd_fn_of_sid(unit, FIELD_GET(GENMASK_ULL(31, 16), req->qw[0]));
+		if (fn && req->qw[1] & VTD_REQ_LAST)
+			fn->owed--;
+		unit->prs |= DMA_PRS_PRO;
+	} else {
+		memcpy((void *)unit->iommu.prq + tail, req, sizeof(*req));
+		dmar_writeq(unit->iommu.reg + DMAR_PQT_REG, next);
+	}
+	unit->prs |= DMA_PRS_PPR;
+	vtd_show_prs(unit);
+	return next != head && !(unit->prs & DMA_PRS_PRO);
+}
+
+/* Those that were on the way */
+static void vtd_requests_arrive(struct vtd_unit *unit)
+{
+	unsigned int n;
+
+	for (n = 0; n < unit->nr_late; n++)
+		vtd_arrive(unit, &unit->late[n]);
+	unit->nr_late = 0;
+}
+
+/* --- the hardware: more of the queue --- */
+
 /* Here it comes out that a function did not answer, or behind what else was fetched. */
 static void vtd_wait(struct vtd_unit *unit, struct vtd_cmd *cmd)
 {
 	vtd_flush_contexts(unit);
+	if (cmd->drain)
+		vtd_requests_arrive(unit);
 	if (!unit->lost)
 		return;
 	cmd->result = VTD_ABORTED;
@@ -686,6 +827,20 @@ static void vtd_dev_tlb(struct vtd_unit *unit, struct vtd_cmd *cmd)
 		vtd_flush_atc(fn, cmd);
 }
 
+static void vtd_response(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct vtd_fn *fn = vtd_fn_of_sid(unit, cmd->sid);
+
+	/* A unit answers whoever has sent what it does not know. */
+	if (!fn)
+		return;
+	if (fn->owed)
+		fn->owed--;
+	else
+		vtd_complain(unit->machine, "%x gets an answer that it does not wait for",
+			     cmd->sid);
+}
+
 /* A descriptor leaves the queue. */
 static void vtd_execute(struct vtd_unit *unit, struct vtd_cmd *cmd)
 {
@@ -705,6 +860,9 @@ static void vtd_execute(struct vtd_unit *unit, struct vtd_cmd *cmd)
 		break;
 	case QI_PC_TYPE:
 		vtd_flush_pasids(unit, cmd);
+		break;
+	case QI_PGRP_RESP_TYPE:
+		vtd_response(unit, cmd);
 		break;
 	case QI_IWD_TYPE:
 		vtd_wait(unit, cmd);
@@ -782,20 +940,21 @@ static bool vtd_step(struct vtd_unit *unit)
 }
 
 /**
- * vtd_qi() - &intel_iommu.qi_mock of a unit
- * @iommu: the unit
+ * vtd_qi() - &iommu_kunit_hw.run of a unit
+ * @hw: of the unit
  * @submitted: the tail was written, because descriptors have been submitted or a
- *	fault was cleared; otherwise somebody waits
+ *	fault was cleared, or the page request status; otherwise somebody waits
  *
  * Context: any. Of those who wait, everybody may call it at the same time.
  */
-void vtd_qi(struct intel_iommu *iommu, bool submitted)
+void vtd_qi(struct iommu_kunit_hw *hw, bool submitted)
 {
-	struct vtd_unit *unit = to_vtd_unit(iommu);
+	struct vtd_unit *unit = hw_to_vtd_unit(hw);
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	if (submitted) {
+		vtd_clear_prs(unit);
 		vtd_accept(unit);
 		/* Whoever gets the q_lock next must not see what was cleared. */
 		vtd_goes_on(unit);
@@ -818,7 +977,8 @@ void vtd_qi(struct intel_iommu *iommu, bool submitted)
  */
 struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid)
 {
-	struct pasid_table *table = fn->info.pasid_table;
+	struct device_domain_info *info = fn->dev_iommu.priv;
+	struct pasid_table *table = info->pasid_table;
 	struct pasid_dir_entry *dir = table->table;
 	struct pasid_entry *entries;
 
@@ -837,6 +997,8 @@ static void vtd_table(struct pasid_entry *entry, struct vtd_tlb *tlb)
 		tlb->root = entry->val[0] & VTD_PAGE_MASK;
 		tlb->level = agaw_to_level(FIELD_GET(GENMASK_ULL(4, 2),
 						     entry->val[0]));
+	} else if (tlb->pgtt == PASID_ENTRY_PGTT_PT) {
+		tlb->root = 0;
 	} else {
 		tlb->root = entry->val[2] & VTD_PAGE_MASK;
 		tlb->level = FIELD_GET(GENMASK_ULL(3, 2), entry->val[2]) ? 5 : 4;
@@ -877,6 +1039,10 @@ static bool vtd_walk(const struct vtd_tlb *tlb, u64 *pfn)
 	u64 table = tlb->root;
 	u64 pte;
 
+	if (tlb->pgtt == PASID_ENTRY_PGTT_PT) {
+		*pfn = tlb->page;
+		return true;
+	}
 	for (level = tlb->level; level; level--) {
 		if (!pfn_valid(PHYS_PFN(table)))
 			return false;
@@ -905,29 +1071,96 @@ static struct vtd_tlb *vtd_room(struct vtd_unit *unit, struct vtd_tlb *cache)
 	return cache;
 }
 
+/* The context entry of a requester in memory, NULL if there is no table for it */
+static const struct context_entry *vtd_context_entry(struct vtd_unit *unit, u16 sid)
+{
+	struct root_entry *root = &unit->iommu.root_entry[PCI_BUS_NUM(sid)];
+	bool sm = sm_supported(&unit->iommu);
+	unsigned int devfn = sid & 0xff;
+	const struct context_entry *context;
+	u64 table = root->lo;
+
+	/* Two tables, of entries that are twice as large */
+	if (sm && devfn >= 0x80)
+		table = root->hi;
+	if (!(table & BIT_ULL(0)))
+		return NULL;
+	context = phys_to_virt(table & VTD_PAGE_MASK);
+	return context + (sm ? (devfn & 0x7f) * 2 : devfn);
+}
+
+/* What it says, unless it is not present */
+static bool vtd_read_context(struct vtd_unit *unit, u16 sid,
+			     struct vtd_context *context)
+{
+	const struct context_entry *entry = vtd_context_entry(unit, sid);
+
+	if (!entry)
+		return false;
+	context->lo = READ_ONCE(entry->lo);
+	context->hi = READ_ONCE(entry->hi);
+	context->sid = sid;
+	context->valid = context->lo & BIT_ULL(0);
+	return context->valid;
+}
+
+/* The same of a PASID, in the table that a context entry of scalable mode points to */
+static bool vtd_read_entry(const struct vtd_context *context, u32 pasid,
+			   struct pasid_entry *copy)
+{
+	u64 dirs = BIT_ULL(FIELD_GET(GENMASK_ULL(11, 9), context->lo) + 7);
+	struct pasid_dir_entry *dir = phys_to_virt(context->lo & VTD_PAGE_MASK);
+	struct pasid_entry *entries;
+
+	if (pasid >> PASID_PDE_SHIFT >= dirs)
+		return false;
+	entries = get_pasid_table_from_pde(&dir[pasid >> PASID_PDE_SHIFT]);
+	if (!entries)
+		return false;
+	*copy = entries[pasid & PASID_PTE_MASK];
+	return pasid_pte_is_present(copy);
+}
+
+/* The context entry as the unit knows it, NULL if it is not present */
+static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 sid)
+{
+	struct vtd_context *context, *room = NULL;
+
+	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
+	     context++) {
+		if (context->valid && context->sid == sid)
+			return context;
+		if (!context->valid)
+			room = context;
+	}
+	if (!room) {
+		vtd_complain(unit->machine, "a context cache is full");
+		room = unit->context;
+	}
+	return vtd_read_context(unit, sid, room) ? room : NULL;
+}
+
 /* The PASID entry as the unit knows it */
-static struct pasid_entry *vtd_cached_entry(struct vtd_fn *fn, u32 pasid)
+static struct pasid_entry *vtd_cached_entry(struct vtd_unit *unit,
+					    const struct vtd_context *context,
+					    u32 pasid)
 {
 	struct vtd_pasid_cache *pc, *room = NULL;
-	struct pasid_entry *entry;
 
-	for (pc = fn->pasid_cache; pc < fn->pasid_cache + VTD_PASIDS; pc++) {
-		if (pc->valid && pc->pasid == pasid)
+	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++) {
+		if (pc->valid && pc->sid == context->sid && pc->pasid == pasid)
 			return &pc->entry;
 		if (!pc->valid)
 			room = pc;
 	}
-	entry = vtd_entry(fn, pasid);
-	if (!entry || !pasid_pte_is_present(entry))
-		return NULL;
 	if (!room) {
-		vtd_complain(fn->unit->machine, "a PASID cache is full");
-		room = fn->pasid_cache;
+		vtd_complain(unit->machine, "a PASID cache is full");
+		room = unit->pasid_cache;
 	}
-	room->entry = *entry;
+	room->sid = context->sid;
 	room->pasid = pasid;
-	room->valid = true;
-	return &room->entry;
+	room->valid = vtd_read_entry(context, pasid, &room->entry);
+	return room->valid ? &room->entry : NULL;
 }
 
 static struct vtd_tlb *vtd_iotlb(struct vtd_unit *unit, const struct vtd_tlb *key)
@@ -942,78 +1175,84 @@ static struct vtd_tlb *vtd_iotlb(struct vtd_unit *unit, const struct vtd_tlb *ke
 	return NULL;
 }
 
-/* The context entry as the unit knows it, NULL if it is not present */
-static const struct vtd_context *vtd_cached_context(struct vtd_fn *fn)
+static bool vtd_context_dte(struct vtd_unit *unit, const struct vtd_context *context)
 {
-	struct context_entry *entry;
-	u16 sid = pci_dev_id(&fn->pdev);
+	if (sm_supported(&unit->iommu))
+		return context->lo & BIT_ULL(2);
+	return FIELD_GET(GENMASK_ULL(3, 2), context->lo) == CONTEXT_TT_DEV_IOTLB;
+}
 
-	if (fn->context.valid)
-		return &fn->context;
-	entry = iommu_context_addr(&fn->unit->iommu, PCI_BUS_NUM(sid), sid & 0xff,
-				   false);
-	if (!entry || !context_present(entry))
-		return NULL;
-	fn->context.lo = READ_ONCE(entry->lo);
-	fn->context.hi = READ_ONCE(entry->hi);
-	fn->context.valid = true;
-	return &fn->context;
+static u16 vtd_own_sid(struct vtd_fn *fn)
+{
+	return pci_dev_id(&fn->pdev);
 }
 
 /* Whether a function may ask for translations, and use what its ATC holds */
 static bool vtd_dte(struct vtd_fn *fn)
 {
-	const struct vtd_context *context = vtd_cached_context(fn);
+	const struct vtd_context *context = vtd_cached_context(fn->unit,
+							       vtd_own_sid(fn));
 
-	if (!context)
-		return false;
-	if (sm_supported(&fn->unit->iommu))
-		return context->lo & BIT_ULL(2);
-	return FIELD_GET(GENMASK_ULL(3, 2), context->lo) == CONTEXT_TT_DEV_IOTLB;
+	return context && vtd_context_dte(fn->unit, context);
 }
 
 /* By what table a context entry of legacy mode translates */
-static int vtd_context_table(struct vtd_fn *fn, struct vtd_tlb *tlb)
+static void vtd_context_table(const struct vtd_context *context,
+			      struct vtd_tlb *tlb)
 {
-	const struct vtd_context *context = vtd_cached_context(fn);
+	bool pt = FIELD_GET(GENMASK_ULL(3, 2), context->lo) ==
+		CONTEXT_TT_PASS_THROUGH;
 
-	if (!context)
-		return -EFAULT;
-	tlb->pgtt = FIELD_GET(GENMASK_ULL(3, 2), context->lo) ==
-		CONTEXT_TT_PASS_THROUGH ? PASID_ENTRY_PGTT_PT :
-					  PASID_ENTRY_PGTT_SL_ONLY;
+	tlb->pgtt = pt ? PASID_ENTRY_PGTT_PT : PASID_ENTRY_PGTT_SL_ONLY;
 	tlb->did = FIELD_GET(GENMASK_ULL(23, 8), context->hi);
-	tlb->root = context->lo & VTD_PAGE_MASK;
+	tlb->root = pt ? 0 : context->lo & VTD_PAGE_MASK;
 	tlb->level = agaw_to_level(context->hi & 7);
+}
+
+/* The PASID of requests without one, and whether those with one are let in */
+static int vtd_effective_pasid(struct vtd_fn *fn, const struct vtd_context *context,
+			       u32 *pasid)
+{
+	if (!*pasid)
+		*pasid = context->hi & GENMASK_ULL(19, 0);
+	else if (fn->no_pasids || !(context->lo & BIT_ULL(3)))
+		return -EFAULT;
 	return 0;
 }
 
-static int vtd_pasid_table(struct vtd_fn *fn, u32 pasid, struct vtd_tlb *tlb)
+static int vtd_find_table(struct vtd_fn *fn, u16 sid, u32 pasid,
+			  struct vtd_tlb *tlb)
 {
-	struct pasid_entry *entry = NULL;
+	const struct vtd_context *context = vtd_cached_context(fn->unit, sid);
+	struct pasid_entry *entry;
 
-	if (vtd_cached_context(fn) && !(pasid && fn->no_pasids))
-		entry = vtd_cached_entry(fn, pasid);
+	if (!context)
+		return -EFAULT;
+	if (!sm_supported(&fn->unit->iommu)) {
+		vtd_context_table(context, tlb);
+		return 0;
+	}
+	if (vtd_effective_pasid(fn, context, &pasid))
+		return -EFAULT;
+	entry = vtd_cached_entry(fn->unit, context, pasid);
 	if (!entry)
 		return -EFAULT;
 	vtd_table(entry, tlb);
 	return 0;
 }
 
-/* By the unit, on behalf of a function */
-static int vtd_translate(struct vtd_fn *fn, u32 pasid, struct vtd_tlb *tlb)
+/* By the unit, on behalf of a requester */
+static int vtd_translate(struct vtd_fn *fn, u16 sid, u32 pasid, struct vtd_tlb *tlb)
 {
 	const struct vtd_tlb *hit;
 	int ret;
 
 	lockdep_assert_held(&fn->unit->lock);
 
-	ret = sm_supported(&fn->unit->iommu) ? vtd_pasid_table(fn, pasid, tlb) :
-					       vtd_context_table(fn, tlb);
+	ret = vtd_find_table(fn, sid, pasid, tlb);
 	if (ret)
 		return ret;
-	if (tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY &&
-	    tlb->pgtt != PASID_ENTRY_PGTT_FL_ONLY)
+	if (tlb->pgtt == PASID_ENTRY_PGTT_NESTED)
 		return -EOPNOTSUPP;
 	tlb->pasid = tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY ? 0 : pasid;
 	hit = vtd_iotlb(fn->unit, tlb);
@@ -1059,7 +1298,7 @@ int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
 	raw_spin_lock_irqsave(&fn->unit->lock, flags);
 	hit = vtd_atc(fn, pasid, tlb.page);
 	if (!hit)
-		ret = vtd_translate(fn, pasid, &tlb);
+		ret = vtd_translate(fn, vtd_own_sid(fn), pasid, &tlb);
 	else if (vtd_dte(fn))
 		tlb = *hit;
 	else
@@ -1072,6 +1311,76 @@ int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
 	}
 	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
 	*pa = ret ? 0 : tlb.pfn << VTD_PAGE_SHIFT | offset_in_page(iova);
+	return ret;
+}
+
+/**
+ * vtd_access_as() - a function accesses memory under the requester ID of an alias
+ * @fn: the function
+ * @devfn: the alias, on the function's bus
+ * @iova: address
+ * @pa: what it is translated to
+ *
+ * Such requests have no PASID, and do not use the ATC.
+ *
+ * Context: any.
+ * Return: 0, -EFAULT without a translation.
+ */
+int vtd_access_as(struct vtd_fn *fn, u8 devfn, u64 iova, u64 *pa)
+{
+	struct vtd_tlb tlb = { .page = iova >> VTD_PAGE_SHIFT };
+	unsigned long flags;
+	int ret;
+
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	ret = vtd_translate(fn, PCI_DEVID(fn->unit->bus.number, devfn),
+			    IOMMU_NO_PASID, &tlb);
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+	*pa = ret ? 0 : tlb.pfn << VTD_PAGE_SHIFT | offset_in_page(iova);
+	return ret;
+}
+
+/**
+ * vtd_request() - a function asks for a page
+ * @fn: the function
+ * @pasid: PASID, or IOMMU_NO_PASID
+ * @iova: address
+ * @flags: %VTD_READ, %VTD_WRITE, %VTD_LAST, %VTD_ON_THE_WAY, VTD_GROUP()
+ *
+ * Context: any.
+ * Return: 0; -EPERM if the unit lets it ask for none; -ENOSPC if it found no room in the
+ * ring, and was answered. Nobody knows that yet of one that is on the way.
+ */
+int vtd_request(struct vtd_fn *fn, u32 pasid, u64 iova, unsigned int flags)
+{
+	struct vtd_request req = {
+		.qw = {
+			1 | (u64)vtd_own_sid(fn) << 16,
+			(iova & VTD_PAGE_MASK) |
+			FIELD_PREP(GENMASK_ULL(11, 3), flags >> 4) |
+			(flags & (VTD_READ | VTD_WRITE | VTD_LAST)),
+		},
+	};
+	struct vtd_unit *unit = fn->unit;
+	const struct vtd_context *context;
+	unsigned long irqs;
+	int ret = 0;
+
+	if (pasid != IOMMU_NO_PASID)
+		req.qw[0] |= BIT_ULL(8) | (u64)pasid << 32;
+	raw_spin_lock_irqsave(&unit->lock, irqs);
+	context = vtd_cached_context(unit, vtd_own_sid(fn));
+	if (!context || !(context->lo & BIT_ULL(4)))
+		ret = -EPERM;
+	else if (flags & VTD_ON_THE_WAY && unit->nr_late == VTD_LATE)
+		ret = -EBUSY;
+	if (!ret && flags & VTD_LAST)
+		fn->owed++;
+	if (!ret && flags & VTD_ON_THE_WAY)
+		unit->late[unit->nr_late++] = req;
+	else if (!ret && !vtd_arrive(unit, &req))
+		ret = -ENOSPC;
+	raw_spin_unlock_irqrestore(&unit->lock, irqs);
 	return ret;
 }
 
@@ -1191,6 +1500,221 @@ unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova, u64 size
 unsigned int vtd_cached(struct vtd_machine *machine, u64 root)
 {
 	return vtd_find_all(machine, root, 0, 0, vtd_match_any);
+}
+
+/* --- the hardware: the audit --- */
+
+typedef bool vtd_sid_fn(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *tlb);
+
+/* For each requester ID of the functions behind a unit, until one says yes */
+static bool vtd_any_sid(struct vtd_unit *unit, const struct vtd_tlb *tlb,
+			vtd_sid_fn *check)
+{
+	struct vtd_machine *machine = unit->machine;
+	struct pci_dev *pdev;
+	unsigned int n, devfn;
+
+	for (n = 0; n < machine->nr_fns; n++) {
+		pdev = &machine->fn[n]->pdev;
+		if (machine->fn[n]->unit != unit)
+			continue;
+		if (check(unit, pci_dev_id(pdev), tlb))
+			return true;
+		if (!pdev->dma_alias_mask)
+			continue;
+		for_each_set_bit(devfn, pdev->dma_alias_mask, VTD_DEVFNS)
+			if (check(unit, PCI_DEVID(pdev->bus->number, devfn), tlb))
+				return true;
+	}
+	return false;
+}
+
+static bool vtd_same_table(const struct vtd_tlb *a, const struct vtd_tlb *b)
+{
+	return a->pgtt == b->pgtt && a->did == b->did && a->root == b->root;
+}
+
+/* Whether the table that a translation came from still is that of a PASID */
+static bool vtd_pasid_uses(struct vtd_unit *unit, const struct vtd_context *context,
+			   u32 pasid, const struct vtd_tlb *tlb)
+{
+	struct pasid_entry entry;
+	struct vtd_tlb now;
+
+	if (!sm_supported(&unit->iommu)) {
+		vtd_context_table(context, &now);
+		return vtd_same_table(&now, tlb);
+	}
+	if (!vtd_read_entry(context, pasid, &entry))
+		return false;
+	vtd_table(&entry, &now);
+	return vtd_same_table(&now, tlb);
+}
+
+/* The same of a requester. Of the second level, the IOTLB does not know the PASID. */
+static bool vtd_sid_uses(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *tlb)
+{
+	struct vtd_context context;
+	u32 pasid, end = 1;
+
+	if (!vtd_read_context(unit, sid, &context))
+		return false;
+	if (tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY)
+		return vtd_pasid_uses(unit, &context, tlb->pasid, tlb);
+	if (sm_supported(&unit->iommu))
+		end = BIT(FIELD_GET(GENMASK_ULL(11, 9), context.lo) + 7 +
+			  PASID_PDE_SHIFT);
+	for (pasid = 0; pasid < end; pasid++)
+		if (vtd_pasid_uses(unit, &context, pasid, tlb))
+			return true;
+	return false;
+}
+
+static bool vtd_is_old(const struct vtd_tlb *tlb)
+{
+	u64 pfn;
+
+	return !(vtd_walk(tlb, &pfn) && pfn == tlb->pfn);
+}
+
+static void vtd_audit_iotlb(struct vtd_unit *unit)
+{
+	const struct vtd_tlb *tlb;
+
+	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
+		if (tlb->valid && (!vtd_any_sid(unit, tlb, vtd_sid_uses) ||
+				   vtd_is_old(tlb)))
+			vtd_complain(unit->machine,
+				     "IOTLB of unit %u: did=%u pasid=%u page %llx is old",
+				     unit->index, tlb->did, tlb->pasid, tlb->page);
+}
+
+/* Its ATC went with it. */
+static bool vtd_is_away(struct vtd_fn *fn)
+{
+	return pci_dev_is_disconnected(&fn->pdev);
+}
+
+/* While the unit lets nothing pass that was translated, it does no harm. */
+static void vtd_audit_atc(struct vtd_fn *fn)
+{
+	struct vtd_context context;
+	const struct vtd_tlb *tlb;
+
+	if (vtd_is_away(fn) || !vtd_ats(fn) ||
+	    !vtd_read_context(fn->unit, vtd_own_sid(fn), &context) ||
+	    !vtd_context_dte(fn->unit, &context))
+		return;
+	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
+		if (tlb->valid &&
+		    (!vtd_pasid_uses(fn->unit, &context, tlb->pasid, tlb) ||
+		     vtd_is_old(tlb)))
+			vtd_complain(fn->unit->machine,
+				     "ATC of %x: pasid=%u page %llx is old",
+				     vtd_own_sid(fn), tlb->pasid, tlb->page);
+}
+
+static void vtd_audit_contexts(struct vtd_unit *unit)
+{
+	const struct vtd_context *context;
+	struct vtd_context now;
+
+	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
+	     context++)
+		if (context->valid &&
+		    (!vtd_read_context(unit, context->sid, &now) ||
+		     now.lo != context->lo || now.hi != context->hi))
+			vtd_complain(unit->machine,
+				     "context cache of unit %u: that of %x is old",
+				     unit->index, context->sid);
+}
+
+static void vtd_audit_entries(struct vtd_unit *unit)
+{
+	const struct vtd_pasid_cache *pc;
+	struct vtd_context context;
+	struct pasid_entry now;
+
+	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++)
+		if (pc->valid && (!vtd_read_context(unit, pc->sid, &context) ||
+				  !vtd_read_entry(&context, pc->pasid, &now) ||
+				  memcmp(&now, &pc->entry, sizeof(now))))
+			vtd_complain(unit->machine,
+				     "PASID cache of unit %u: that of %x, PASID %u is old",
+				     unit->index, pc->sid, pc->pasid);
+}
+
+/**
+ * vtd_audit() - complain about whatever is cached and not in memory any more
+ * @machine: the machine; nothing is under way, and nobody changes a table
+ *
+ * Context: any.
+ */
+void vtd_audit(struct vtd_machine *machine)
+{
+	struct vtd_unit *unit;
+	unsigned long flags;
+	unsigned int n;
+
+	if (machine->unaudited)
+		return;
+	for (n = 0; n < machine->nr_units; n++) {
+		unit = &machine->unit[n];
+		if (!unit->iommu.root_entry)
+			continue;
+		raw_spin_lock_irqsave(&unit->lock, flags);
+		vtd_audit_contexts(unit);
+		vtd_audit_entries(unit);
+		vtd_audit_iotlb(unit);
+		raw_spin_unlock_irqrestore(&unit->lock, flags);
+	}
+	for (n = 0; n < machine->nr_fns; n++) {
+		unit = machine->fn[n]->unit;
+		raw_spin_lock_irqsave(&unit->lock, flags);
+		vtd_audit_atc(machine->fn[n]);
+		raw_spin_unlock_irqrestore(&unit->lock, flags);
+	}
+}
+
+/* In memory, if it is not another kernel's, and in the caches */
+static bool vtd_knows_sid(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *tlb)
+{
+	const struct vtd_pasid_cache *pc;
+	struct vtd_context context;
+
+	if (context_copied(&unit->iommu, PCI_BUS_NUM(sid), sid & 0xff))
+		return false;
+	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++)
+		if (pc->valid && pc->sid == sid)
+			return true;
+	return vtd_read_context(unit, sid, &context);
+}
+
+/**
+ * vtd_audit_released() - complain about what is left of a function
+ * @fn: the function, which the driver has released
+ *
+ * Of contexts that are cached, vtd_audit() finds those that are not in memory.
+ *
+ * Context: any.
+ */
+void vtd_audit_released(struct vtd_fn *fn)
+{
+	struct vtd_unit *unit = fn->unit;
+	unsigned long flags;
+
+	if (unit->machine->unaudited || !unit->iommu.root_entry)
+		return;
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	if (vtd_knows_sid(unit, vtd_own_sid(fn), NULL))
+		vtd_complain(unit->machine, "there still is a context entry of %x",
+			     vtd_own_sid(fn));
+	if (vtd_ats(fn) && !vtd_is_away(fn))
+		vtd_complain(unit->machine, "ATS of %x still is on", vtd_own_sid(fn));
+	if (fn->owed)
+		vtd_complain(unit->machine, "%x still waits for %u answers",
+			     vtd_own_sid(fn), fn->owed);
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
 /* --- the hardware: accidents --- */
@@ -1349,6 +1873,18 @@ void vtd_queue_error(struct vtd_unit *unit, unsigned int nth)
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	unit->iqe = nth;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
+ * vtd_shows_fault() - whether there is an error that software has not cleared
+ * @unit: the unit
+ *
+ * Context: any.
+ * Return: true until software has written to the fault status register.
+ */
+bool vtd_shows_fault(struct vtd_unit *unit)
+{
+	return vtd_readl(unit, DMAR_FSTS_REG) & VTD_FSTS_MARK;
 }
 
 /**

@@ -14,12 +14,16 @@
 
 #include "iommu.h"
 #include "pasid.h"
+#include "../iommu-kunit-hw.h"
 
 #define VTD_UNITS	8	/* of a machine, at most */
 #define VTD_FNS		16	/* of a machine, at most */
 #define VTD_LOG		512	/* commands that a unit's log holds */
 #define VTD_TLB		64	/* entries of an IOTLB and of an ATC */
-#define VTD_PASIDS	16	/* attached or cached, of a function */
+#define VTD_PASIDS	16	/* attached, of a function */
+#define VTD_CONTEXTS	32	/* context entries that a unit caches */
+#define VTD_ENTRIES	64	/* PASID entries that a unit caches */
+#define VTD_LATE	8	/* page requests on the way to a unit */
 #define VTD_DOMAINS	16	/* of a machine, at most */
 #define VTD_SEGMENT	0xfeed	/* see vtd_find_unit() */
 
@@ -40,8 +44,10 @@
 #define VTD_ECAP_DT	BIT_ULL(2)
 #define VTD_ECAP_SC	BIT_ULL(7)
 #define VTD_ECAP_NEST	BIT_ULL(26)
+#define VTD_ECAP_PRS	BIT_ULL(29)
 #define VTD_ECAP_PASID	BIT_ULL(40)
 #define VTD_ECAP_DIT	BIT_ULL(41)
+#define VTD_ECAP_PDS	BIT_ULL(42)
 #define VTD_ECAP_SMTS	BIT_ULL(43)
 #define VTD_ECAP_SLADS	BIT_ULL(45)
 #define VTD_ECAP_SLTS	BIT_ULL(46)
@@ -49,8 +55,9 @@
 #define VTD_ECAP_SMPWC	BIT_ULL(48)
 #define VTD_ECAP							\
 	(VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_DT | VTD_ECAP_SC |		\
-	 VTD_ECAP_NEST | 19ULL << 35 | VTD_ECAP_PASID | VTD_ECAP_SMTS |	\
-	 VTD_ECAP_SLADS | VTD_ECAP_SLTS | VTD_ECAP_FLTS | VTD_ECAP_SMPWC)
+	 VTD_ECAP_NEST | VTD_ECAP_PRS | 19ULL << 35 | VTD_ECAP_PASID |	\
+	 VTD_ECAP_PDS | VTD_ECAP_SMTS | VTD_ECAP_SLADS |		\
+	 VTD_ECAP_SLTS | VTD_ECAP_FLTS | VTD_ECAP_SMPWC)
 
 struct vtd_fn;
 struct vtd_machine;
@@ -83,7 +90,8 @@ enum vtd_result {
  * @pfsid: requester ID of the physical function
  * @qdep: invalidations that the function can take at once
  * @pasid: PASID
- * @addr: address, aligned to @am
+ * @drain: a wait descriptor behind which page requests are in the ring
+ * @addr: address, aligned to @am; of a page response, the group's index
  * @qw: the descriptor
  * @issued: when the tail register passed it, in terms of &vtd_machine.seq
  * @done: when it left the queue
@@ -102,6 +110,7 @@ struct vtd_cmd {
 	u16 pfsid;
 	u8 qdep;
 	u32 pasid;
+	bool drain;
 	u64 addr;
 	u64 qw[4];
 	u64 issued;
@@ -131,18 +140,25 @@ struct vtd_tlb {
 	u64 pfn;
 };
 
-/* A cached PASID entry */
+/* A cached PASID entry of a requester */
 struct vtd_pasid_cache {
 	bool valid;
+	u16 sid;
 	u32 pasid;
 	struct pasid_entry entry;
 };
 
-/* A cached context entry */
+/* A cached context entry of a requester */
 struct vtd_context {
 	bool valid;
+	u16 sid;
 	u64 lo;
 	u64 hi;
+};
+
+/* A page request, as the ring has it */
+struct vtd_request {
+	u64 qw[4];
 };
 
 #define VTD_CC_PENDING	16
@@ -170,6 +186,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
 /**
  * struct vtd_unit - a remapping unit
  * @iommu: what the driver sees
+ * @hw: how it gets there
  * @machine: the machine
  * @index: in &vtd_machine.unit
  * @reg: the registers
@@ -204,13 +221,19 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @behind: of those, how many are still to come
  * @nr_cc: context-cache invalidations that need not have taken effect yet, of
  * @cc: these
+ * @context: the context cache
+ * @pasid_cache: the PASID cache
  * @iotlb: the IOTLB
+ * @prs: bits of the page request status register that have not been cleared
+ * @nr_late: page requests that are on the way to the ring, of
+ * @late: these
  * @nr_logged: commands since vtd_clear_log(), of which the log holds the first
  * @count: of commands since then, by type
  * @log: the log
  */
 struct vtd_unit {
 	struct intel_iommu iommu;
+	struct iommu_kunit_hw hw;
 	struct vtd_machine *machine;
 	unsigned int index;
 	void *reg;
@@ -244,7 +267,12 @@ struct vtd_unit {
 	unsigned int behind;
 	unsigned int nr_cc;
 	struct vtd_cmd cc[VTD_CC_PENDING];
+	struct vtd_context context[VTD_CONTEXTS];
+	struct vtd_pasid_cache pasid_cache[VTD_ENTRIES];
 	struct vtd_tlb iotlb[VTD_TLB];
+	u32 prs;
+	unsigned int nr_late;
+	struct vtd_request late[VTD_LATE];
 	unsigned int nr_logged;
 	unsigned int count[16];
 	struct vtd_cmd log[VTD_LOG];
@@ -253,6 +281,7 @@ struct vtd_unit {
 #define VTD_CFG_PCIE	0x40
 #define VTD_CFG_ATS	0x100
 #define VTD_CFG_PASID	0x120
+#define VTD_CFG_PRI	0x140
 #define VTD_CFG_SIZE	0x200
 
 /**
@@ -270,15 +299,14 @@ struct vtd_unit {
  * @asked: invalidations that the unit has sent to it, and
  * @in_flight: a write that has passed the unit as translated, and is not in memory
  * @no_pasids: it was reset, and its PASID capability not switched on since
+ * @probed: the driver has probed it by itself
+ * @owed: groups of page requests that are to be answered. As @asked
  * @ats_hook: called when ATS is switched, after it was switched on and before it is
  *	switched off, in the context of whoever does it
  * @priv: for @ats_hook
  * @ats_on: when it was last switched on, in terms of &vtd_machine.seq
  * @ats_off: when it was last switched off
- * @context: what the unit caches of its context entry, and
- * @pasid_cache: of its PASID table. Protected by
- *	&vtd_unit.lock, like
- * @atc: its ATC
+ * @atc: its ATC. Protected by &vtd_unit.lock
  * @rid_domain: what its RID is attached to; of the test's thread
  * @attached: what its PASIDs are attached to; of the test's thread
  */
@@ -294,12 +322,12 @@ struct vtd_fn {
 	unsigned int asked;
 	bool in_flight;
 	bool no_pasids;
+	bool probed;
+	unsigned int owed;
 	void (*ats_hook)(struct vtd_fn *fn, bool on);
 	void *priv;
 	u64 ats_on;
 	u64 ats_off;
-	struct vtd_context context;
-	struct vtd_pasid_cache pasid_cache[VTD_PASIDS];
 	struct vtd_tlb atc[VTD_TLB];
 	struct iommu_domain *rid_domain;
 	struct {
@@ -317,6 +345,7 @@ struct vtd_fn {
  * @nr_domains: number of domains
  * @domain: domains to be freed in the end, in the order of their allocation
  * @seq: counts what happens in all units and functions
+ * @unaudited: caches may be left with what is old, for the reason that the test gives
  * @lock: protects what follows
  * @nr_complaints: things that must not happen, and did
  * @complaint: the first of them
@@ -329,14 +358,15 @@ struct vtd_machine {
 	unsigned int nr_domains;
 	struct iommu_domain *domain[VTD_DOMAINS];
 	atomic64_t seq;
+	bool unaudited;
 	raw_spinlock_t lock;
 	unsigned int nr_complaints;
 	char complaint[128];
 };
 
-static inline struct vtd_unit *to_vtd_unit(struct intel_iommu *iommu)
+static inline struct vtd_unit *hw_to_vtd_unit(struct iommu_kunit_hw *hw)
 {
-	return container_of(iommu, struct vtd_unit, iommu);
+	return container_of(hw, struct vtd_unit, hw);
 }
 
 static inline struct vtd_fn *to_vtd_fn(struct device *dev)
@@ -346,10 +376,17 @@ static inline struct vtd_fn *to_vtd_fn(struct device *dev)
 
 /* --- kunit-mock.c: the hardware --- */
 
+/* What a page request is like, beside what it asks for */
+#define VTD_READ	BIT(0)
+#define VTD_WRITE	BIT(1)
+#define VTD_LAST	BIT(2)	/* of its group */
+#define VTD_ON_THE_WAY	BIT(3)	/* gets to the ring when page requests are drained */
+#define VTD_GROUP(n)	((n) << 4)
+
 /* What vtd_stream() shows */
 #define VTD_WAITS	BIT(0)	/* wait descriptors, too */
 
-void vtd_qi(struct intel_iommu *iommu, bool submitted);
+void vtd_qi(struct iommu_kunit_hw *hw, bool submitted);
 __printf(2, 3)
 void vtd_complain(struct vtd_machine *machine, const char *fmt, ...);
 void vtd_clear_log(struct vtd_machine *machine);
@@ -358,6 +395,7 @@ const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 unsigned int vtd_count(struct vtd_unit *unit, u8 type);
 
 int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa);
+int vtd_access_as(struct vtd_fn *fn, u8 devfn, u64 iova, u64 *pa);
 int vtd_post(struct vtd_fn *fn, u32 pasid, u64 iova);
 bool vtd_in_flight(struct vtd_fn *fn);
 struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid);
@@ -365,7 +403,11 @@ u64 vtd_root(struct vtd_fn *fn, u32 pasid);
 unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova,
 		       u64 size);
 unsigned int vtd_cached(struct vtd_machine *machine, u64 root);
+void vtd_audit(struct vtd_machine *machine);
+void vtd_audit_released(struct vtd_fn *fn);
 bool vtd_ats(struct vtd_fn *fn);
+
+int vtd_request(struct vtd_fn *fn, u32 pasid, u64 iova, unsigned int flags);
 
 void vtd_hold(struct vtd_unit *unit, u8 type, unsigned int nth, unsigned int ms);
 bool vtd_is_held(struct vtd_unit *unit);
@@ -377,6 +419,7 @@ void vtd_remove(struct vtd_fn *fn);
 void vtd_reset(struct vtd_fn *fn);
 void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead);
 void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);
+bool vtd_shows_fault(struct vtd_unit *unit);
 void vtd_refuse(struct vtd_unit *unit, u8 type);
 void vtd_completion_error(struct vtd_unit *unit, unsigned int nth);
 
@@ -393,6 +436,7 @@ struct vtd_caps {
 /* What a function can do */
 #define VTD_FN_ATS	BIT(0)
 #define VTD_FN_PASID	BIT(1)
+#define VTD_FN_PRI	BIT(2)
 
 /* What kind of domain */
 #define VTD_FIRST_LEVEL	BIT(0)
@@ -414,6 +458,8 @@ struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
 			  unsigned int flags);
 struct vtd_fn *vtd_add_unprobed_fn(struct kunit *test, unsigned int unit,
 				   unsigned int flags);
+void vtd_alias(struct kunit *test, struct vtd_fn *fn, u8 devfn, unsigned int nr);
+int vtd_probe(struct vtd_fn *fn);
 void vtd_find_unit(struct vtd_unit *unit, bool find);
 void vtd_release_fn(struct vtd_fn *fn);
 

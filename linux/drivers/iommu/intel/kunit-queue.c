@@ -93,13 +93,16 @@ static void queue_watch(struct queue *q)
 	u64 seq = atomic64_read(&q->unit->machine->seq);
 	u64 now = ktime_get_mono_fast_ns();
 	bool held = vtd_is_held(q->unit);
+	bool busy = held || READ_ONCE(q->unit->head) != READ_ONCE(q->unit->tail) ||
+		READ_ONCE(q->unit->running) >= 0;
 
 	if (held && q->start_timer) {
 		q->start_timer = false;
 		hrtimer_start(&q->timer, ms_to_ktime(TIMER_MS),
 			      HRTIMER_MODE_REL_PINNED_HARD);
 	}
-	if (held || seq != READ_ONCE(q->seen)) {
+	/* It may be that the CPU of the one who drives it is away. */
+	if (busy || seq != READ_ONCE(q->seen)) {
 		WRITE_ONCE(q->seen, seq);
 		WRITE_ONCE(q->since, now);
 		atomic_set(&q->idle, 0);
@@ -133,9 +136,9 @@ static void queue_ask(struct queue *q)
 	qi_submit(&q->unit->iommu, &desc, 1, 0);
 }
 
-static void queue_qi(struct intel_iommu *iommu, bool submitted)
+static void queue_qi(struct iommu_kunit_hw *hw, bool submitted)
 {
-	struct vtd_unit *unit = to_vtd_unit(iommu);
+	struct vtd_unit *unit = hw_to_vtd_unit(hw);
 	struct queue *q = unit->priv;
 
 	if (!submitted) {
@@ -143,7 +146,7 @@ static void queue_qi(struct intel_iommu *iommu, bool submitted)
 		if (irqs_disabled())
 			atomic_inc(&q->polls_irqs_off);
 	}
-	vtd_qi(iommu, submitted);
+	vtd_qi(hw, submitted);
 	if (!submitted) {
 		queue_watch(q);
 		queue_ask(q);
@@ -231,7 +234,7 @@ static struct queue *queue_setup(struct kunit *test, unsigned int fns)
 		vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
 	q->unit->priv = q;
 	q->unit->before = queue_before;
-	q->unit->iommu.qi_mock = queue_qi;
+	q->unit->hw.run = queue_qi;
 	/* All that is over is taken back by whoever needs it. */
 	q->unit->iommu.qi->tail = q->unit->iommu.qi->head;
 	queue_renumber(q);

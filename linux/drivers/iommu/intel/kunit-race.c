@@ -141,15 +141,15 @@ static void be_late(struct race *r)
 			mdelay(1);
 }
 
-static void late_qi(struct intel_iommu *iommu, bool submitted)
+static void late_qi(struct iommu_kunit_hw *hw, bool submitted)
 {
-	struct race *r = to_vtd_unit(iommu)->priv;
+	struct race *r = hw_to_vtd_unit(hw)->priv;
 	bool late = !submitted && READ_ONCE(r->late) == current &&
 		    !READ_ONCE(r->is_late);
 
 	if (late && r->late_before)
 		be_late(r);
-	vtd_qi(iommu, submitted);
+	vtd_qi(hw, submitted);
 	if (late && !r->late_before)
 		be_late(r);
 }
@@ -161,7 +161,7 @@ static void let_be_late(struct race *r, bool before)
 	r->late_before = before;
 	for (n = 0; n < r->machine->nr_units; n++) {
 		r->machine->unit[n].priv = r;
-		r->machine->unit[n].iommu.qi_mock = late_qi;
+		r->machine->unit[n].hw.run = late_qi;
 	}
 }
 
