@@ -205,6 +205,24 @@ static void tracking_fails_half_way(struct kunit *test)
 	}
 }
 
+/* One of the functions does not answer at first. */
+static void tracking_is_unanswered(struct kunit *test)
+{
+	struct dirty d;
+	unsigned int n;
+
+	dirty_init(&d, test);
+	for (n = 0; n < FNS; n++) {
+		dirty_warm_up(&d);
+		vtd_drop(d.machine->fn[n], 1);
+		KUNIT_EXPECT_EQ(test, 0, set_dirty(d.parent, !(n % 2)));
+		KUNIT_EXPECT_EQ(test, 0, d.machine->fn[n]->drop);
+		expect_dirty(&d, !(n % 2), FNS);
+		vtd_expect_left(test, &d.left, "unanswered", n);
+		KUNIT_EXPECT_TRUE(test, iommu_alist_is_live(&d.machine->fn[n]->info.fn));
+	}
+}
+
 /* Who is attached while it is on has it from the beginning, and afterwards nobody has. */
 static void tracking_comes_with_attach(struct kunit *test)
 {
@@ -553,6 +571,7 @@ static struct kunit_case dirty_cases[] = {
 	KUNIT_CASE(tracking_is_switched),
 	KUNIT_CASE(tracking_tells_all_caches),
 	KUNIT_CASE(tracking_fails_half_way),
+	KUNIT_CASE(tracking_is_unanswered),
 	KUNIT_CASE(tracking_comes_with_attach),
 	KUNIT_CASE(tracking_without_detached),
 	KUNIT_CASE(tracking_is_not_for_pasids),

@@ -632,6 +632,42 @@ static void detach(struct kunit *test)
 	errors_exit(&e);
 }
 
+/* A reset, after which the function does not answer at first */
+static void reset_unanswered(struct kunit *test)
+{
+	struct device *dev;
+	struct errors e;
+	unsigned int n;
+	bool hit;
+
+	errors_init(&e, test);
+	/* Without ATS, the PCI core brings PASIDs back. */
+	if (!errors_uses_ats(&e))
+		return;
+	dev = &e.fn->pdev.dev;
+	for (n = 1; n < TRIES; n++) {
+		KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(&e, e.fn));
+		errors_expect_works(&e, "before", n);
+		KUNIT_EXPECT_EQ(test, 0, intel_iommu_ops.reset_prepare(dev));
+		vtd_reset(e.fn);
+		vtd_drop(e.fn, n);
+		intel_iommu_ops.reset_done(dev);
+		hit = !e.fn->drop;
+		vtd_drop(e.fn, 0);
+		KUNIT_EXPECT_TRUE(test, iommu_alist_is_live(&e.fn->info.fn));
+		KUNIT_EXPECT_TRUE(test, vtd_ats(e.fn));
+		errors_expect_works(&e, "after reset", n);
+		errors_detach_fn(&e, e.fn);
+		errors_expect_nothing(&e, "after reset", n);
+		errors_ats_off(&e);
+		if (!hit)
+			break;
+	}
+	KUNIT_EXPECT_GT(test, n, 1);
+	KUNIT_EXPECT_LT(test, n, TRIES);
+	errors_exit(&e);
+}
+
 static void expect_fault_disabled(struct errors *e, bool disabled)
 {
 	unsigned int n;
@@ -640,6 +676,22 @@ static void expect_fault_disabled(struct errors *e, bool disabled)
 		KUNIT_EXPECT_EQ(e->test, disabled,
 				pasid_pte_is_fault_disabled(vtd_entry(e->machine->fn[n],
 								      PASID)));
+}
+
+/* When caches are flushed, no function can fill them again. */
+static void look_in_exit(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct errors *e = unit->priv;
+	unsigned int n;
+	u64 pa;
+
+	if (cmd->type != QI_EIOTLB_TYPE)
+		return;
+	for (n = 0; n < e->machine->nr_fns; n++) {
+		memset(e->machine->fn[n]->atc, 0, sizeof(e->machine->fn[n]->atc));
+		if (!vtd_access(e->machine->fn[n], PASID, e->addr, &pa))
+			vtd_complain(e->machine, "function %u has access", n);
+	}
 }
 
 /* A process exits while it is attached: entries block, and say that faults are its own. */
@@ -658,7 +710,10 @@ static void exit_unanswered(struct kunit *test)
 	left.iotlb = 0;
 	left.atc = 0;
 	vtd_drop(e.fn, 1);
+	e.unit->priv = &e;
+	e.unit->before = look_in_exit;
 	vtd_mm_exit(e.mm);
+	e.unit->before = NULL;
 	KUNIT_EXPECT_EQ(test, 0, e.fn->drop);
 	errors_expect_access(&e, e.addr, -EFAULT, "after exit", 0);
 	vtd_expect_left(test, &left, "after exit", 0);
@@ -810,6 +865,7 @@ static struct kunit_case errors_test_cases[] = {
 	KUNIT_CASE_PARAM(attach_without_memory, errors_gen_params),
 	KUNIT_CASE_PARAM(attach_fails, errors_gen_params),
 	KUNIT_CASE_PARAM(detach, errors_gen_params),
+	KUNIT_CASE_PARAM(reset_unanswered, errors_gen_params),
 	KUNIT_CASE_PARAM(exit_unanswered, exits_gen_params),
 	KUNIT_CASE(alloc_without_memory),
 	KUNIT_CASE(map_without_memory),
