@@ -361,6 +361,53 @@ static void domain_has_node(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, NUMA_NO_NODE, to_dmar_domain(domain)->nid);
 }
 
+/* --- the tree of functions, in which page requests look for them --- */
+
+static void probe(struct kunit *test, struct vtd_fn *fn)
+{
+	struct iommu_device *iommu;
+
+	mutex_lock(&iommu_probe_device_lock);
+	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	mutex_unlock(&iommu_probe_device_lock);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(iommu));
+}
+
+static void release(struct vtd_fn *fn)
+{
+	intel_iommu_ops.release_device(&fn->pdev.dev);
+	fn->dev_iommu.priv = NULL;
+}
+
+static struct device *find(struct vtd_fn *fn)
+{
+	return device_rbtree_find(&fn->unit->iommu, pci_dev_id(&fn->pdev));
+}
+
+/* Whichever of them goes first, the others stay. */
+static void functions_are_found(struct kunit *test)
+{
+	struct vtd_fn *known = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS);
+	struct vtd_fn *fn[5];
+	unsigned int n, m, gone;
+
+	for (n = 0; n < 5; n++)
+		fn[n] = vtd_add_unprobed_fn(test, 0, VTD_FN_ATS);
+	vtd_find_unit(known->unit, true);
+	for (gone = 0; gone < 5; gone++) {
+		for (n = 0; n < 5; n++)
+			probe(test, fn[n]);
+		for (n = 0; n < 5; n++) {
+			release(fn[(gone + n) % 5]);
+			for (m = 0; m < 5; m++)
+				KUNIT_EXPECT_PTR_EQ(test, (m + 5 - gone) % 5 > n ?
+						    &fn[m]->pdev.dev : NULL, find(fn[m]));
+			KUNIT_EXPECT_PTR_EQ(test, &known->pdev.dev, find(known));
+		}
+	}
+	vtd_find_unit(known->unit, false);
+}
+
 /* --- invalidations of user space --- */
 
 static int invalidate(struct kunit *test, struct iommu_domain *nested,
@@ -583,6 +630,7 @@ static struct kunit_case api_cases[] = {
 	KUNIT_CASE(right_one_is_detached),
 	KUNIT_CASE(nothing_is_detached),
 	KUNIT_CASE(domain_has_node),
+	KUNIT_CASE(functions_are_found),
 	KUNIT_CASE(user_invalidates_several),
 	KUNIT_CASE(unmap_is_queued),
 	KUNIT_CASE(large_pages_replace_tables),

@@ -502,6 +502,76 @@ static void entries_say(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, machine->nr_fns);
 }
 
+static void expect_context(struct kunit *test, struct vtd_fn *fn, u64 lo, u64 hi)
+{
+	struct context_entry *context;
+
+	context = iommu_context_addr(&fn->unit->iommu, fn->info.bus, fn->info.devfn, false);
+	KUNIT_ASSERT_NOT_NULL(test, context);
+	KUNIT_EXPECT_EQ(test, lo, context->lo);
+	KUNIT_EXPECT_EQ(test, hi, context->hi);
+}
+
+#define TT(type)	((u64)(type) << 2)
+#define DID(did)	((u64)(did) << 8)
+
+/* In legacy mode: only who can ask for translations may. */
+static void contexts_say(struct kunit *test)
+{
+	const struct vtd_caps caps = {
+		.ecap = VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID),
+	};
+	struct iommu_domain *domain;
+	struct vtd_fn *fn;
+	unsigned int n;
+
+	vtd_machine(test, 1, &caps);
+	for (n = 0; n < 2; n++) {
+		fn = vtd_add_fn(test, 0, n ? VTD_FN_ATS : 0);
+		domain = vtd_paging(test, fn, 0);
+		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+		expect_context(test, fn, P | TT(n) | phys(domain), 2 | DID(2));
+		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, intel_iommu_ops.identity_domain));
+		expect_context(test, fn, P | TT(2), 2 | DID(1));
+		vtd_block(fn);
+		expect_context(test, fn, 0, 0);
+	}
+}
+
+/* When the IOTLB is flushed, the function cannot fill it again. */
+static void look_in_detach(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	struct vtd_fn *fn = unit->priv;
+	u64 pa;
+
+	if (cmd->type != QI_IOTLB_TYPE)
+		return;
+	memset(fn->atc, 0, sizeof(fn->atc));
+	if (vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa) != -EFAULT)
+		vtd_complain(unit->machine, "a function has access while it is detached");
+}
+
+static void context_is_cleared_first(struct kunit *test)
+{
+	const struct vtd_caps caps = {
+		.ecap = VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID),
+	};
+	struct iommu_domain *domain;
+	struct vtd_fn *fn;
+
+	vtd_machine(test, 1, &caps);
+	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	domain = vtd_paging(test, fn, 0);
+	vtd_map(test, domain, IOVA, 1);
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
+	fn->unit->priv = fn;
+	fn->unit->before = look_in_detach;
+	vtd_block(fn);
+	fn->unit->before = NULL;
+	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
+}
+
 /* A process's, until it exits and afterwards */
 static void entry_of_process_says(struct kunit *test)
 {
@@ -689,6 +759,8 @@ static struct kunit_case gone_test_cases[] = {
 	KUNIT_CASE(did_of_parent_stays),
 	KUNIT_CASE(did_of_nested_stays),
 	KUNIT_CASE(entries_say),
+	KUNIT_CASE(contexts_say),
+	KUNIT_CASE(context_is_cleared_first),
 	KUNIT_CASE(entry_of_process_says),
 	KUNIT_CASE_PARAM(entry_of_user_says, user_gen_params),
 	KUNIT_CASE(pasid_is_taken),
