@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of a queue that is full, and of one that loses what is in it
+ *
+ * A unit executes nothing while it is held. What it had when power goes is lost; whoever
+ * waits for it after the resume has to find out.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/dmar.h>
+
+#include "kunit-left.h"
+
+#define IOVA		0x10000
+#define HOLD_MS		20000	/* the test lets it go */
+#define LOOK_MS		20
+#define FIRST_DID	2
+#define FULL		((QI_LENGTH - 1) / 2)	/* a command and a wait descriptor each */
+
+static u64 submit(struct vtd_unit *unit, u16 did)
+{
+	struct qi_desc desc;
+
+	qi_desc_iotlb(&unit->iommu, did, 0, 0, DMA_TLB_DSI_FLUSH, &desc);
+	return qi_submit(&unit->iommu, &desc, 1, 0);
+}
+
+static unsigned int outstanding(struct vtd_unit *unit)
+{
+	struct q_inval *qi = unit->iommu.qi;
+
+	return READ_ONCE(qi->head) - READ_ONCE(qi->tail);
+}
+
+/*
+ * All but the one slot that stays free, and nobody waits. The last has no command; without
+ * it, there are two, of which a command and its wait descriptor would use both.
+ */
+static unsigned int fill(struct kunit *test, struct vtd_unit *unit, u64 *sync, bool last)
+{
+	unsigned int n;
+
+	vtd_hold(unit, QI_IOTLB_TYPE, 1, HOLD_MS);
+	for (n = 0; n < FULL; n++)
+		sync[n] = submit(unit, FIRST_DID + n);
+	KUNIT_ASSERT_EQ(test, QI_LENGTH - 2, outstanding(unit));
+	if (!last)
+		return n;
+	sync[n] = qi_submit(&unit->iommu, NULL, 0, 0);
+	KUNIT_ASSERT_EQ(test, QI_LENGTH - 1, outstanding(unit));
+	return n + 1;
+}
+
+static int submit_and_wait(void *arg)
+{
+	struct vtd_unit *unit = arg;
+
+	return qi_wait(&unit->iommu, submit(unit, FIRST_DID + FULL));
+}
+
+/* A ring with no free slot looks empty to the unit: let nobody wait for it for ever. */
+static void give_up_if_overrun(struct vtd_unit *unit)
+{
+	struct q_inval *qi = unit->iommu.qi;
+
+	if (outstanding(unit) >= QI_LENGTH)
+		WRITE_ONCE(qi->tail, READ_ONCE(qi->head));
+}
+
+/* Whoever comes to a full queue waits until there is room, and overwrites nothing. */
+static void full(struct kunit *test, const struct vtd_caps *caps)
+{
+	const struct vtd_cmd *cmd;
+	struct vtd_thread thread;
+	struct vtd_unit *unit;
+	unsigned int n, nr, round;
+	u64 *sync;
+
+	vtd_two_cpus(test);
+	unit = vtd_machine(test, 1, caps)->unit;
+	sync = kunit_kcalloc(test, FULL + 1, sizeof(*sync), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, sync);
+	for (round = 0; round < 4; round++) {
+		vtd_clear_log(test->priv);
+		nr = fill(test, unit, sync, round & 1);
+		vtd_start(test, &thread, submit_and_wait, unit);
+		KUNIT_EXPECT_TRUE(test, vtd_wait_held(&thread, unit));
+		msleep(LOOK_MS);
+		KUNIT_EXPECT_FALSE(test, completion_done(&thread.done));
+		KUNIT_EXPECT_EQ(test, FULL + nr, outstanding(unit));
+		KUNIT_EXPECT_EQ(test, 0, unit->nr_logged);
+		give_up_if_overrun(unit);
+		vtd_let_go(unit);
+		KUNIT_EXPECT_EQ(test, 0, vtd_join(&thread));
+		for (n = 0; n < nr; n++)
+			KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, sync[n]));
+		KUNIT_EXPECT_EQ(test, FULL + 1, vtd_count(unit, QI_IOTLB_TYPE));
+		KUNIT_EXPECT_EQ(test, nr + 1, vtd_count(unit, QI_IWD_TYPE));
+		n = 0;
+		for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+			if (cmd->type == QI_IOTLB_TYPE)
+				KUNIT_EXPECT_EQ(test, FIRST_DID + n++, cmd->did);
+	}
+}
+
+static void queue_is_full(struct kunit *test)
+{
+	full(test, NULL);
+}
+
+static const struct vtd_caps legacy = {
+	.cap = VTD_CAP,
+	.ecap = VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID),
+};
+
+static void queue_is_full_in_legacy_mode(struct kunit *test)
+{
+	full(test, &legacy);
+}
+
+/* Waited for in whichever order, each is told of its own. */
+static void full_queue_is_waited_for_backwards(struct kunit *test)
+{
+	struct vtd_unit *unit = vtd_machine(test, 1, NULL)->unit;
+	u64 *sync = kunit_kcalloc(test, FULL + 1, sizeof(*sync), GFP_KERNEL);
+	unsigned int n;
+
+	KUNIT_ASSERT_NOT_NULL(test, sync);
+	fill(test, unit, sync, true);
+	vtd_let_go(unit);
+	for (n = FULL + 1; n--;)
+		KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, sync[n]));
+	KUNIT_EXPECT_EQ(test, FULL, vtd_count(unit, QI_IOTLB_TYPE));
+	KUNIT_EXPECT_EQ(test, FULL + 1, vtd_count(unit, QI_IWD_TYPE));
+}
+
+/* --- registers: a thread does what a unit does when its command register is written --- */
+
+#define STICKY	(DMA_GCMD_TE | DMA_GCMD_QIE)	/* in the status register, too */
+
+struct regs {
+	struct vtd_thread thread;
+	struct vtd_unit *unit;
+	u32 last;		/* what was in the register */
+	bool stop;
+	unsigned int qi_off;	/* how often the queue was switched off */
+	unsigned int te_off;
+	unsigned int root_set;
+	bool te_when_root_set;
+	bool qi_when_root_set;
+};
+
+static void regs_step(struct regs *r)
+{
+	void *reg = r->unit->reg;
+	u32 gcmd = readl(reg + DMAR_GCMD_REG), gsts = readl(reg + DMAR_GSTS_REG);
+	unsigned long flags;
+
+	if (gcmd == r->last)
+		return;
+	if (r->last & ~gcmd & DMA_GCMD_QIE) {
+		raw_spin_lock_irqsave(&r->unit->lock, flags);
+		r->unit->head = 0;
+		r->unit->tail = 0;
+		writel(0, reg + DMAR_IQH_REG);
+		r->qi_off++;
+		raw_spin_unlock_irqrestore(&r->unit->lock, flags);
+	}
+	r->te_off += !!(r->last & ~gcmd & DMA_GCMD_TE);
+	if (gcmd & ~r->last & DMA_GCMD_SRTP) {
+		r->te_when_root_set = gsts & DMA_GSTS_TES;
+		r->qi_when_root_set = gsts & DMA_GSTS_QIES;
+		r->root_set++;
+		gsts |= DMA_GSTS_RTPS;
+	}
+	r->last = gcmd;
+	writel((gsts & DMA_GSTS_RTPS) | (gcmd & STICKY), reg + DMAR_GSTS_REG);
+}
+
+static int regs_run(void *arg)
+{
+	struct regs *r = arg;
+
+	while (!READ_ONCE(r->stop)) {
+		regs_step(r);
+		cpu_relax();
+	}
+	return 0;
+}
+
+static void regs_start(struct kunit *test, struct regs *r, struct vtd_unit *unit)
+{
+	memset(r, 0, sizeof(*r));
+	r->unit = unit;
+	r->last = readl(unit->reg + DMAR_GCMD_REG) & STICKY;
+	vtd_start(test, &r->thread, regs_run, r);
+}
+
+static void regs_stop(struct regs *r)
+{
+	WRITE_ONCE(r->stop, true);
+	vtd_join(&r->thread);
+}
+
+/* The unit has consumed the queue, as far as one can tell who is about to switch it off. */
+static void pretend_idle(struct vtd_unit *unit)
+{
+	writel(readl(unit->reg + DMAR_IQT_REG), unit->reg + DMAR_IQH_REG);
+}
+
+static void expect_queue_regs(struct kunit *test, struct vtd_unit *unit)
+{
+	u64 base = virt_to_phys(unit->iommu.qi->desc);
+
+	/* Scalable mode: 256 bits each, so that as many take two pages */
+	if (sm_supported(&unit->iommu))
+		base |= BIT_ULL(11) | 1;
+	KUNIT_EXPECT_EQ(test, base, readq(unit->reg + DMAR_IQA_REG));
+	KUNIT_EXPECT_TRUE(test, readl(unit->reg + DMAR_GSTS_REG) & DMA_GSTS_QIES);
+}
+
+/* Nobody is left to wait for what was lost, and nobody takes it for done. */
+static void queue_is_lost(struct kunit *test, const struct vtd_caps *caps)
+{
+	struct vtd_unit *unit;
+	unsigned int n, round;
+	struct regs r;
+	u64 *sync;
+
+	vtd_two_cpus(test);
+	unit = vtd_machine(test, 1, caps)->unit;
+	sync = kunit_kcalloc(test, FULL + 1, sizeof(*sync), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, sync);
+	expect_queue_regs(test, unit);
+	for (round = 0; round < 2; round++) {
+		fill(test, unit, sync, true);
+		pretend_idle(unit);
+		writeq(0, unit->reg + DMAR_IQA_REG);
+		regs_start(test, &r, unit);
+		KUNIT_EXPECT_EQ(test, 0, dmar_reenable_qi(&unit->iommu));
+		regs_stop(&r);
+		KUNIT_EXPECT_EQ(test, 1, r.qi_off);
+		KUNIT_EXPECT_EQ(test, 0, r.te_off);
+		vtd_let_go(unit);
+		expect_queue_regs(test, unit);
+		KUNIT_EXPECT_EQ(test, 0, readl(unit->reg + DMAR_IQT_REG));
+		KUNIT_EXPECT_EQ(test, 0, outstanding(unit));
+		vtd_clear_log(test->priv);
+		for (n = 0; n <= FULL; n++)
+			KUNIT_EXPECT_EQ(test, -EAGAIN, qi_wait(&unit->iommu, sync[n]));
+		KUNIT_EXPECT_EQ(test, 0, unit->nr_logged);
+		/* As often as there are slots, and more */
+		for (n = 0; n < QI_LENGTH; n++)
+			KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, submit(unit, n)));
+		KUNIT_EXPECT_EQ(test, QI_LENGTH, vtd_count(unit, QI_IOTLB_TYPE));
+	}
+}
+
+static void queue_is_lost_in_scalable_mode(struct kunit *test)
+{
+	queue_is_lost(test, NULL);
+}
+
+static void queue_is_lost_in_legacy_mode(struct kunit *test)
+{
+	queue_is_lost(test, &legacy);
+}
+
+static void queue_that_never_was(struct kunit *test)
+{
+	struct vtd_unit *unit = vtd_machine(test, 1, NULL)->unit;
+	struct q_inval *qi = unit->iommu.qi;
+
+	KUNIT_EXPECT_EQ(test, 0, dmar_enable_qi(&unit->iommu));
+	KUNIT_EXPECT_PTR_EQ(test, qi, unit->iommu.qi);
+	unit->iommu.qi = NULL;
+	KUNIT_EXPECT_EQ(test, -ENOENT, dmar_reenable_qi(&unit->iommu));
+	unit->iommu.qi = qi;
+	unit->iommu.ecap &= ~VTD_ECAP_QI;
+	KUNIT_EXPECT_EQ(test, -ENOENT, dmar_reenable_qi(&unit->iommu));
+	KUNIT_EXPECT_EQ(test, -ENOENT, dmar_enable_qi(&unit->iommu));
+	unit->iommu.ecap |= VTD_ECAP_QI;
+}
+
+/* --- the system sleeps --- */
+
+static const unsigned int fault_regs[] = {
+	DMAR_FECTL_REG, DMAR_FEDATA_REG, DMAR_FEADDR_REG, DMAR_FEUADDR_REG,
+};
+
+static u64 fault_reg(unsigned int n)
+{
+	return 0x11110000 * (n + 1) + n;
+}
+
+/* Without power there is nothing left in them, nor in caches. */
+static void lose_power(struct vtd_unit *unit)
+{
+	u64 cap = readq(unit->reg + DMAR_CAP_REG);
+
+	memset(unit->reg, 0, PAGE_SIZE);
+	writeq(cap, unit->reg + DMAR_CAP_REG);
+	memset(unit->iotlb, 0, sizeof(unit->iotlb));
+}
+
+static void expect_regs(struct kunit *test, struct vtd_unit *unit)
+{
+	u64 root = virt_to_phys(unit->iommu.root_entry);
+	unsigned int n;
+
+	if (sm_supported(&unit->iommu))
+		root |= DMA_RTADDR_SMT;
+	KUNIT_EXPECT_EQ(test, root, readq(unit->reg + DMAR_RTADDR_REG));
+	KUNIT_EXPECT_TRUE(test, readl(unit->reg + DMAR_GSTS_REG) & DMA_GSTS_TES);
+	for (n = 0; n < ARRAY_SIZE(fault_regs); n++)
+		KUNIT_EXPECT_EQ(test, fault_reg(n), readl(unit->reg + fault_regs[n]));
+	expect_queue_regs(test, unit);
+}
+
+/* Units that the machine has of its own stay awake. */
+static void ignore_others(struct vtd_unit *unit, bool ignore)
+{
+	static unsigned long ignored;
+	struct dmar_drhd_unit *drhd;
+	unsigned int n = 0;
+
+	down_write(&dmar_global_lock);
+	if (ignore)
+		ignored = 0;
+	for_each_drhd_unit(drhd) {
+		if (drhd != &unit->drhd && ignore && !drhd->ignored) {
+			drhd->ignored = 1;
+			ignored |= BIT(n);
+		} else if (!ignore && ignored & BIT(n)) {
+			drhd->ignored = 0;
+		}
+		n++;
+	}
+	up_write(&dmar_global_lock);
+}
+
+static void sleep_and_wake_up(struct kunit *test, const struct vtd_caps *caps,
+			      const char *flushes)
+{
+	struct iommu_domain *domain;
+	struct vtd_unit *unit;
+	unsigned int n;
+	struct vtd_fn *fn;
+	struct regs r;
+	u64 pa;
+
+	vtd_two_cpus(test);
+	unit = vtd_machine(test, 1, caps)->unit;
+	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	domain = vtd_paging(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
+	vtd_map(test, domain, IOVA, 2);
+	for (n = 0; n < ARRAY_SIZE(fault_regs); n++)
+		writel(fault_reg(n), unit->reg + fault_regs[n]);
+	KUNIT_EXPECT_EQ(test, 0, vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa));
+	vtd_find_unit(unit, true);
+	ignore_others(unit, true);
+
+	vtd_clear_log(test->priv);
+	regs_start(test, &r, unit);
+	KUNIT_EXPECT_EQ(test, 0, iommu_suspend(NULL));
+	regs_stop(&r);
+	KUNIT_EXPECT_EQ(test, 1, r.te_off);
+	KUNIT_EXPECT_FALSE(test, readl(unit->reg + DMAR_GSTS_REG) & DMA_GSTS_TES);
+	KUNIT_EXPECT_STREQ(test, "cc gran=1 did=0 sid=0\niotlb all\n",
+			   vtd_stream(test, unit, 0));
+	/* While translation is off, no function is to be asked. */
+	vtd_clear_log(test->priv);
+	vtd_unmap(domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(unit, QI_IOTLB_TYPE));
+	KUNIT_EXPECT_EQ(test, 0, vtd_count(unit, QI_DIOTLB_TYPE));
+	intel_flush_dev_tlb(&fn->info, IOMMU_NO_PASID);
+	KUNIT_EXPECT_EQ(test, 0, vtd_count(unit, QI_DIOTLB_TYPE));
+	memset(fn->atc, 0, sizeof(fn->atc));
+
+	vtd_clear_log(test->priv);
+	lose_power(unit);
+	unit->head = 0;
+	unit->tail = 0;
+	regs_start(test, &r, unit);
+	iommu_resume(NULL);
+	regs_stop(&r);
+	KUNIT_EXPECT_EQ(test, 1, r.root_set);
+	KUNIT_EXPECT_FALSE(test, r.te_when_root_set);
+	KUNIT_EXPECT_TRUE(test, r.qi_when_root_set);
+	KUNIT_EXPECT_STREQ(test, flushes, vtd_stream(test, unit, 0));
+	expect_regs(test, unit);
+	ignore_others(unit, false);
+	vtd_find_unit(unit, false);
+
+	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa));
+	KUNIT_EXPECT_EQ(test, 0, vtd_access(fn, IOMMU_NO_PASID, IOVA + SZ_4K, &pa));
+	vtd_clear_log(test->priv);
+	vtd_unmap(domain, IOVA + SZ_4K, 1);
+	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_access(fn, IOMMU_NO_PASID, IOVA + SZ_4K, &pa));
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(unit, QI_DIOTLB_TYPE));
+}
+
+static void scalable_mode_wakes_up(struct kunit *test)
+{
+	sleep_and_wake_up(test, NULL, "cc gran=1 did=0 sid=0\npc all\niotlb all\n");
+}
+
+static void legacy_mode_wakes_up(struct kunit *test)
+{
+	sleep_and_wake_up(test, &legacy, "cc gran=1 did=0 sid=0\niotlb all\n");
+}
+
+/* Setting the root table is enough. */
+static void unit_wakes_up_without_flushes(struct kunit *test)
+{
+	const struct vtd_caps caps = { .cap = VTD_CAP | BIT_ULL(63) };
+
+	sleep_and_wake_up(test, &caps, "");
+}
+
+static struct kunit_case power_cases[] = {
+	KUNIT_CASE(queue_is_full),
+	KUNIT_CASE(queue_is_full_in_legacy_mode),
+	KUNIT_CASE(full_queue_is_waited_for_backwards),
+	KUNIT_CASE(queue_is_lost_in_scalable_mode),
+	KUNIT_CASE(queue_is_lost_in_legacy_mode),
+	KUNIT_CASE(queue_that_never_was),
+	KUNIT_CASE(scalable_mode_wakes_up),
+	KUNIT_CASE(legacy_mode_wakes_up),
+	KUNIT_CASE(unit_wakes_up_without_flushes),
+	{}
+};
+
+static struct kunit_suite power_suite = {
+	.name = "intel_iommu_power",
+	.exit = vtd_exit,
+	.test_cases = power_cases,
+};
+
+kunit_test_suite(power_suite);
