@@ -791,6 +791,42 @@ static bool waits(struct worker *worker)
 	return asleep && !completion_done(&worker->done);
 }
 
+/*
+ * A worker has one fault in hand, and cannot end it; the unbind waits for the IOMMU. What
+ * is reported now finds nobody, and gets its only answer at once.
+ */
+static void fault_while_unbind_drains(struct kunit *test)
+{
+	DECLARE_COMPLETION_ONSTACK(gate);
+	struct mm_struct *mm = test_mm(test);
+	struct worker unbinder = { .handle = bind(test, DEV, mm) };
+	u32 pasid = iommu_sva_get_pasid(unbinder.handle);
+
+	enable_faults(test, DEV);
+	mmap_write_lock(mm);
+	KUNIT_EXPECT_EQ(test, 0, report(DEV, pasid, 1, 1, true));
+	KUNIT_EXPECT_EQ(test, 0, report(DEV, pasid, 2, 1, false));
+	sva_mock.drain_gate = &gate;
+	start(test, unbind_thread, &unbinder);
+	KUNIT_EXPECT_TRUE(test, EVENTUALLY(atomic_read(&sva_mock.drains) == 1));
+	EXPECT_RESPONSES(1);
+	expect_response(test, pasid, 1, INVALID);
+	expect_partial(test, DEV, 0);
+	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, pasid, 2, 2, false));
+	expect_partial(test, DEV, 0);
+	EXPECT_RESPONSES(1);
+	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, pasid, 2, 3, true));
+	EXPECT_RESPONSES(2);
+	expect_response(test, pasid, 2, INVALID);
+	KUNIT_EXPECT_TRUE(test, list_empty(&fault_param(DEV)->faults));
+	complete_all(&gate);
+	join(test, &unbinder);
+	mmap_write_unlock(mm);
+	/* The worker's answer comes too late. */
+	KUNIT_EXPECT_TRUE(test, EVENTUALLY(refcount_read(&fault_param(DEV)->users) == 1));
+	EXPECT_RESPONSES(2);
+}
+
 /* While one of two is drained still, the device stays. */
 static void device_stays_until_the_last_drain(struct kunit *test)
 {
@@ -1127,6 +1163,7 @@ static struct kunit_case iopf_cases[] = {
 	KUNIT_CASE(first_member_refuses),
 	KUNIT_CASE(member_without_pasids_is_not_reverted),
 	KUNIT_CASE(leaving_member_loses_each_pasid),
+	KUNIT_CASE(fault_while_unbind_drains),
 	KUNIT_CASE(device_stays_until_the_last_drain),
 	KUNIT_CASE(remover_looks_again),
 	KUNIT_CASE(device_without_iommu),
