@@ -12,6 +12,7 @@
  * their destructor takes off before they wait, and others have none. Tables from
  * before page_ext is up are not marked, and not found.
  */
+#include <kunit/static_stub.h>
 #include <linux/atomic.h>
 #include <linux/kernel_pgtable.h>
 #include <linux/mm.h>
@@ -87,14 +88,20 @@ unsigned int kernel_pgtable_bypassed(void)
 	return atomic_read(&bypassed);
 }
 
-static void kernel_pgtable_check_marked(struct page_ext *ext, unsigned long pfn)
+/* Called for each page that is found; tests take its place. */
+void kernel_pgtable_report(unsigned long pfn)
 {
-	clear_bit(PAGE_EXT_KERNEL_PGTABLE, &ext->flags);
-	if (!kernel_pgtable_in_use())
-		return;
+	KUNIT_STATIC_STUB_REDIRECT(kernel_pgtable_report, pfn);
 	atomic_inc(&bypassed);
 	WARN_ONCE(1, "page %#lx of a kernel page table is freed while devices may walk it\n",
 		  pfn);
+}
+
+static void kernel_pgtable_check_marked(struct page_ext *ext, unsigned long pfn)
+{
+	clear_bit(PAGE_EXT_KERNEL_PGTABLE, &ext->flags);
+	if (kernel_pgtable_in_use())
+		kernel_pgtable_report(pfn);
 }
 
 /**

@@ -7,6 +7,7 @@
  * device would forget them. A test keeps a reference to each page, so that the
  * count tells whether the code under test has given up its own.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -51,6 +52,7 @@ struct kpt_mm {
 	unsigned int other;	/* of them, of another range than kernel tables have */
 	unsigned int early;	/* pages that were free before their time */
 	unsigned int most;	/* most pages ever held */
+	unsigned long start, end;	/* of the last one */
 };
 
 /* One reference is the test's; the other goes when the page is freed. */
@@ -66,6 +68,8 @@ static void kpt_invalidate(struct mmu_notifier *mn, struct mm_struct *mm,
 	unsigned int i;
 
 	kmm->other += !kernel_pgtable_is_range(start, end);
+	kmm->start = start;
+	kmm->end = end;
 	kmm->calls++;
 	kmm->most = max(kmm->most, kernel_pgtable_held());
 
@@ -676,6 +680,254 @@ static void churn_misses_nobody(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, kmm->early);
 }
 
+/* All that a table of the kernel can map, and nothing that a change of an mm says */
+static void range_is_the_kernels_half(struct kunit *test)
+{
+	struct page *page = kpt_page(test);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+
+	kernel_pgtable_free(page);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
+	KUNIT_EXPECT_GE(test, kmm->start, TASK_SIZE_MAX);
+	/* The lowest page that is not a process's, and the last one */
+	KUNIT_EXPECT_LE(test, kmm->start, -(TASK_SIZE_MAX + PAGE_SIZE));
+	KUNIT_EXPECT_GT(test, kmm->end, (unsigned long)-PAGE_SIZE);
+
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_range(kmm->start, kmm->end));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(0, kmm->end));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(0, kmm->start));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(kmm->start, kmm->start));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(kmm->start - PAGE_SIZE,
+							 kmm->end));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(kmm->start + PAGE_SIZE,
+							 kmm->end));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(kmm->start,
+							 kmm->end - 1));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_range(kmm->start,
+							 -PAGE_SIZE));
+}
+
+/* The mm is held from the registration until nobody walks the list who found it. */
+static bool kpt_mm_count_is(struct kpt_mm *kmm, int count)
+{
+	unsigned long end = jiffies + KPT_TIMEOUT;
+
+	while (atomic_read(&kmm->mm->mm_count) != count && time_before(jiffies, end))
+		msleep(20);
+	return atomic_read(&kmm->mm->mm_count) == count;
+}
+
+static void registered_mm_is_held(struct kunit *test)
+{
+	struct kpt_mm *kmm = kpt_mm_alloc(test);
+	int count = atomic_read(&kmm->mm->mm_count);
+	struct kernel_pgtable_user *second;
+
+	kpt_register(test, kmm);
+	KUNIT_EXPECT_EQ(test, count + 1, atomic_read(&kmm->mm->mm_count));
+	second = kernel_pgtable_register(kmm->mm);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, second);
+	KUNIT_EXPECT_EQ(test, count + 2, atomic_read(&kmm->mm->mm_count));
+	kernel_pgtable_unregister(second);
+	KUNIT_EXPECT_TRUE(test, kpt_mm_count_is(kmm, count + 1));
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_in_use());
+	kpt_unregister(kmm);
+	KUNIT_EXPECT_TRUE(test, kpt_mm_count_is(kmm, count));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
+	/* As on kernels that register nothing */
+	kernel_pgtable_unregister(NULL);
+}
+
+/* Nobody is asked for nothing, and the next page is as the first. */
+static void nothing_to_free(struct kunit *test)
+{
+	struct page *page = kpt_page(test);
+	struct kpt_mm *kmm = kpt_mm_new(test);
+
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
+	kpt_no_delay_ends(test);
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_FALSE(test, kpt_is_free(page));
+	KUNIT_EXPECT_EQ(test, 1, kernel_pgtable_held());
+	kernel_pgtable_flush();
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 1, kmm->calls);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+}
+
+/* All of the batch, and none that waits when nothing fails any more */
+static void failure_loses_one_batch(struct kunit *test)
+{
+	struct page **lost = kpt_pages(test, 3), **pages = kpt_pages(test, 2);
+	struct kpt_mm *other, *kmm = kpt_mm_new(test);
+	unsigned int n;
+
+	/* An early failure is that of an invalidation for others. */
+	kernel_pgtable_not_forgotten();
+	kpt_no_delay_ends(test);
+	kernel_pgtable_free(pages[0]);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(pages[0]));
+
+	/* Those behind the mm that fails are asked, too. */
+	other = kpt_mm_new(test);
+	kmm->fail = true;
+	for (n = 0; n < 3; n++)
+		kernel_pgtable_free(lost[n]);
+	KUNIT_EXPECT_EQ(test, 3, kernel_pgtable_held());
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 1, other->calls);
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+	kmm->fail = false;
+	kernel_pgtable_free(pages[1]);
+	KUNIT_EXPECT_EQ(test, 1, kernel_pgtable_held());
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 0, kernel_pgtable_held());
+	kpt_expect_all_free(test, pages, 2);
+	for (n = 0; n < 3; n++) {
+		KUNIT_EXPECT_FALSE(test, kpt_is_free(lost[n]));
+		put_page(lost[n]);
+	}
+}
+
+/* Each registration of the mm stays, and its reference with it. */
+static void every_registration_is_kept(struct kunit *test)
+{
+	struct kpt_mm *kmm = kpt_mm_new(test);
+	struct kernel_pgtable_user *second = kernel_pgtable_register(kmm->mm);
+	struct page *lost = kpt_page(test), *page = kpt_page(test);
+	int count = atomic_read(&kmm->mm->mm_count);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, second);
+	kernel_pgtable_keep(kmm->mm);
+	kernel_pgtable_unregister(second);
+	kpt_unregister(kmm);
+	/* Once more changes nothing. */
+	kernel_pgtable_keep(kmm->mm);
+	kernel_pgtable_free(lost);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 2, kmm->calls);
+	KUNIT_EXPECT_FALSE(test, kpt_is_free(lost));
+	KUNIT_EXPECT_EQ(test, count, atomic_read(&kmm->mm->mm_count));
+	kernel_pgtable_let_go(kmm->mm);
+	KUNIT_EXPECT_TRUE(test, kpt_mm_count_is(kmm, count - 2));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	if (!kpt_is_free(lost))
+		put_page(lost);
+}
+
+/* Not sooner than the delay, or a device is asked more often than it says. */
+static void delay_is_kept(struct kunit *test)
+{
+	unsigned long delay = msecs_to_jiffies(KERNEL_PGTABLE_DELAY_MS);
+	struct page *page = kpt_page(test);
+	unsigned long start;
+
+	kpt_mm_new(test);
+	/* No clock of a test before is running. */
+	kernel_pgtable_set_delay(delay);
+	start = jiffies;
+	kernel_pgtable_free(page);
+	while (!kpt_is_free(page) && time_before(jiffies, start + KPT_TIMEOUT))
+		usleep_range(1000, 2000);
+	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
+	KUNIT_EXPECT_GE(test, jiffies - start, delay);
+}
+
+#ifdef CONFIG_DEBUG_KERNEL_PGTABLE
+static struct {
+	unsigned int nr;
+	unsigned long pfn;	/* the last one */
+} kpt_reported;
+
+static void kpt_report(unsigned long pfn)
+{
+	kpt_reported.nr++;
+	kpt_reported.pfn = pfn;
+}
+
+#define KPT_ORDER	2
+
+/* Each page of the block is looked at, and none behind it. */
+static void marked_page_is_found(struct kunit *test)
+{
+	struct page *block = alloc_pages(GFP_KERNEL, KPT_ORDER + 1);
+	struct kpt_mm *kmm;
+	unsigned int n;
+
+	KUNIT_ASSERT_NOT_NULL(test, block);
+	memset(&kpt_reported, 0, sizeof(kpt_reported));
+	kunit_activate_static_stub(test, kernel_pgtable_report, kpt_report);
+
+	/* Without devices that walk kernel tables nothing can be wrong. */
+	__kernel_pgtable_mark(page_to_pfn(block));
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_marked(block));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_marked(block + 1));
+	kernel_pgtable_check_free(block, KPT_ORDER);
+	KUNIT_EXPECT_EQ(test, 0, kpt_reported.nr);
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_marked(block));
+
+	kmm = kpt_mm_new(test);
+	for (n = 0; n < 2 << KPT_ORDER; n++) {
+		__kernel_pgtable_mark(page_to_pfn(block + n));
+		kpt_reported.nr = 0;
+		kernel_pgtable_check_free(block, KPT_ORDER);
+		KUNIT_EXPECT_EQ_MSG(test, n < 1 << KPT_ORDER, kpt_reported.nr,
+				    "page %u", n);
+		if (kpt_reported.nr)
+			KUNIT_EXPECT_EQ(test, page_to_pfn(block + n),
+					kpt_reported.pfn);
+		KUNIT_EXPECT_EQ(test, n >= 1 << KPT_ORDER,
+				kernel_pgtable_is_marked(block + n));
+	}
+	/* What is unmarked, or another mm's, is not a table. */
+	for (n = 0; n < 2 << KPT_ORDER; n++)
+		kernel_pgtable_unmark(block + n);
+	kernel_pgtable_mark(kmm->mm, page_to_pfn(block));
+	KUNIT_EXPECT_FALSE(test, kernel_pgtable_is_marked(block));
+	kernel_pgtable_mark(&init_mm, page_to_pfn(block));
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_marked(block));
+
+	/* And so the page allocator finds it. */
+	kpt_reported.nr = 0;
+	__free_pages(block, KPT_ORDER + 1);
+	KUNIT_EXPECT_EQ(test, 1, kpt_reported.nr);
+	kunit_deactivate_static_stub(test, kernel_pgtable_report);
+}
+
+/* A page that has waited is freed without its mark. */
+static void freed_table_is_not_reported(struct kunit *test)
+{
+	struct page *page = alloc_page(GFP_KERNEL), *at_once = alloc_page(GFP_KERNEL);
+	unsigned int bypassed = kernel_pgtable_bypassed();
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_NOT_NULL(test, at_once);
+	__kernel_pgtable_mark(page_to_pfn(at_once));
+	kernel_pgtable_free(at_once);
+	kpt_mm_new(test);
+	__kernel_pgtable_mark(page_to_pfn(page));
+	kernel_pgtable_free(page);
+	KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_marked(page));
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, bypassed, kernel_pgtable_bypassed());
+}
+#else
+static void marked_page_is_found(struct kunit *test)
+{
+	kunit_skip(test, "needs DEBUG_KERNEL_PGTABLE");
+}
+
+static void freed_table_is_not_reported(struct kunit *test)
+{
+	kunit_skip(test, "needs DEBUG_KERNEL_PGTABLE");
+}
+#endif
+
 static int kpt_init(struct kunit *test)
 {
 	if (kernel_pgtable_in_use())
@@ -704,6 +956,14 @@ static struct kunit_case kpt_cases[] = {
 	KUNIT_CASE(nothing_is_allocated),
 	KUNIT_CASE_SLOW(flood_is_limited),
 	KUNIT_CASE(churn_misses_nobody),
+	KUNIT_CASE(range_is_the_kernels_half),
+	KUNIT_CASE(registered_mm_is_held),
+	KUNIT_CASE(nothing_to_free),
+	KUNIT_CASE(failure_loses_one_batch),
+	KUNIT_CASE(every_registration_is_kept),
+	KUNIT_CASE(delay_is_kept),
+	KUNIT_CASE(marked_page_is_found),
+	KUNIT_CASE(freed_table_is_not_reported),
 	{}
 };
 

@@ -27,6 +27,7 @@
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
+#include <linux/set_memory.h>
 #include <linux/vmalloc.h>
 #include <linux/cpufeature.h>
 
@@ -211,35 +212,6 @@ static void many_tables_are_replaced(struct kunit *test)
 	kpl_expect_freed(test, n);
 }
 
-#ifdef CONFIG_ZONE_DEVICE
-/* Device memory of @size bytes at @offset, or skip the test */
-static void kpl_add_memory(struct kunit *test, struct dev_pagemap *pgmap,
-			   u64 offset, u64 size)
-{
-	void *addr;
-
-	pgmap->type = MEMORY_DEVICE_GENERIC;
-	pgmap->range.start = kpl_phys() + offset;
-	pgmap->range.end = pgmap->range.start + size - 1;
-	pgmap->nr_range = 1;
-	addr = memremap_pages(pgmap, NUMA_NO_NODE);
-	if (IS_ERR(addr))
-		kunit_skip(test, "memory cannot be added: %ld", PTR_ERR(addr));
-}
-
-/* Tables of the direct map and of the memmap */
-static void memory_is_removed(struct kunit *test)
-{
-	struct kpl_mm *kmm = test->priv;
-	struct dev_pagemap pgmap = {};
-
-	kpl_add_memory(test, &pgmap, 0, SZ_256M);
-	kernel_pgtable_flush();
-	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
-	memunmap_pages(&pgmap);
-	kpl_expect_freed(test, 1);
-}
-
 /* The tables that lead to an address, the last level first */
 enum kpl_level {
 	KPL_PTE,
@@ -274,42 +246,53 @@ static void kpl_walk(unsigned long va, struct page *table[KPL_LEVELS])
 }
 
 /*
- * What leads to one address of the memory that is removed. @before is written by
- * the test, the others by the probe, in the thread of the test: whether a table
- * was given to kernel_pgtable_free(), and whether it was linked then.
+ * What leads to one address, of which some is about to be freed. @before is written
+ * by the test, the others by the probes, in the thread of the test: how often a table
+ * was given to kernel_pgtable_free(), whether it was linked then, and whether CPUs
+ * had been flushed since it was not.
  */
 struct kpl_place {
 	const char *name;
 	unsigned long va;
 	struct page *before[KPL_LEVELS];
-	bool given[KPL_LEVELS];
+	unsigned int given[KPL_LEVELS];
 	bool linked[KPL_LEVELS];
+	bool flushed[KPL_LEVELS];
+	bool late[KPL_LEVELS];
 };
 
-/* The direct map, the memmap, and KASAN's shadow of the direct map */
-#define KPL_PLACES	(2 + IS_ENABLED(CONFIG_KASAN_GENERIC))
+#define KPL_PLACES	3
 
 struct kpl_probe {
-	struct kprobe kp;
+	struct kprobe free, flush_range, flush_all;
+	struct task_struct *task;
+	unsigned int nr;		/* places */
+	unsigned int given;		/* pages of any place or none */
 	struct kpl_place place[KPL_PLACES];
 };
+
+static struct kpl_probe *kpl_probed;
 
 /* A page is about to be given to kernel_pgtable_free(). */
 static int kpl_given(struct kprobe *kp, struct pt_regs *regs)
 {
-	struct kpl_probe *probe = container_of(kp, struct kpl_probe, kp);
 	struct page *page = (void *)regs_get_kernel_argument(regs, 0);
 	struct page *now[KPL_LEVELS];
 	struct kpl_place *place;
 	enum kpl_level level;
 
-	for (place = probe->place; place < probe->place + KPL_PLACES; place++) {
+	if (current != kpl_probed->task)
+		return 0;
+	kpl_probed->given++;
+	for (place = kpl_probed->place;
+	     place < kpl_probed->place + kpl_probed->nr; place++) {
 		kpl_walk(place->va, now);
 		for (level = 0; level < KPL_LEVELS; level++) {
 			if (page != place->before[level])
 				continue;
-			place->given[level] = true;
+			place->given[level]++;
 			place->linked[level] = page == now[level];
+			place->late[level] = !place->flushed[level];
 		}
 	}
 	return 0;
@@ -317,48 +300,117 @@ static int kpl_given(struct kprobe *kp, struct pt_regs *regs)
 
 NOKPROBE_SYMBOL(kpl_given);
 
+/* The CPUs forget what is unlinked: whatever its address, INVLPG forgets all paths. */
+static void kpl_flushed(void)
+{
+	struct page *now[KPL_LEVELS];
+	struct kpl_place *place;
+	enum kpl_level level;
+
+	if (current != kpl_probed->task)
+		return;
+	for (place = kpl_probed->place;
+	     place < kpl_probed->place + kpl_probed->nr; place++) {
+		kpl_walk(place->va, now);
+		for (level = 0; level < KPL_LEVELS; level++)
+			if (place->before[level] != now[level])
+				place->flushed[level] = true;
+	}
+}
+
+NOKPROBE_SYMBOL(kpl_flushed);
+
+static int kpl_flush_range(struct kprobe *kp, struct pt_regs *regs)
+{
+	unsigned long start = regs_get_kernel_argument(regs, 0);
+	unsigned long end = regs_get_kernel_argument(regs, 1);
+
+	if (start < end)
+		kpl_flushed();
+	return 0;
+}
+
+NOKPROBE_SYMBOL(kpl_flush_range);
+
+static int kpl_flush_all(struct kprobe *kp, struct pt_regs *regs)
+{
+	kpl_flushed();
+	return 0;
+}
+
+NOKPROBE_SYMBOL(kpl_flush_all);
+
 static void kpl_unprobe(void *kp)
 {
 	unregister_kprobe(kp);
 }
 
+static void kpl_probe_add(struct kunit *test, struct kprobe *kp,
+			  const char *symbol, kprobe_pre_handler_t handler)
+{
+	kp->symbol_name = symbol;
+	kp->pre_handler = handler;
+	KUNIT_ASSERT_EQ(test, 0, register_kprobe(kp));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kpl_unprobe, kp));
+}
+
 /* Ends with the test. */
 static struct kpl_probe *kpl_probe(struct kunit *test)
 {
-	struct kpl_probe *probe = kunit_kzalloc(test, sizeof(*probe), GFP_KERNEL);
+	struct kpl_probe *probe;
 
+	if (!IS_ENABLED(CONFIG_KPROBES))
+		kunit_skip(test, "needs KPROBES");
+
+	probe = kunit_kzalloc(test, sizeof(*probe), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, probe);
-	probe->kp.symbol_name = "kernel_pgtable_free";
-	probe->kp.pre_handler = kpl_given;
-	KUNIT_ASSERT_EQ(test, 0, register_kprobe(&probe->kp));
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kpl_unprobe,
-							   &probe->kp));
+	kpl_probed = probe;
+	kpl_probe_add(test, &probe->free, "kernel_pgtable_free", kpl_given);
+	kpl_probe_add(test, &probe->flush_range, "flush_tlb_kernel_range",
+		      kpl_flush_range);
+	kpl_probe_add(test, &probe->flush_all, "flush_tlb_all", kpl_flush_all);
 	return probe;
 }
 
-/* Note which tables lead to what the direct map has at @addr. */
-static void kpl_note_tables(struct kpl_place place[KPL_PLACES], void *addr)
+static void kpl_note_place(struct kpl_probe *probe, const char *name, void *va)
 {
-	unsigned int n = 0;
+	struct kpl_place *place = &probe->place[probe->nr];
 
-	place[n].name = "direct map";
-	place[n++].va = (unsigned long)addr;
-	place[n].name = "memmap";
-	place[n++].va = (unsigned long)virt_to_page(addr);
-#ifdef CONFIG_KASAN_GENERIC
-	place[n].name = "shadow";
-	place[n++].va = (unsigned long)kasan_mem_to_shadow(addr);
-#endif
-	while (n--)
-		kpl_walk(place[n].va, place[n].before);
+	place->name = name;
+	place->va = (unsigned long)va;
+	kpl_walk(place->va, place->before);
+	probe->nr++;
 }
 
-/* Each table that is gone was unlinked, and then given to kernel_pgtable_free(). */
-static void kpl_expect_unlinked_first(struct kunit *test,
-				      struct kpl_place *place)
+/* From now on look at what this thread does to the places that have been noted. */
+static void kpl_look(struct kpl_probe *probe)
 {
+	WRITE_ONCE(probe->task, current);
+}
+
+/* Whether a place before this one has the same table. */
+static bool kpl_is_known(struct kpl_probe *probe, unsigned int place,
+			 enum kpl_level level)
+{
+	unsigned int n;
+
+	for (n = 0; n < place; n++)
+		if (probe->place[n].before[level] ==
+		    probe->place[place].before[level])
+			return true;
+	return false;
+}
+
+/*
+ * Each table that is gone was unlinked, then the CPUs were flushed, and then it was
+ * given to kernel_pgtable_free(), once. Returns how many are gone.
+ */
+static unsigned int kpl_expect_in_order(struct kunit *test,
+					struct kpl_probe *probe, unsigned int n)
+{
+	struct kpl_place *place = &probe->place[n];
 	struct page *now[KPL_LEVELS];
-	unsigned int gone = 0;
+	unsigned int gone = 0, new = 0;
 	enum kpl_level level;
 
 	kpl_walk(place->va, now);
@@ -366,15 +418,116 @@ static void kpl_expect_unlinked_first(struct kunit *test,
 		if (place->before[level] == now[level])
 			continue;
 		gone++;
-		KUNIT_EXPECT_TRUE_MSG(test, place->given[level],
-				      "%s: freed at once, level %d",
-				      place->name, level);
+		new += !kpl_is_known(probe, n, level);
+		KUNIT_EXPECT_EQ_MSG(test, 1, place->given[level],
+				    "%s: freed at once, or twice, level %d",
+				    place->name, level);
 		KUNIT_EXPECT_FALSE_MSG(test, place->linked[level],
 				       "%s: freed before unlinked, level %d",
+				       place->name, level);
+		KUNIT_EXPECT_FALSE_MSG(test, place->late[level],
+				       "%s: freed before CPUs are flushed, level %d",
 				       place->name, level);
 	}
 	KUNIT_EXPECT_GE_MSG(test, gone, 1, "%s: all tables stay", place->name);
 	kunit_info(test, "%s: %u tables\n", place->name, gone);
+	return new;
+}
+
+/* And nothing else was. */
+static void kpl_expect_all_in_order(struct kunit *test, struct kpl_probe *probe)
+{
+	unsigned int n, gone = 0;
+
+	WRITE_ONCE(probe->task, NULL);
+	for (n = 0; n < probe->nr; n++)
+		gone += kpl_expect_in_order(test, probe, n);
+	KUNIT_EXPECT_EQ(test, gone, probe->given);
+	kpl_expect_freed(test, gone);
+}
+
+/* A mapping larger than a table: the first, the last and one between, and their parent */
+static void tables_below_a_huge_pud_are_flushed_first(struct kunit *test)
+{
+	unsigned long va = kpl_area(test, PUD_SIZE);
+	static const unsigned long at[] = { 0, 5 * PMD_SIZE, PUD_SIZE - PMD_SIZE };
+	struct kpl_probe *probe;
+	unsigned int n;
+
+	if (!boot_cpu_has(X86_FEATURE_GBPAGES))
+		kunit_skip(test, "needs 1 GiB pages");
+
+	probe = kpl_probe(test);
+	for (n = 0; n < ARRAY_SIZE(at); n++) {
+		kpl_map(test, va + at[n], PAGE_SIZE);
+		vunmap_range(va + at[n], va + at[n] + PAGE_SIZE);
+		kpl_note_place(probe, "area", (void *)(va + at[n]));
+	}
+	kpl_look(probe);
+	kpl_map(test, va, PUD_SIZE);
+	KUNIT_EXPECT_TRUE(test, pud_leaf(*kpl_pud(va)));
+	kpl_expect_all_in_order(test, probe);
+	KUNIT_EXPECT_EQ(test, 4, probe->given);
+	vunmap_range(va, va + PUD_SIZE);
+}
+
+static void table_below_a_huge_pmd_is_flushed_first(struct kunit *test)
+{
+	unsigned long va = kpl_area(test, 2 * PMD_SIZE);
+	struct kpl_probe *probe;
+
+	if (!boot_cpu_has(X86_FEATURE_PSE))
+		kunit_skip(test, "needs 2 MiB pages");
+
+	va = ALIGN(va, PMD_SIZE);
+	probe = kpl_probe(test);
+	kpl_map(test, va, PAGE_SIZE);
+	vunmap_range(va, va + PAGE_SIZE);
+	kpl_note_place(probe, "area", (void *)va);
+	kpl_look(probe);
+	kpl_map(test, va, PMD_SIZE);
+	kpl_expect_all_in_order(test, probe);
+	KUNIT_EXPECT_EQ(test, 1, probe->given);
+	vunmap_range(va, va + PMD_SIZE);
+}
+
+#ifdef CONFIG_ZONE_DEVICE
+/* Device memory of @size bytes at @offset, or skip the test */
+static void kpl_add_memory(struct kunit *test, struct dev_pagemap *pgmap,
+			   u64 offset, u64 size)
+{
+	void *addr;
+
+	pgmap->type = MEMORY_DEVICE_GENERIC;
+	pgmap->range.start = kpl_phys() + offset;
+	pgmap->range.end = pgmap->range.start + size - 1;
+	pgmap->nr_range = 1;
+	addr = memremap_pages(pgmap, NUMA_NO_NODE);
+	if (IS_ERR(addr))
+		kunit_skip(test, "memory cannot be added: %ld", PTR_ERR(addr));
+}
+
+/* Tables of the direct map and of the memmap */
+static void memory_is_removed(struct kunit *test)
+{
+	struct kpl_mm *kmm = test->priv;
+	struct dev_pagemap pgmap = {};
+
+	kpl_add_memory(test, &pgmap, 0, SZ_256M);
+	kernel_pgtable_flush();
+	KUNIT_EXPECT_EQ(test, 0, kmm->calls);
+	memunmap_pages(&pgmap);
+	kpl_expect_freed(test, 1);
+}
+
+/* The direct map, the memmap, and KASAN's shadow of the direct map */
+static void kpl_note_memory(struct kpl_probe *probe, void *addr)
+{
+	kpl_note_place(probe, "direct map", addr);
+	kpl_note_place(probe, "memmap", virt_to_page(addr));
+#ifdef CONFIG_KASAN_GENERIC
+	kpl_note_place(probe, "shadow", kasan_mem_to_shadow(addr));
+#endif
 }
 
 /*
@@ -384,19 +537,39 @@ static void kpl_expect_unlinked_first(struct kunit *test,
 static void tables_are_unlinked_first(struct kunit *test)
 {
 	struct dev_pagemap pgmap = {};
-	struct kpl_probe *probe;
-	unsigned int n;
+	struct kpl_probe *probe = kpl_probe(test);
 
-	if (!IS_ENABLED(CONFIG_KPROBES))
-		kunit_skip(test, "needs KPROBES");
-
-	probe = kpl_probe(test);
 	kpl_add_memory(test, &pgmap, SZ_2M, SZ_2M);
-	kpl_note_tables(probe->place, __va(pgmap.range.start));
+	kpl_note_memory(probe, __va(pgmap.range.start));
+	kpl_look(probe);
 	memunmap_pages(&pgmap);
-	for (n = 0; n < KPL_PLACES; n++)
-		kpl_expect_unlinked_first(test, &probe->place[n]);
-	kpl_expect_freed(test, KPL_PLACES);
+	kpl_expect_all_in_order(test, probe);
+}
+
+/* One page of it had other permissions once: the direct map has a table of 4 KiB pages. */
+static void memory_of_small_pages_is_removed(struct kunit *test)
+{
+	struct dev_pagemap pgmap = {};
+	struct kpl_probe *probe = kpl_probe(test);
+	struct page *table;
+	unsigned long va;
+
+	kpl_add_memory(test, &pgmap, SZ_2M, SZ_2M);
+	va = (unsigned long)__va(pgmap.range.start);
+	KUNIT_EXPECT_EQ(test, 0, set_memory_ro(va, 1));
+	KUNIT_EXPECT_EQ(test, 0, set_memory_rw(va, 1));
+	kpl_note_memory(probe, (void *)va);
+	table = probe->place[0].before[KPL_PTE];
+	KUNIT_EXPECT_NOT_NULL(test, table);
+#ifdef CONFIG_DEBUG_KERNEL_PGTABLE
+	if (table)
+		KUNIT_EXPECT_TRUE(test, kernel_pgtable_is_marked(table));
+#endif
+	kpl_look(probe);
+	memunmap_pages(&pgmap);
+	kpl_expect_all_in_order(test, probe);
+	KUNIT_EXPECT_EQ(test, 1, probe->place[0].given[KPL_PTE]);
+	KUNIT_EXPECT_EQ(test, 1, probe->place[0].given[KPL_PMD]);
 }
 #else
 static void memory_is_removed(struct kunit *test)
@@ -405,6 +578,11 @@ static void memory_is_removed(struct kunit *test)
 }
 
 static void tables_are_unlinked_first(struct kunit *test)
+{
+	kunit_skip(test, "needs ZONE_DEVICE");
+}
+
+static void memory_of_small_pages_is_removed(struct kunit *test)
 {
 	kunit_skip(test, "needs ZONE_DEVICE");
 }
@@ -523,6 +701,9 @@ static struct kunit_case kpl_cases[] = {
 	KUNIT_CASE(tables_are_marked),
 	KUNIT_CASE(offline_does_not_wait),
 	KUNIT_CASE(tables_are_unlinked_first),
+	KUNIT_CASE(memory_of_small_pages_is_removed),
+	KUNIT_CASE(tables_below_a_huge_pud_are_flushed_first),
+	KUNIT_CASE(table_below_a_huge_pmd_is_flushed_first),
 	{}
 };
 

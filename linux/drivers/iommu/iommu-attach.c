@@ -489,9 +489,11 @@ static inline void iommu_alist_issue(struct iommu_alist_walk *walk,
 
 	if (walk->open && walk->open != elm->iommu)
 		iommu_alist_submit(walk);
-	/* What has to be repeated goes through the batch, which is empty now. */
-	if (unlikely(walk->nr_pending == IOMMU_ALIST_MAX_PENDING) &&
-	    !walk->open)
+	/*
+	 * The last one is noted when a batch is handed over, so that none is open.
+	 * What has to be repeated goes through the batch.
+	 */
+	if (unlikely(walk->nr_pending == IOMMU_ALIST_MAX_PENDING))
 		iommu_alist_wait_all(walk);
 
 	ret = walk->list->ops->add(walk, elm);

@@ -963,6 +963,7 @@ static int imock_tag_alloc(struct iommu_alist *list,
 				      GFP_KERNEL);
 	if (ret < 0)
 		return ret;
+	set_bit(ret, inst->taken);
 	*tag = ret;
 	return 0;
 }
@@ -986,7 +987,11 @@ static void imock_tag_free(struct iommu_alist *list,
 	if (!imock_tag_is_clean(inst, tag))
 		imock_complain(inst->mock, "tag %u of instance %u is not clean",
 			       tag, inst->index);
-	ida_free(&inst->tags, tag);
+	if (test_and_clear_bit(tag, inst->taken))
+		ida_free(&inst->tags, tag);
+	else
+		imock_complain(inst->mock, "tag %u of instance %u is free already",
+			       tag, inst->index);
 }
 
 /* --- attach and detach --- */
@@ -1303,12 +1308,16 @@ static void imock_init_fn(struct imock *mock, unsigned int n)
 	mock->fn[n].context = true;
 }
 
+/* lockdep sees two that are locked in the wrong order before they meet the right one. */
+static struct lock_class_key imock_domain_keys[IMOCK_DOMAINS];
+
 static void imock_init_domain(struct imock *mock, unsigned int n)
 {
 	struct imock_domain *domain = &mock->domain[n];
 	unsigned int page;
 
 	iommu_alist_init(&domain->list, &mock->driver->ops);
+	lockdep_set_class(&domain->list.lock, &imock_domain_keys[n]);
 	domain->mock = mock;
 	domain->id = n;
 	for (page = 0; page < IMOCK_PAGES; page++)

@@ -243,6 +243,7 @@ struct imock_batch {
  * @iotlb: by tag, PASID and page
  * @count: of what happened since imock_clear()
  * @tags: allocated tags; has its own lock
+ * @taken: the same, for who frees one; atomic
  * @context_lock: held by who writes the context entry of a function behind it
  */
 struct imock_instance {
@@ -259,6 +260,7 @@ struct imock_instance {
 	struct imock_xlate iotlb[IMOCK_TAGS][IMOCK_PASIDS][IMOCK_PAGES];
 	unsigned int count[IMOCK_NR_WHAT];
 	struct ida tags;
+	DECLARE_BITMAP(taken, IMOCK_TAGS);
 	raw_spinlock_t context_lock;
 };
 

@@ -6,6 +6,7 @@
  * first, and under each of its domains the functions that are attached, each
  * behind its IOMMU instance.
  */
+#include <kunit/visibility.h>
 #include <linux/debugfs.h>
 #include <linux/iommu.h>
 #include <linux/sched/mm.h>
@@ -96,7 +97,7 @@ static void show_mm(struct seq_file *m, struct iommu_mm_data *iommu_mm)
 	}
 }
 
-static int sva_show(struct seq_file *m, void *unused)
+VISIBLE_IF_KUNIT int iommu_sva_show(struct seq_file *m, void *unused)
 {
 	struct iommu_mm_data *iommu_mm;
 	struct mm_struct *mm;
@@ -113,11 +114,12 @@ static int sva_show(struct seq_file *m, void *unused)
 	}
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(sva);
+DEFINE_SHOW_ATTRIBUTE(iommu_sva);
 
 static int __init iommu_sva_debugfs_init(void)
 {
-	debugfs_create_file("sva", 0400, iommu_debugfs_dir, NULL, &sva_fops);
+	debugfs_create_file("sva", 0400, iommu_debugfs_dir, NULL,
+			    &iommu_sva_fops);
 	return 0;
 }
 late_initcall(iommu_sva_debugfs_init);

@@ -190,6 +190,22 @@ void iommu_sva_fault_exit(struct iommu_mm_data *iommu_mm)
 		schedule_work(&user->free_work);
 }
 
+#if IS_ENABLED(CONFIG_KUNIT)
+/* For tests: mms with SVA that a user is responsible for */
+unsigned int iommu_sva_count_mms(kuid_t uid)
+{
+	struct iommu_sva_user *user;
+	unsigned int mms = 0;
+
+	spin_lock_irq(&faults_lock);
+	list_for_each_entry(user, &users, node)
+		if (uid_eq(user->uid, uid))
+			mms += user->mms;
+	spin_unlock_irq(&faults_lock);
+	return mms;
+}
+#endif
+
 static void iommu_sva_free_group(struct iopf_group *group)
 {
 	struct mm_struct *mm = group->mm;

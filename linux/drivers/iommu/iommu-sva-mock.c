@@ -67,6 +67,7 @@ static void mock_remove_dev_pasid(struct device *dev, ioasid_t pasid,
 	struct sva_mock_dev *mdev = to_sva_mock_dev(dev);
 
 	udelay(mdev->latency_us);
+	mdev->removed++;
 	if (xa_erase(&mdev->domains, pasid) != domain)
 		atomic_inc(&sva_mock.wrong);
 }
@@ -79,12 +80,14 @@ static void mock_drain_dev_pasid(struct device *dev, ioasid_t pasid)
 	if (pasid == IOMMU_PASID_INVALID ? !mdev->in_reset :
 	    !!xa_load(&mdev->domains, pasid))
 		atomic_inc(&sva_mock.wrong);
+	atomic_inc(&mdev->draining);
 	atomic_inc(&sva_mock.drains);
 	if (sva_mock.in_drain)
 		sva_mock.in_drain(dev);
 	if (sva_mock.drain_gate)
 		wait_for_completion_timeout(sva_mock.drain_gate,
 					    3 * SVA_MOCK_TIMEOUT);
+	atomic_dec(&mdev->draining);
 }
 
 static void mock_release(struct mmu_notifier *mn, struct mm_struct *mm)
@@ -136,7 +139,7 @@ static struct iommu_domain *mock_domain_alloc_sva(struct device *dev,
 	mdomain->domain.ops = &mock_sva_ops;
 	mdomain->odd = to_sva_mock_dev(dev)->instance->odd;
 	mdomain->notifier.ops = &mock_notifier_ops;
-	ret = mmu_notifier_register(&mdomain->notifier, mm);
+	ret = iommu_sva_register_notifier(&mdomain->notifier, mm);
 	if (ret) {
 		kfree(mdomain);
 		return ERR_PTR(ret);
@@ -192,9 +195,12 @@ static struct iommu_device *mock_probe_device(struct device *dev)
 
 static void mock_release_device(struct device *dev)
 {
+	struct sva_mock_dev *mdev = to_sva_mock_dev(dev);
+
 	if (sva_mock.in_release)
 		sva_mock.in_release(dev);
-	if (!xa_empty(&to_sva_mock_dev(dev)->domains))
+	/* Nothing is attached, and nobody waits for what it has in the IOMMU. */
+	if (!xa_empty(&mdev->domains) || atomic_read(&mdev->draining))
 		atomic_inc(&sva_mock.wrong);
 }
 
@@ -222,6 +228,7 @@ static void mock_page_response(struct device *dev, struct iopf_fault *evt,
 			       struct iommu_page_response *msg)
 {
 	sva_mock.code = msg->code;
+	sva_mock.response = *msg;
 	atomic_inc(&sva_mock.responses);
 }
 

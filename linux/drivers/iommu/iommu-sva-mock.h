@@ -39,6 +39,8 @@ struct sva_mock_dev {
 	unsigned int group;
 	bool added;
 	bool in_reset;			/* changed under group->mutex */
+	atomic_t draining;		/* threads in drain_dev_pasid() */
+	unsigned int removed;		/* calls of remove_dev_pasid(); likewise */
 };
 
 /* Everything of the running test. What has no lock is written by one thread. */
@@ -58,6 +60,7 @@ struct sva_mock {
 	atomic_t released;		/* calls of release() */
 	atomic_t responses;
 	enum iommu_page_response_code code;	/* of the last one */
+	struct iommu_page_response response;	/* the last one */
 	struct completion *drain_gate;	/* drain_dev_pasid() waits for it */
 	atomic_t drains;		/* calls of it, that have begun */
 	/* In drain_dev_pasid() */

@@ -12,6 +12,7 @@
  * chosen, and what an mm without tasks has is given back before another process is
  * killed for it.
  */
+#include <kunit/visibility.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/notifier.h>
@@ -137,8 +138,8 @@ static void iommu_sva_reap_work(struct work_struct *work)
  * Called under oom_lock, perhaps by who handles a fault of one of the mms. Whoever needs
  * the memory tries again until it is there; once for each mm.
  */
-static int iommu_sva_oom(struct notifier_block *nb, unsigned long unused,
-			 void *data)
+VISIBLE_IF_KUNIT int iommu_sva_oom(struct notifier_block *nb,
+				   unsigned long unused, void *data)
 {
 	struct iommu_mm_data *iommu_mm;
 	unsigned long *freed = data;

@@ -16,6 +16,7 @@ void __kernel_pgtable_mark(unsigned long pfn);
 void kernel_pgtable_unmark(struct page *page);
 bool kernel_pgtable_is_marked(struct page *page);
 unsigned int kernel_pgtable_bypassed(void);
+void kernel_pgtable_report(unsigned long pfn);
 void kernel_pgtable_check_free(struct page *page, unsigned int order);
 #else
 static inline void __kernel_pgtable_mark(unsigned long pfn)
