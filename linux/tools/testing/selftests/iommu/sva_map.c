@@ -341,4 +341,26 @@ TEST_F(sva_map, munmap_tables)
 	munmap(map, len + 2 * TABLE);
 }
 
+/* Nobody else is in its page table, which goes with the page. */
+TEST_F(sva_map, munmap_table)
+{
+	struct sva_queue *q;
+	char *room, *p;
+
+	room = mmap(NULL, 2 * TABLE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, room);
+	p = (char *)(((uintptr_t)room + TABLE - 1) & -TABLE);
+	ASSERT_EQ(0, munmap(room, 2 * TABLE));
+	ASSERT_EQ(p, mmap(p, SVA_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
+	memset(p, 1, SVA_PAGE);
+	ASSERT_TRUE(sva_warm_up(&self->s, p, 1, SVA_PAGE));
+
+	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, SVA_PAGE)));
+	ASSERT_CLEAN(&self->s);
+	for (q = self->s.q; q < self->s.end; q++)
+		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, SVA_PAGE)));
+}
+
 TEST_HARNESS_MAIN

@@ -107,6 +107,7 @@ struct sva_queue {
  * @mode: how they reach memory, by the choice of the test
  * @q: one queue each, from sva_open_all() to sva_close_all()
  * @end: the end of these
+ * @evicted: what sva_evicted() was when the test began
  */
 struct sva {
 	struct sva_dev dev[SVA_MAX_DEVS];
@@ -114,6 +115,7 @@ struct sva {
 	enum sva_mode mode;
 	struct sva_queue q[SVA_MAX_DEVS];
 	struct sva_queue *end;
+	uint64_t evicted;
 };
 
 /* What IOMMUs have counted */
@@ -243,6 +245,7 @@ bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 
 uint64_t sva_compared(struct sva_dev *d, uint64_t pasid);
 bool sva_cached(struct sva *s, uint64_t pasid, size_t pages);
+uint64_t sva_evicted(const struct sva *s);
 bool sva_clean(struct sva *s);
 void sva_count(const struct sva *s, struct sva_counts *c);
 void sva_count_since(const struct sva *s, struct sva_counts *c);
