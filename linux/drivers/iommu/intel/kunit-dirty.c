@@ -37,13 +37,22 @@ static bool snoops(struct vtd_fn *fn, u32 pasid)
 /* What a unit has cached of an entry is what is in memory. */
 static bool is_current(struct vtd_fn *fn, u32 pasid)
 {
-	struct vtd_pasid_cache *pc;
+	const struct vtd_pasid_cache *pc;
 
-	for (pc = fn->pasid_cache; pc < fn->pasid_cache + VTD_PASIDS; pc++)
-		if (pc->valid && pc->pasid == pasid &&
+	vtd_for_each_cached_pasid(fn, pc)
+		if (pc->pasid == pasid &&
 		    memcmp(&pc->entry, vtd_entry(fn, pasid), sizeof(pc->entry)))
 			return false;
 	return true;
+}
+
+/* The test, and not the driver, has changed them. */
+static void forget_entries(struct vtd_fn *fn)
+{
+	struct vtd_pasid_cache *pc;
+
+	vtd_for_each_cached_pasid(fn, pc)
+		pc->valid = false;
 }
 
 /* --- dirty tracking: functions 0 and 2 have the parent, the others a nested domain --- */
@@ -185,7 +194,7 @@ static void tracking_fails_half_way(struct kunit *test)
 	for (n = 0; n < FNS; n++) {
 		dirty_warm_up(&d);
 		pgtt = spoil(d.machine->fn[n]);
-		memset(d.machine->fn[n]->pasid_cache, 0, sizeof(d.machine->fn[n]->pasid_cache));
+		forget_entries(d.machine->fn[n]);
 		KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, set_dirty(d.parent, true));
 		expect_dirty(&d, false, FNS);
 		unspoil(d.machine->fn[n], pgtt);
@@ -196,7 +205,7 @@ static void tracking_fails_half_way(struct kunit *test)
 
 		dirty_warm_up(&d);
 		pgtt = spoil(d.machine->fn[n]);
-		memset(d.machine->fn[n]->pasid_cache, 0, sizeof(d.machine->fn[n]->pasid_cache));
+		forget_entries(d.machine->fn[n]);
 		KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, set_dirty(d.parent, false));
 		expect_dirty(&d, true, FNS);
 		unspoil(d.machine->fn[n], pgtt);

@@ -68,22 +68,23 @@ static void left_of_context(struct vtd_fn *fn, struct vtd_left *left)
  */
 unsigned int vtd_pasids_cached(struct vtd_fn *fn, u32 pasid)
 {
-	unsigned int n, nr = 0;
+	const struct vtd_pasid_cache *pc;
+	unsigned int nr = 0;
 
-	for (n = 0; n < VTD_PASIDS; n++)
-		nr += fn->pasid_cache[n].valid && fn->pasid_cache[n].pasid == pasid;
+	vtd_for_each_cached_pasid(fn, pc)
+		nr += pc->pasid == pasid;
 	return nr;
 }
 
 static void left_of_fn(struct vtd_fn *fn, struct vtd_left *left)
 {
-	unsigned int n;
+	const struct vtd_pasid_cache *pc;
 
 	left_of_entries(fn, left);
 	left_of_context(fn, left);
 	left_of_tlb(fn->atc, &left->atc);
-	for (n = 0; n < VTD_PASIDS; n++)
-		left->pasids += fn->pasid_cache[n].valid;
+	vtd_for_each_cached_pasid(fn, pc)
+		left->pasids++;
 }
 
 static void left_of_domain(struct dmar_domain *domain, struct vtd_left *left)
