@@ -250,8 +250,10 @@ static void queue_is_lost(struct kunit *test, const struct vtd_caps *caps)
 			KUNIT_EXPECT_EQ(test, -EAGAIN, qi_wait(&unit->iommu, sync[n]));
 		KUNIT_EXPECT_EQ(test, 0, unit->nr_logged);
 		/* As often as there are slots, and more */
-		for (n = 0; n < QI_LENGTH; n++)
-			KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, submit(unit, FIRST_DID + n)));
+		for (n = 0; n < QI_LENGTH; n++) {
+			sync[0] = submit(unit, FIRST_DID + n % FULL);
+			KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, sync[0]));
+		}
 		KUNIT_EXPECT_EQ(test, QI_LENGTH, vtd_count(unit, QI_IOTLB_TYPE));
 	}
 }
