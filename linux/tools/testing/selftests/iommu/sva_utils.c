@@ -547,7 +547,7 @@ bool sva_cached(struct sva *s, uint64_t pasid, size_t pages)
 	unsigned int i;
 
 	for (i = 0; i < s->nr; i++)
-		if (i < s->end - s->q &&
+		if (&s->q[i] < s->end &&
 		    sva_compared(&s->dev[i], pasid) < wanted)
 			return false;
 	return true;
@@ -585,7 +585,7 @@ bool sva_clean(struct sva *s)
 	for (i = 0; i < s->nr; i++) {
 		if (sva_verify(&s->dev[i], SVADEV_PASID_ALL, &checked))
 			clean = false;
-		if (i < s->end - s->q && !checked) {
+		if (&s->q[i] < s->end && !checked) {
 			fprintf(stderr, "# %s: nothing to compare\n",
 				s->dev[i].name);
 			clean = false;
