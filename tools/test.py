@@ -291,14 +291,21 @@ def run_mutants(suite):
     import sample                       # which imports this
 
     with lock(BUILD / ".mutants.lock", "make mutants"):
-        mutants = sample.Sample(suite["sample"], suite["seed"], (), False)
+        mutants = sample.Sample(suite["sample"], suite["seed"], name=suite["name"])
         mutants.run()
-    alive, failed = mutants.names("survived"), mutants.names("failed")
-    cases = [Case(name, "ok") for name in mutants.names("caught") + mutants.names("equivalent")]
-    cases += [fail(name, "cannot be tried") for name in failed]
+    return Verdict(judge_mutants(suite, mutants.names))
+
+
+def judge_mutants(suite, names):
+    """The cases of the suite; names(state) are the mutants that ended so."""
+    seen, alive = names("caught") + names("equivalent"), names("survived") + names("undecided")
+    cases = [Case(name, "ok") for name in seen]
+    cases += [fail(name, "cannot be tried") for name in names("failed")]
+    if not names("caught") or len(seen + alive) < suite["sample"]:
+        cases.append(fail(f"{suite['sample']} mutants are tried", f"only {len(seen + alive)}"))
     title = f"no more than {suite['survivors']} survive"
-    return Verdict(cases + [fail(title, ", ".join(alive)) if len(alive) > suite["survivors"]
-                            else Case(title, "ok")])
+    return cases + [fail(title, ", ".join(alive)) if len(alive) > suite["survivors"]
+                    else Case(title, "ok")]
 
 
 KINDS = {"host": run_host, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
@@ -387,7 +394,7 @@ def kept_as(suite):
     kind = suite["kind"]
     if kind == "host" or "test" in suite:
         return None
-    parts = [json.dumps(suite, sort_keys=True), vm.ACCEL, *CODE]
+    parts = [json.dumps([suite, expected_messages()], sort_keys=True), vm.ACCEL, *CODE]
     if kind != "kunit.py" and suite.get("kernel") != "arm64":
         parts.append(qemu.key(**suite.get("qemu", {})))
     if "kernel" in suite:

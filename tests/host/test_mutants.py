@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mutants: what their files say, and what counts as caught."""
 
+import contextlib
+import io
 import os
 import re
 import tempfile
 import unittest
+from pathlib import Path
+from unittest import mock
 
+import common
 import mutants
+import trial
 from common import ROOT, Failed
 from mutants import Test, parse
 from patchqueue import LINUX
@@ -39,7 +45,7 @@ class Files(unittest.TestCase):
 class Caught(unittest.TestCase):
     def judge(self, *cases, test=CASE):
         verdict = Verdict([Case(*c) for c in cases])
-        return test.passes(verdict) is None, test.catches(verdict)[0]
+        return test.passes(verdict) is None, bool(test.catches(verdict)[0])
 
     def test_the_case_that_is_named_decides(self):
         self.assertEqual(self.judge(("suite/case", "ok")), (True, False))
@@ -61,6 +67,55 @@ class Caught(unittest.TestCase):
         self.assertEqual(self.judge(crash, ("suite/case", "ok")), (False, False))
         self.assertEqual(self.judge(crash, test=Test("kunit", "suite.case", True)),
                          (False, True))
+
+
+class Tried(unittest.TestCase):
+    """Each of a mutant's tests catches it."""
+    def attempt(self, *cases):
+        """The verdict if the runs with the mutant end with these cases."""
+        runs = [Verdict([Case("suite/case", "ok")]), *(Verdict([Case(*c)]) for c in cases)]
+        with tempfile.TemporaryDirectory() as tmp, \
+                mock.patch.object(trial, "VERDICTS", Path(tmp)), \
+                mock.patch.object(common, "VERDICTS", Path(tmp)), \
+                mock.patch.object(trial, "key", lambda *parts: trial.digest(*map(str, parts))), \
+                mock.patch.object(Test, "run", side_effect=runs) as run:
+            mutant = trial.Mutant("x", "text", "", [Test("kunit", "suite.case", True)])
+            state, why = trial.each_catches("tree", mutant, {"debug": ""}, {"debug": ""})
+            kept = len(list(Path(tmp).iterdir()))
+        self.assertEqual(run.call_count, len(runs))
+        self.alone = [bool(call.kwargs.get("alone")) for call in run.call_args_list]
+        return state, kept
+
+    def test_a_case_that_fails_is_enough(self):
+        self.assertEqual(self.attempt(("suite/case", "not ok")), ("caught", 2))
+        self.assertEqual(self.attempt(("suite/case", "ok")), ("survived", 1))
+
+    def test_a_crash_comes_again_alone(self):
+        hang, bug = (("kernel log", "not ok", w) for w in ("hung: killed after 90 s", "BUG: x"))
+        self.assertEqual(self.attempt(hang, hang), ("caught", 2))
+        self.assertEqual(self.alone, [False, False, True])
+        self.assertEqual(self.attempt(hang, ("suite/case", "ok")), ("undecided", 1))
+        self.assertEqual(self.attempt(hang, bug), ("undecided", 1))
+
+
+class Words(unittest.TestCase):
+    """What is typed after make mutants."""
+    def refused(self, *words):
+        said = io.StringIO()
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(said):
+            mutants.arguments(words)
+        return said.getvalue()
+
+    def test_a_sample_is_told_from_those_with_names(self):
+        for words in (["--files=x.c"], ["--guests"], ["--seed=2"], ["--mutant=a", "--guests"]):
+            self.assertIn("SAMPLE=", self.refused(*words))
+        self.assertIn("MUTANT=", self.refused("--sample=3", "--mutant=a"))
+        self.assertEqual(mutants.arguments(["--sample=3", "--files=x.c"]).sample, 3)
+        self.assertIsNone(mutants.arguments([]).sample)
+
+    def test_a_sample_is_of_some(self):
+        for word in ("0", "-1", "x", ""):
+            self.assertIn("no number", self.refused(f"--sample={word}"))
 
 
 class Ours(unittest.TestCase):

@@ -193,6 +193,26 @@ class KernelLog(unittest.TestCase):
         self.assertIn("dmesg | grep -qF 'marvel'", self.ran)
 
 
+class Mutants(unittest.TestCase):
+    """The suite of mutants that are made by operators."""
+    def judge(self, **count):
+        def names(state):
+            return [f"{state}-{n}" for n in range(count.get(state, 0))]
+        return {c.state for c in test.judge_mutants(dict(sample=10, survivors=2), names)}
+
+    def test_few_may_survive(self):
+        self.assertEqual(self.judge(caught=8, survived=2), {"ok"})
+        self.assertEqual(self.judge(caught=8, survived=1, equivalent=1), {"ok"})
+        self.assertEqual(self.judge(caught=7, survived=3), {"ok", "not ok"})
+        self.assertEqual(self.judge(caught=7, survived=1, undecided=2), {"ok", "not ok"})
+        self.assertEqual(self.judge(caught=10, failed=1), {"ok", "not ok"})
+
+    def test_a_sample_without_mutants_fails(self):
+        self.assertIn("not ok", self.judge())
+        self.assertIn("not ok", self.judge(equivalent=10))
+        self.assertIn("not ok", self.judge(caught=9))
+
+
 class Budgets(unittest.TestCase):
     """The minutes of tests/suites.toml add up, on the slow machine that they are for."""
 
