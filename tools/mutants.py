@@ -26,6 +26,7 @@ import kernel
 import packages
 import qemu
 import sample
+import selftests
 import trial
 from common import BUILD, LOGS, ROOT, Failed, lock, main, read, say, shown
 from patchqueue import LINUX
@@ -49,9 +50,21 @@ def parse(name, text):
             raise Failed(f"mutant {name}: not a suite of kind {' or '.join(LIMIT)} and a test: "
                          f"{line}")
         tests.append(Test(match[1], match[2], bool(match[3])))
+        refuse_unknown(name, tests[-1])
     if not tests:
         raise Failed(f"mutant {name}: names no test in a line 'Caught-by: suite test'")
     return Mutant(name, text, " ".join(about), tests)
+
+
+def refuse_unknown(mutant, t):
+    """A test of a program of ours has its whole name, or none would run."""
+    program, _, case = t.name.partition(".")
+    known = selftests.tests_of(program) if t.kind == "guest" and case else {}
+    if known and case not in known:
+        fixture, _, last = case.rpartition(".")
+        alike = [k for k in known if k.endswith(f".{last}") and k.startswith(fixture)] or known
+        raise Failed(f"mutant {mutant}: {program} has no test '{case}'; with its fixture and variant "
+                     "it is one of " + ", ".join(f"{program}.{k}" for k in alike))
 
 
 def all_mutants():

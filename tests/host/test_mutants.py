@@ -26,9 +26,9 @@ CASE = Test("kunit", "suite.case")
 class Files(unittest.TestCase):
     def test_header_is_understood(self):
         m = parse("x", "Breaks\nit.\n\nCaught-by: kunit suite.case\n"
-                       f"Caught-by: sva sva_map.sva_map.munmap, or a crash\n\n{PATCH}")
+                       f"Caught-by: sva sva_map.sva_map.pri.munmap, or a crash\n\n{PATCH}")
         self.assertEqual(m.about, "Breaks it.")
-        self.assertEqual(m.tests, [CASE, Test("sva", "sva_map.sva_map.munmap", True)])
+        self.assertEqual(m.tests, [CASE, Test("sva", "sva_map.sva_map.pri.munmap", True)])
         self.assertEqual(m.files, ["x.c"])
 
     def test_what_is_no_mutant_is_refused(self):
@@ -40,6 +40,20 @@ class Files(unittest.TestCase):
                      f"Breaks it.\n\n{good}Caught-by: kunit suite.case or so\n\n{PATCH}"):
             with self.assertRaises(Failed, msg=text):
                 parse("x", text)
+
+
+    def test_a_test_that_does_not_exist_is_refused_and_what_to_write_is_said(self):
+        def said(test):
+            with self.assertRaises(Failed) as caught:
+                parse("x", f"Breaks it.\n\nCaught-by: sva {test}\n\n{PATCH}")
+            return str(caught.exception)
+        for test in ("sva_map.sva_map.munmap", "sva_map.munmap"):
+            for variant in ("pri", "ats", "untranslated"):
+                self.assertIn(f"sva_map.sva_map.{variant}.munmap", said(test))
+            self.assertNotIn("mprotect", said(test))
+        self.assertIn("sva_map.sva_map.pri.mprotect_none", said("sva_map.sva_map.pri.nosuch"))
+        for test in ("sva_kva.sva_kva.seen_by_every_unit", "sva_bind.global.no_sva_no_open", "sva_map"):
+            parse("x", f"Breaks it.\n\nCaught-by: sva {test}\n\n{PATCH}")
 
 
 class Caught(unittest.TestCase):
