@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make test: what is selected, how skips and budgets are judged, how results are written."""
 
+import shutil
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -191,6 +193,39 @@ class KernelLog(unittest.TestCase):
             self.assertEqual(len(self.suite(programs=programs, must_log="marvel")), 1)
         self.suite(programs="p", must_log="marvel")
         self.assertIn("dmesg | grep -qF 'marvel'", self.ran)
+
+
+class Kselftest(unittest.TestCase):
+    """The kernel's own runner tells the kernel's log what runs, as far as its messages are excused."""
+    RUN = """printf 'TAP version 13\\n1..2\\n# selftests: iommu: sva_timeout\\n#  a\\\\n # selftests: x\\n'
+    printf 'ok 1 selftests: iommu: sva_timeout\\n# selftests: iommu: sva_map\\nnot ok 2\\n'"""
+
+    def test_each_program_is_told_and_its_output_stays(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            log = Path(tmp) / "kmsg"
+            shell = [shutil.which("busybox"), "sh", "-c"] if shutil.which("busybox") else ["bash", "-c"]
+            said = [subprocess.run([*shell, command], text=True, stdout=subprocess.PIPE)
+                    for command in (self.RUN, test.told(f"{{ {self.RUN}; }}", f"{log}.{1}"),
+                                    test.told("(exit 3)", log))]
+            text = (Path(tmp) / "kmsg.1").read_text()
+        self.assertEqual(said[0].stdout, said[1].stdout)
+        self.assertEqual([r.returncode for r in said], [0, 0, 3])
+        self.assertEqual(text.splitlines(), ["<3>## sva_map"])      # the last write, of a file
+
+    def test_what_one_may_do_another_may_not(self):
+        line = "[ 2.0] DMAR: VT-d detected Invalidation Time-out Error: SID 100"
+        for program, count in (("sva_timeout", 0), ("sva_map", 1)):
+            log = f"[ 1.0] ## {program}\n{line}\n"
+            self.assertEqual(len(test.vm.troubles(log, None, test.expected_messages())), count)
+
+    def test_nobody_is_excused_before_the_first(self):
+        result = test.vm.Result(0, "TAP version 13\n1..1\nok 1 selftests: iommu: sva_map\n", "", test.LOGS)
+        with mock.patch.object(test.vm, "run_guest", return_value=result) as run, \
+                mock.patch.object(test.selftests, "install", lambda: Path("kselftest")):
+            test.run_kselftest(dict(name="s", kernel="debug", timeout=1, image="i",
+                                    arguments="-t iommu:sva_timeout"))
+        self.assertEqual(run.call_args.kwargs["expects"], test.expected_messages())
+        self.assertIn("./run_kselftest.sh -t iommu:sva_timeout |", run.call_args.args[2])
 
 
 class Mutants(unittest.TestCase):
