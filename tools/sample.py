@@ -148,7 +148,7 @@ def picks(files, count, discarded):
 class Sample:
     """The mutants of a seed, of which some files are tried now; `name` is for their directory."""
 
-    def __init__(self, count, seed, wanted=(), guests=False, name=None):
+    def __init__(self, count, seed, wanted=(), guests=False, name="mutants"):
         self.count, self.guests = count, guests
         commit = LINUX.snapshot()
         self.shared = trial.shared_parts(commit)
@@ -156,7 +156,7 @@ class Sample:
         self.files, self.without = files_of(commit, seed, self.kernels.compiles)
         self.wanted = [f for f in self.files if not wanted or f.is_one_of(wanted)]
         self.equivalents = equivalents()
-        self.home = BUILD / f"mutants-{name or seed}"
+        self.home = BUILD / f"{name}-{seed}"
         self.sites, self.states = {}, {}
 
     def verdict_key(self, t, mutant):
@@ -231,7 +231,6 @@ class Sample:
                 AT_ONCE)) as found:
             for result in found:
                 self.note(*result)
-        self.deepen()
 
     def names(self, state):
         return sorted(n for n, s in self.states.items() if s == state)
@@ -311,6 +310,7 @@ def judge(count, seed, wanted, guests):
             raise Failed(f"FILES={glob}: no file that mutants are made of; there are "
                          + ", ".join(f.name for f in sample.files))
     sample.run()
+    sample.deepen()
     lines = sample.report()
     say("\n".join(lines))
     write_atomically(sample.home / "table.txt", "\n".join(lines) + "\n")

@@ -408,7 +408,7 @@ def kept_as(suite):
     if kind == "notice":
         parts.append(notice.EXPECTED)
     if kind == "mutants":
-        parts += [ROOT / "tools" / n for n in ("mutate.py", "sample.py", "trial.py")]
+        parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
     if kind == "kunit.py":
         parts.append(kernel.source("series")[1])

@@ -463,7 +463,9 @@ class Run(unittest.TestCase):
         with mock.patch.object(trial, "results", results), \
                 mock.patch.object(Test, "watched", watched):
             s.run()
-        self.last = s
+            tried = len(s.states)
+            s.deepen()
+        self.last, self.more = s, len(s.states) - tried
         return {s.sites[n].text: state for n, state in s.states.items() if "swap" not in n}
 
     def patches(self):
@@ -547,6 +549,7 @@ class Run(unittest.TestCase):
         self.assertNotIn("build", [t[0] for t in self.tried])
         found = self.sample(count=2)
         self.assertGreater(len(found), len(few))
+        self.assertTrue(self.more)
         table = self.last.report()
         self.assertTrue(any(line.startswith("a.c") for line in table))
 
@@ -660,6 +663,10 @@ class Table(unittest.TestCase):
         self.assertEqual(set(there.values()), {1}, "each site has an identity of its own")
         for known in sample.equivalents():
             self.assertIn(known, there)
+
+    def test_names_are_unique(self):
+        names = Counter(s.name for f in self.files()[0] for s in f.order)
+        self.assertEqual(set(names.values()), {1})
 
     def test_of_those_that_are_alike_one_is_named(self):
         alike = Counter(tuple(sample.identity(s).values())[:-1]
