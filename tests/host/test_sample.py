@@ -379,6 +379,7 @@ class Compiled(unittest.TestCase):
                 ("../drivers/iommu/y.c:12:3: error: 'y' undeclared\n", False),
                 ("cc1: out of memory allocating 65536 bytes\n", False),
                 (f"../{file}:12:3: fatal error: error writing to /tmp/c.s: No space left\n", False),
+                (f"../{file}:1:1: fatal error: no space\n../{file}:2:2: note: x\n", False),
                 (f"../{file}:12:3: internal compiler error: Segmentation fault\n", False),
                 ("gcc: fatal error: Killed signal terminated program cc1\n", False),
                 (f"../{file}:12:3: warning: unused\nmake: *** No space left on device\n", False)):
