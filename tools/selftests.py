@@ -17,8 +17,8 @@ SHIM = ROOT / "tests/guest/iommufd-shim.h"
 
 def headers():
     """The tree's own uapi headers: the host's are older."""
-    LINUX.assemble()
-    tree = LINUX.git("rev-parse", "HEAD^{tree}") + LINUX.git("diff", "HEAD", "--", "include/uapi")
+    commit = LINUX.snapshot()
+    tree = LINUX.git("rev-parse", f"{commit}:include/uapi", f"{commit}:arch/x86/include/uapi")
     stamp = HEADERS / "of-tree"
     if not stamp.exists() or stamp.read_text() != tree:
         packages.ensure(packages.BUILD_TOOLS)

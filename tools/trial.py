@@ -58,7 +58,7 @@ def turn(alone=False, what="turn"):
     BUILD.mkdir(exist_ok=True)
     with open(BUILD / f".mutants.{what}.door", "w") as door, \
             open(BUILD / f".mutants.{what}", "w") as inside:
-        fcntl.flock(door, fcntl.LOCK_EX)        # who comes later waits behind who waits here
+        fcntl.flock(door, fcntl.LOCK_EX)        # those that come later wait behind one that waits
         fcntl.flock(inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)
         yield
@@ -75,8 +75,10 @@ class Sight(NamedTuple):
 
 def kind_of(trouble):
     """The mark of a line of the kernel's log, or of what else ended a guest."""
+    if trouble.startswith(f"{HANG}: "):
+        return HANG
     known = vm.TROUBLE.search(trouble)
-    return HANG if trouble.startswith("hung: ") else known[0] if known else \
+    return re.sub(r"\d+", "", known[0]) if known else \
         next((kind for kind, lines in vm.KINDS.items() if lines.search(trouble)), DEAD)
 
 
@@ -393,7 +395,7 @@ def see(t, image, log, unreliable=()):
 def unreliable(shared, t, image, log):
     """The marks of what fails without a mutant, but not twice; told, and then known. Failed if the
     test does not pass."""
-    with turn(alone=True, what="without"):      # of those who ask one runs it
+    with turn(alone=True, what="without"):      # of several that ask one runs it
         marks = recall(key(shared, t, watched=True))
         if marks is None:
             sight = t.watched(image, log)

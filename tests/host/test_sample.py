@@ -283,6 +283,7 @@ class Seen(unittest.TestCase):
         for line, kind in (("hung: killed after 90 s", trial.HANG), ("ended early (log)", trial.DEAD),
                            ("qemu-system-x86_64: terminating on signal 15", trial.DEAD),
                            ("[ 1.2] BUG: KASAN: slab-use-after-free in f+0x1", "BUG: "),
+                           ("INFO: task sh:12 blocked for more than", "INFO: task sh: blocked"),
                            ("DMAR: VT-d detected Invalidation Time-out Error: SID 1", "invalidations")):
             self.assertEqual(trial.kind_of(line), kind)
 
@@ -305,7 +306,7 @@ class Seen(unittest.TestCase):
                     self.without(words, words)
 
     def test_turns(self):
-        """One that runs alone waits for the others, and those who come later wait for it."""
+        """One that runs alone waits for the others, and those that come later wait for it."""
         done, order = threading.Event(), []
 
         def take(name, alone, wait=None):
