@@ -275,7 +275,7 @@ def told(command, log="/dev/kmsg"):
     """A command of the shell that runs this, as run_programs() does, and tells the kernel's log
     which program begins."""
     return (f"set -o pipefail\n{command} | while IFS= read -r line; do\n"
-            'case "$line" in "# selftests: "*) echo "<3>## ${line##* }" >' + f"{log};; esac\n"
+            'case "$line" in "# selftests: "*) echo "<3>## ${line##* }" >>' + f"{log};; esac\n"
             'printf "%s\\n" "$line"\ndone\n')
 
 
