@@ -10,7 +10,6 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-import common
 import mutants
 import trial
 from common import ROOT, Failed
@@ -90,7 +89,6 @@ class Tried(unittest.TestCase):
         runs = [Verdict([Case("suite/case", "ok")]), *(Verdict([Case(*c)]) for c in cases)]
         with tempfile.TemporaryDirectory() as tmp, \
                 mock.patch.object(trial, "VERDICTS", Path(tmp)), \
-                mock.patch.object(common, "VERDICTS", Path(tmp)), \
                 mock.patch.object(trial, "key", lambda *parts: trial.digest(*map(str, parts))), \
                 mock.patch.object(Test, "run", side_effect=runs) as run:
             mutant = trial.Mutant("x", "text", "", [Test("kunit", "suite.case", True)])
