@@ -34,7 +34,7 @@ def run():
         refuse_cache()
     for queue in QUEUES:
         if (queue.tree / ".git").exists():
-            queue.refuse_edits("make clean would remove it")
+            queue.refuse_edits("make clean would remove it", removed=True)
     remove(BUILD)
     say(f"removed {shown(BUILD)}")
     if cache:

@@ -20,8 +20,8 @@ TARGETS = [
     ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots;\n"
               "and the Spin models; PATCH=fixes/ for some", "", ""),
     ("mutants", "break the series in many places: does the test for each notice?\n"
-                "MUTANT=a,b for some; SAMPLE=120 SEED=1 makes others itself, and counts\n"
-                "those that survive (FILES=glob,.. GUESTS=1)", "", ""),
+                "MUTANT=a,b for some; SAMPLE=120 makes others itself, and counts those\n"
+                "that survive (SEED=2 for others, FILES=glob,.. for more of some, GUESTS=1)", "", ""),
     ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
     ("kernel", f"build one flavour: FLAVOUR={'|'.join(kernel.FLAVOURS)}", "4 min", "1 s"),
     ("qemu", "build QEMU", "2 min", "1 s"),

@@ -93,12 +93,8 @@ def commit_of(kind):
 
 def source(kind):
     """The source tree of a flavour, and a key for its content."""
-    LINUX.assemble()
     if kind == "series":
-        tree = LINUX.tree
-        changed = LINUX.git("status", "--porcelain", "-uno")
-        key = LINUX.git("rev-parse", "HEAD^{tree}")
-        return tree, digest(key, LINUX.git("diff", "HEAD")) if changed else key
+        return LINUX.tree, LINUX.git("rev-parse", f"{LINUX.snapshot()}^{{tree}}")
     commit = commit_of(kind)
     tree = LINUX.git("rev-parse", f"{commit}^{{tree}}")
     return LINUX.worktree(BUILD / f"linux-{kind}", commit), tree

@@ -20,18 +20,19 @@ import argparse
 import contextlib
 import functools
 import re
+from collections import Counter
 
 import kernel
 import packages
 import qemu
 import sample
+import selftests
 import trial
-from common import BUILD, LOGS, ROOT, Failed, bold, lock, main, passed, passes, read, say, shown
-from trial import LIMIT, Mutant, Test
+from common import BUILD, LOGS, ROOT, Failed, lock, main, read, say, shown
+from patchqueue import LINUX
+from trial import LIMIT, WORDS, Mutant, Test
 
 MUTANTS = ROOT / "tests/mutants"
-WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":", "failed": "cannot be tried:",
-         "discarded": "cannot be tried:"}
 CAUGHT_BY = re.compile(r"Caught-by: (\S+) ([\w.]+)(, or a crash)?")
 
 
@@ -49,53 +50,49 @@ def parse(name, text):
             raise Failed(f"mutant {name}: not a suite of kind {' or '.join(LIMIT)} and a test: "
                          f"{line}")
         tests.append(Test(match[1], match[2], bool(match[3])))
+        refuse_unknown(name, tests[-1])
     if not tests:
         raise Failed(f"mutant {name}: names no test in a line 'Caught-by: suite test'")
     return Mutant(name, text, " ".join(about), tests)
+
+
+def refuse_unknown(mutant, t):
+    """A test of a program of ours has its whole name, or none would run."""
+    program, _, case = t.name.partition(".")
+    known = selftests.tests_of(program) if t.kind == "guest" and case else {}
+    if known and case not in known:
+        fixture, _, last = case.rpartition(".")
+        alike = [k for k in known if k.endswith(f".{last}") and k.startswith(fixture)] or known
+        raise Failed(f"mutant {mutant}: {program} has no test '{case}'; with its fixture and variant "
+                     "it is one of " + ", ".join(f"{program}.{k}" for k in alike))
 
 
 def all_mutants():
     return [parse(p.stem, read(p)) for p in sorted(MUTANTS.glob("*.patch"))]
 
 
-def attempt(known, mutant, plain, images):
-    """Run a mutant's tests, those not yet known to pass without it first: (state, why)."""
-    said = []
-    for n, t in enumerate(mutant.tests):
-        without, with_it = known[mutant.name][t]
-        if not passed(without):
-            why = t.passes(t.run(plain[t.flavour], f"{mutant.name}-{n}.without"))
-            if why:
-                return "failed", f"{t} does not pass without it: {why}"
-            passes(without)
-        caught, why = t.catches(t.run(images[t.flavour], f"{mutant.name}-{n}"))
-        if not caught:
-            return "survived", f"{t}: {why}"
-        said.append((with_it, why))
-    for with_it, _ in said:
-        passes(with_it)
-    return "caught", "; ".join(why for _, why in said)
-
-
 def judge(mutants):
-    commit = trial.snapshot()
+    commit = LINUX.snapshot()
     shared = trial.shared_parts(commit)
-    known = {m.name: {t: (trial.key(shared, t), trial.key(shared, t, m.text)) for t in m.tests}
-             for m in mutants}
-    todo = [m for m in mutants
-            if not all(passed(key) for pair in known[m.name].values() for key in pair)]
-    count = {"caught": len(mutants) - len(todo), "survived": 0, "failed": 0}
+
+    def caught(mutant):
+        keys = (trial.key(shared, t, text) for t in mutant.tests for text in ("", mutant.text))
+        return all(trial.recall(key) is not None for key in keys)
+    todo = [m for m in mutants if not caught(m)]
+    count = Counter(caught=len(mutants) - len(todo))
     if count["caught"]:
         say(f"  {count['caught']} of {len(mutants)} mutants are known to be caught")
-    with contextlib.closing(trial.results(todo, trial.Kernels(commit),
-                                          functools.partial(attempt, known))) as found:
+    with contextlib.closing(trial.results(todo, trial.Kernels(commit), functools.partial(
+            trial.each_catches, shared))) as found:
         for n, (mutant, state, why, took) in enumerate(found, 1):
-            count["failed" if state == "discarded" else state] += 1
+            state = "failed" if state == "discarded" else state
+            count[state] += 1
             say(f"  {n}/{len(todo)}  {mutant.name}: {WORDS[state]} {why}  ({took:.0f} s)")
             if state != "caught":
                 say(f"    what it breaks: {mutant.about}\n"
                     f"    logs: {shown(LOGS)}/mutants/{mutant.name}*")
     say(f"{count['caught']} caught, {count['survived']} survived"
+        + (f", {count['undecided']} undecided" if count["undecided"] else "")
         + (f", {count['failed']} could not be tried" if count["failed"] else ""))
     return 1 if count["caught"] < len(mutants) else 0
 
@@ -110,15 +107,31 @@ def named(names):
     return [m for m in mutants if not names or m.name in names]
 
 
-def cli():
+def number(word):
+    if not re.fullmatch("[1-9][0-9]*", word):
+        raise argparse.ArgumentTypeError(f"'{word}' is no number of mutants")
+    return int(word)
+
+
+def arguments(words=None):
     parser = argparse.ArgumentParser(prog="make mutants")
     parser.add_argument("--mutant", default="", help="files of tests/mutants/ without .patch, "
                         "comma-separated")
-    parser.add_argument("--sample", type=int, default=0, help="so many made by operators instead")
-    parser.add_argument("--seed", default="1", help="another sample for another seed")
-    parser.add_argument("--files", default="", help="of these files, globs, comma-separated")
+    parser.add_argument("--sample", type=number, help="so many made by operators instead")
+    parser.add_argument("--seed", help="another sample for another seed")
+    parser.add_argument("--files", default="", help="of these files, globs of the ends of their "
+                        "names, comma-separated")
     parser.add_argument("--guests", action="store_true", help="try survivors in guests, too")
-    a = parser.parse_args()
+    a = parser.parse_args(words)
+    if a.sample and a.mutant:
+        parser.error("MUTANT= is of those that have names, SAMPLE= makes others: one or the other")
+    if not a.sample and (a.files or a.guests or a.seed):
+        parser.error("SEED=, FILES= and GUESTS= are of a sample: SAMPLE= says of how many")
+    return a
+
+
+def cli():
+    a = arguments()
     split = functools.partial(re.findall, r"[^ ,]+")
     mutants = [] if a.sample else named(split(a.mutant))
     archs = {kernel.FLAVOURS[t.flavour].arch for m in mutants for t in m.tests}
@@ -127,7 +140,7 @@ def cli():
     qemu.build()
     with lock(BUILD / ".mutants.lock", "make mutants"):
         if a.sample:
-            return sample.judge(a.sample, a.seed, split(a.files), a.guests)
+            return sample.judge(a.sample, a.seed or "1", split(a.files), a.guests)
         return judge(mutants)
 
 

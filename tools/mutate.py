@@ -6,6 +6,7 @@ blanked out, functions are split into statements, and an operator looks at these
 need not compile. Lines stay where they are, so that line numbers in an object file do.
 """
 
+import bisect
 import difflib
 import re
 from collections import Counter
@@ -198,8 +199,8 @@ def without(statement, source):
     lines = "\n" * text.count("\n")
     if statement.alone:
         return statement.start, statement.end, "{ }" + lines, text
-    indent = re.search(r"[ \t]*$", source[:statement.start])
-    return indent.start(), statement.end, lines, text
+    indented = len(source[:statement.start].rstrip(" \t"))
+    return indented, statement.end, lines, text
 
 
 def undoes(statement, function):
@@ -305,8 +306,7 @@ def sites(file, source, lines=None):
     for function in functions(code):
         for operator, make in MAKERS.items():
             for start, end, new, text in make(function, source):
-                first = source.count("\n", 0, start) + 1
-                last = source.count("\n", 0, end - 1) + 1
+                first, last = (bisect.bisect_right(starts, at) for at in (start, end - 1))
                 if lines is not None and not set(range(first, last + 1)) <= lines:
                     continue
                 if text is None:        # a line says more than two characters

@@ -13,6 +13,7 @@ import contextlib
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from common import (BUILD, ROOT, Failed, Progress, digest, lock, output, read, r
 
 AUTHOR = ("SVA series developers", "sva-series@localhost")
 EPOCH = "1700000000 +0000"
+SOURCES = (".", ":(exclude)*.pyc")      # of a tree: what Python leaves there is none
 NEEDED = (5, 2)                        # GB in build/ and in the cache, for all of make test
 
 
@@ -103,7 +105,7 @@ class Queue:
         if read(stamp) == made_from and (self.tree / ".git").exists():
             return
         if (self.tree / ".git").exists():
-            self.refuse_edits("the base is to be unpacked anew")
+            self.refuse_edits("the base is to be unpacked anew", removed=True)
         new = BUILD / f".{self.name}.new"
         remove(new)
         packages.claim_cache()
@@ -129,17 +131,37 @@ class Queue:
         write_atomically(stamp, made_from)
         progress.done()
 
-    def refuse_edits(self, why):
-        """Never lose a developer's work in build/<name>."""
+    def edits(self, *options):
+        """What is not committed in build/<name>, new files included: git's lines."""
+        return self.git("status", "--porcelain", *options, "--", *SOURCES)
+
+    def snapshot(self):
+        """The work tree as it is, new files included, as a commit; HEAD if that is the same. The
+        same content gives the same commit."""
+        self.assemble()
+        if not self.edits():
+            return self.ref("HEAD")
+        with tempfile.TemporaryDirectory() as tmp:
+            env = dict(os.environ, GIT_INDEX_FILE=f"{tmp}/index", **{
+                f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+                for what, value in zip(("NAME", "EMAIL", "DATE"), (*AUTHOR, EPOCH))})
+            shutil.copy(self.tree / ".git/index", f"{tmp}/index")
+            self.git("add", "-A", "--", *SOURCES, env=env)
+            tree = self.git("write-tree", env=env)
+            return self.git("commit-tree", tree, "-p", "HEAD", input="not committed\n", env=env)
+
+    def refuse_edits(self, why, removed=False):
+        """Never lose a developer's work in build/<name>; new files only if it is to be removed."""
         ours = self.ref("refs/sva/assembled")
         if not ours:
             return
-        dirty = self.git("status", "--porcelain", "-uno")
+        dirty = self.edits(*([] if removed else ["-uno"]))
         if dirty or self.ref("HEAD") != ours:
             raise Failed(f"{why}, but {shown(self.tree)} has edits of its own "
                          f"({'uncommitted' if dirty else 'commits'}). Take them back with "
                          "'make refresh', or throw them away with "
-                         f"'git -C {shown(self.tree)} reset --hard refs/sva/assembled'")
+                         f"'git -C {shown(self.tree)} reset --hard refs/sva/assembled'"
+                         + (f" and 'git -C {shown(self.tree)} clean -fd'" if "?? " in dirty else ""))
 
     # --- queue -> tree ---
 
@@ -231,8 +253,8 @@ class Queue:
         """Write the commits of build/<name> back as patches and files."""
         if not self.ref("refs/sva/assembled"):
             raise Failed(f"there is no {shown(self.tree)} yet: make tree")
-        if self.git("status", "--porcelain", "-uno"):
-            raise Failed(f"{shown(self.tree)} has uncommitted edits: commit them first "
+        if self.edits():
+            raise Failed(f"{shown(self.tree)} has uncommitted edits or new files: commit them first "
                          "(git commit --fixup=<the patch's commit>, then "
                          "git rebase -i --autosquash base)")
         ids = self.git("rev-list", "--reverse", "base..HEAD").split()

@@ -32,9 +32,8 @@ def configure_command(asan=False):
 
 
 def key(asan=False):
-    tree = QEMU.git("rev-parse", "HEAD^{tree}")
-    edits = QEMU.git("diff", "HEAD")
-    return digest(tree, edits, " ".join(configure_command(asan)), *TARGETS, *QTESTS,
+    tree = QEMU.git("rev-parse", f"{QEMU.snapshot()}^{{tree}}")
+    return digest(tree, QEMU.edits(), " ".join(configure_command(asan)), *TARGETS, *QTESTS,
                   *ROMS)
 
 

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make mutants SAMPLE=n: mutants made by operators, and how many of them the tests see.
 
-They are made of the lines that the series adds to C code in drivers/iommu and mm, each file in
-its turn, in an order that SEED= gives: the same seed gives the same sample as long as the code is
-the same, and nearly the same when it changes. What does not compile, or compiles to the same
-object, is replaced by the next. tests/sample.toml says which tests may see a file's mutants, and
-tests/equivalent.toml names mutants that nobody can see. Survivors are written to
-build/mutants-SEED/, each as it would stand in tests/mutants/.
+They are made of the lines that the series adds to C code in drivers/iommu and mm. Of each file they
+come in an order by lot that SEED= gives: the same seed gives the same sample as long as the code is
+the same, and nearly the same when it changes. A file has the more of them the more could be made
+of it, by the square root, and FILES= goes on in the order of some. What does not compile, or
+compiles to the same object, is replaced by the next. tests/sample.toml says which tests may see a
+file's mutants, and tests/equivalent.toml names mutants that nobody can see. Survivors are written
+to build/mutants-SEED/, each as it would stand in tests/mutants/, and stay until something sees them.
 """
 
 import contextlib
 import fnmatch
 import functools
 import json
-import os
+import math
 import re
 import tomllib
 from collections import Counter
@@ -21,19 +22,18 @@ from dataclasses import dataclass
 
 import mutate
 import trial
-from common import (BUILD, LOGS, ROOT, VERDICTS, Failed, bold, digest, passed, passes, read, remove, say,
-                    shown, write_atomically)
+from common import BUILD, LOGS, ROOT, Failed, digest, read, say, shown, write_atomically
 from patchqueue import LINUX
-from trial import Mutant, Test
+from trial import WORDS, Mutant, Test, keep, recall
 
 TABLE = ROOT / "tests/sample.toml"
 EQUIVALENT = ROOT / "tests/equivalent.toml"
 WHERE = ("drivers/iommu", "mm")
 TESTS = re.compile(r"kunit|mock|bench|litmus|selftest")     # in the names of files
-TRIES = 3
+LEAST = 4                               # of each file, if there are as many
 AT_ONCE = 2                             # guests: KUnit's cases sleep a lot
-WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":", "discarded": "discarded:",
-         "failed": bold("cannot be tried:")}
+CONFIDENCE = 0.9
+TO_JUDGE = ("survived", "undecided")    # by a person
 
 
 # --- what there is ---
@@ -46,6 +46,14 @@ class File:
     kunit: list
     guests: list
     order: list
+
+    def mutant(self, site, guests):
+        return Mutant(site.name, site.patch(self.source), site.about,
+                      self.kunit + (self.guests if guests else []))
+
+    def is_one_of(self, globs):
+        """Whether it has one of these names, or the ends of them."""
+        return any(fnmatch.fnmatchcase(f"/{self.name}", f"*/{g}") for g in globs)
 
 
 def table():
@@ -73,23 +81,17 @@ def added(commit):
 
 
 def ordered(sites, seed):
-    """The sites by chance, one operator after the other, so that rare ones are in a small sample.
-    Each has its own lot: a change elsewhere in the file leaves the order of the others."""
-    lots = {}
-    for site in sorted(sites, key=lambda s: digest(seed, s.key)):
-        lots.setdefault(site.operator, []).append(site)
-    order = sorted(lots, key=lambda operator: digest(seed, sites[0].file, operator))
-    return [lots[o][n] for n in range(max(map(len, lots.values()), default=0))
-            for o in order if n < len(lots[o])]
+    """The sites by lot. Each has its own: a change elsewhere in the file leaves the order of the
+    others, and the first n are as good a sample as any."""
+    return sorted(sites, key=lambda site: digest(seed, site.key))
 
 
-def files_of(commit, seed, wanted=(), compiles=lambda file, flavour: True):
+def files_of(commit, seed, compiles=lambda file, flavour: True):
     """The files that mutants are made of, and why others are not: ([File], {name: why})."""
     found, without = [], {}
     entries = table()
     for name, lines in added(commit).items():
-        if not name.endswith(".c") or TESTS.search(name) or \
-                wanted and not any(fnmatch.fnmatch(name, w) for w in wanted):
+        if not name.endswith(".c") or TESTS.search(name):
             continue
         out, entry = entry_of(name, entries["left-out"]), entry_of(name, entries["files"])
         if out or not entry:
@@ -108,214 +110,210 @@ def files_of(commit, seed, wanted=(), compiles=lambda file, flavour: True):
     return found, without
 
 
+def identity(site):
+    """What names a site in tests/equivalent.toml, and at the head of a survivor's file."""
+    return {"file": site.file, "function": site.function, "operator": site.operator,
+            "text": site.text, "number": site.number}
+
+
 def equivalents():
-    """{(file, function, operator, text): why}"""
-    return {(e["file"], e["function"], e["operator"], e["text"]): e["why"]
+    """{the values of an identity: why}. Without a number it is the first of those that are alike."""
+    return {(e["file"], e["function"], e["operator"], e["text"], e.get("number", 1)): e["why"]
             for e in tomllib.loads(read(EQUIVALENT)).get("mutant", [])}
 
 
 def known_equivalent(site, table):
-    return table.get((site.file, site.function, site.operator, site.text))
+    return table.get(tuple(identity(site).values()))
 
 
 def picks(files, count, discarded):
-    """(file, site), a site of each file in turn. discarded(site) says whether another one of its
-    file is to take its place, once the site was tried."""
-    queues, taken = {f.name: iter(f.order) for f in files}, 0
-    while queues and taken < count:
-        for file in files:
-            for site in queues.get(file.name, ()):
-                yield file, site
-                if not discarded(site):
-                    taken += 1
-                    break
-            else:
-                queues.pop(file.name, None)
-            if taken == count:
-                return
+    """(file, site), one file after the other as is its share: by the square root of its sites, but
+    LEAST of each come first. discarded(site) says whether another one of its file is to take its
+    place, once the site was tried."""
+    queues, taken = {f.name: iter(f.order) for f in files}, Counter()
+    while queues and taken.total() < count:
+        file = max((f for f in files if f.name in queues), key=lambda f: (
+            taken[f.name] < LEAST, math.sqrt(len(f.order)) / (taken[f.name] + 1)))
+        for site in queues[file.name]:
+            yield file, site
+            if not discarded(site):
+                taken[file.name] += 1
+                break
+        else:
+            del queues[file.name]
 
 
 # --- what is tried ---
 
-def recall(key):
-    """What was said under a key, if anything."""
-    path = VERDICTS / key
-    if not path.exists():
-        return None
-    os.utime(path)
-    return json.loads(read(path))
-
-
-def case_of(t, why):
-    """The test that a verdict is about, by itself; None if it is about none."""
-    match = re.match(r"(\w+)/(\w+)" if t.kind == "kunit" else r"(\w+): (\w+(?:\.\w+)+)", why)
-    return Test(t.suite, f"{match[1]}.{match[2]}") if match else None
-
-
-def seen_before(mutant):
-    """The single test that saw a mutant of this name before, in this tree or another."""
-    known = recall(f"seen-{mutant.name}")
-    return known and Test(*known)
-
-
-def see(mutant, t, image, log):
-    """Run tests until one fails, and that one once more by itself: what fails only once is a test
-    that a busy machine upsets. Which one it was is remembered."""
-    why = t.watched(image, log)
-    case = case_of(t, why or "")
-    if case and case != t and not case.watched(image, f"{log}.again"):
-        why = t.watched(image, f"{log}.again")
-        case = case_of(t, why or "")
-    if case:
-        write_atomically(VERDICTS / f"seen-{mutant.name}", json.dumps([case.suite, case.name]))
-    return why or ""
-
-
-def unsound(t, key, image, log):
-    """None if a test passes without a mutant, or why it does not, on a machine that may be busy."""
-    for _ in range(TRIES):
-        if passed(key):
-            return None
-        why = t.watched(image, log)
-        if not why:
-            passes(key)
-            return None
-    return why
-
-
-def attempt(shared, mutant, plain, images):
-    """Its tests one after the other, until one sees it: (state, why). Each verdict is kept."""
-    first = seen_before(mutant)
-    for n, t in enumerate(mutant.tests):
-        key, log = trial.key(shared, t, mutant.text), f"{mutant.name}-{n}"
-        why = recall(key)
-        if why is None:
-            wrong = unsound(t, trial.key(shared, t), plain[t.flavour], f"{log}.without")
-            if wrong:
-                return "failed", f"{t} does not pass without it: {wrong}"
-            why = ""
-            if first and first.suite == t.suite:
-                why = see(mutant, first, images[t.flavour], log)
-                first = None
-            if why in ("", trial.NOTHING):          # a case that there is no more
-                why = see(mutant, t, images[t.flavour], log)
-            write_atomically(VERDICTS / key, json.dumps(why))
-        if why:
-            return "caught", f"{t}: {why}"
-    return "survived", "none of " + ", ".join(map(str, mutant.tests))
-
-
 class Sample:
-    def __init__(self, count, seed, wanted, guests):
+    """The mutants of a seed, of which some files are tried now; `name` is for their directory."""
+
+    def __init__(self, count, seed, wanted=(), guests=False, name="mutants"):
         self.count, self.guests = count, guests
-        self.commit = trial.snapshot()
-        self.shared = trial.shared_parts(self.commit)
-        self.kernels = trial.Kernels(self.commit)
-        self.files, self.without = files_of(self.commit, seed, wanted, self.kernels.compiles)
+        commit = LINUX.snapshot()
+        self.shared = trial.shared_parts(commit)
+        self.kernels = trial.Kernels(commit)
+        self.files, self.without = files_of(commit, seed, self.kernels.compiles)
+        self.wanted = [f for f in self.files if not wanted or f.is_one_of(wanted)]
         self.equivalents = equivalents()
-        self.home = BUILD / f"mutants-{seed}"
+        self.home = BUILD / f"{name}-{seed}"
         self.sites, self.states = {}, {}
 
-    def mutant(self, file, site):
-        return Mutant(site.name, site.patch(file.source), site.about,
-                      file.kunit + (file.guests if self.guests else []))
+    def verdict_key(self, t, mutant):
+        return trial.key(self.shared, t, mutant.text, watched=True)
 
     def discard_key(self, mutant):
-        return "discarded-" + trial.key(self.shared, mutant.tests[0], mutant.text)
+        return "discarded-" + self.verdict_key(mutant.tests[0], mutant)
 
-    def before(self, mutant):
-        """What earlier runs found: (state, why), or None."""
+    def known(self, file, site):
+        """What is known of a mutant: (state, why), or None. What a guest saw without GUESTS=1 being
+        asked for now was seen all the same."""
+        why = known_equivalent(site, self.equivalents)
+        if why:
+            return "equivalent", why
+        mutant = file.mutant(site, self.guests)
         why = recall(self.discard_key(mutant))
         if why:
             return "discarded", why
-        for t in mutant.tests:
-            why = recall(trial.key(self.shared, t, mutant.text))
-            if why is None:
-                return None
+        said = {t: recall(self.verdict_key(t, mutant)) for t in file.kunit + file.guests}
+        for t, why in said.items():
             if why:
                 return "caught", f"{t}: {why}"
-        return "survived", "none of " + ", ".join(map(str, mutant.tests))
+        if any(said[t] is None for t in mutant.tests):
+            return None
+        return "survived", trial.none_of(mutant)
 
     def todo(self):
         """The mutants that have to be tried. What is known of others is noted."""
-        for file, site in picks(self.files, self.count,
+        for file, site in picks(self.wanted, self.count,
                                 lambda s: self.states[s.name] == "discarded"):
+            known = self.known(file, site)
             self.sites[site.name] = site
-            mutant = self.mutant(file, site)
-            why = known_equivalent(site, self.equivalents)
-            known = ("equivalent", why) if why else self.before(mutant)
             if known:
-                self.note(mutant, *known)
+                self.note(file.mutant(site, self.guests), *known)
             else:
                 self.states[site.name] = "building"
-                yield mutant
+                yield file.mutant(site, self.guests)
+
+    def deepen(self):
+        """Note what is known of each file beyond its share: FILES= went on there."""
+        for file in self.files:
+            for site in file.order:
+                known = site.name in self.states or self.known(file, site)
+                if not known:
+                    break
+                if site.name not in self.states:
+                    self.sites[site.name] = site
+                    self.note(file.mutant(site, self.guests), *known)
 
     def note(self, mutant, state, why, took=None):
         self.states[mutant.name] = state
         path = self.home / f"{mutant.name}.patch"
-        if state == "survived":
-            write_atomically(path, survivor(self.sites[mutant.name], mutant))
-        else:
+        if state in TO_JUDGE:
+            write_atomically(path, to_judge(self.sites[mutant.name], mutant, state, why))
+        elif state != "failed":
             path.unlink(missing_ok=True)
         if state == "discarded" and took is not None:
-            write_atomically(VERDICTS / self.discard_key(mutant), json.dumps(why))
+            keep(self.discard_key(mutant), why)
         if took is not None and state != "discarded":
             done = sum(s not in ("discarded", "building") for s in self.states.values())
             say(f"  {done}/{self.count}  {mutant.name}: {WORDS[state]} {why}  ({took:.0f} s)")
 
     def run(self):
-        """Try all; say and keep what was found: {file: Counter of states}."""
-        remove(self.home)
-        self.home.mkdir(parents=True)
-        with contextlib.closing(trial.results(self.todo(), self.kernels,
-                                              functools.partial(attempt, self.shared),
-                                              AT_ONCE)) as found:
+        """Try all; say and keep what was found."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        there = {s.name for f in self.files for s in f.order}
+        for path in self.home.glob("*.patch"):
+            if path.stem not in there:          # its line is not there any more
+                path.unlink()
+        with contextlib.closing(trial.results(
+                self.todo(), self.kernels, functools.partial(trial.one_sees, self.shared),
+                AT_ONCE)) as found:
             for result in found:
                 self.note(*result)
-        counts = {f.name: Counter() for f in self.files}
-        for name, state in self.states.items():
-            counts[self.sites[name].file][state] += 1
-        return counts
 
     def names(self, state):
         return sorted(n for n, s in self.states.items() if s == state)
 
+    def report(self):
+        """The table of all files, and what is left to judge, in lines."""
+        lines = table_of({f.name: (len(f.order), Counter(
+            self.states[s.name] for s in f.order if s.name in self.states)) for f in self.files})
+        lines += [f"{state}: {name}: {self.sites[name].about}"
+                  for state in (*TO_JUDGE, "failed") for name in self.names(state)]
+        for t in dict.fromkeys(t for f in self.files for t in f.kunit + f.guests):
+            lines += [f"judges none: {t}: {mark}: it failed without a mutant, too"
+                      for mark in recall(trial.key(self.shared, t, watched=True)) or ()]
+        return lines + [f"not sampled: {n}: {why}" for n, why in sorted(self.without.items())]
 
-def survivor(site, mutant):
+
+def to_judge(site, mutant, state, why):
     """A file for tests/mutants/, as soon as a test sees it."""
-    return (f"{site.about}\n\nfile = {json.dumps(site.file)}\nfunction = {json.dumps(site.function)}"
-            f"\noperator = {json.dumps(site.operator)}\ntext = {json.dumps(site.text)}\n\n"
-            + "".join(f"Not caught by: {t}\n" for t in mutant.tests) + f"\n{mutant.text}")
+    return (f"{site.about}\n\n"
+            + "".join(f"{k} = {json.dumps(v)}\n" for k, v in identity(site).items())
+            + "\n" + (f"Undecided: {why}\n" if state == "undecided" else
+                      "".join(f"Not caught by: {t}\n" for t in mutant.tests))
+            + f"\n{mutant.text}")
 
 
-def report(rows, without):
-    """The table of [(file, Counter of states)], in lines."""
-    lines = [f"{'file':38} {'mutants':>7} {'caught':>7} {'survived':>9} {'rate':>6} "
-             f"{'equivalent':>11} {'discarded':>10}"]
-    total = Counter()
-    for name, count in rows:
-        total.update(count)
-        lines.append(row(name, count))
-    lines.append(row("all", total))
-    lines += [f"not sampled: {name}: {why}" for name, why in sorted(without.items())]
-    return lines
+# --- what is told ---
+
+def interval(fewest, most, tried, sites):
+    """Of `sites` mutants `tried` were drawn by lot, of which so many survived: the shares of all that
+    go with that, the less likely 5 % on each side apart."""
+    beyond = (1 - CONFIDENCE) / 2
+
+    def at_most(k, alive):
+        """How likely it is to draw no more than k survivors if so many are alive."""
+        return sum(math.comb(alive, i) * math.comb(sites - alive, tried - i)
+                   for i in range(k + 1)) / math.comb(sites, tried)
+    low = next(a for a in range(fewest, sites + 1) if 1 - at_most(fewest - 1, a) >= beyond)
+    high = next(a for a in range(sites - tried + most, -1, -1) if at_most(most, a) >= beyond)
+    return low / sites, high / sites
 
 
-def row(name, count):
-    tried = count["caught"] + count["survived"]
-    rate = f"{100 * count['survived'] / tried:.0f} %" if tried else "-"
-    return (f"{name:38} {tried + count['equivalent']:7} {count['caught']:7} {count['survived']:9} "
-            f"{rate:>6} {count['equivalent']:11} {count['discarded']:10}"
-            + (f"  {count['failed']} failed" if count["failed"] else ""))
+HEAD = ("tried", "of", "caught", "survived", "rate", "of all, 90 %", "undecided", "equivalent",
+        "discarded", "failed")
+
+
+def row(name, *cells):
+    return (f"{name:38}" + "".join(f"{c:>{max(5, len(h)) + 2}}" for h, c in zip(HEAD, cells))).rstrip()
+
+
+def figures(sites, count, of_all=False):
+    """A row's cells. What is equivalent or compiles to nothing new is none of the mutants."""
+    alive, doubt = count["survived"], count["undecided"]
+    tried = count["caught"] + alive + doubt
+    mutants = sites - count["equivalent"] - count["discarded"]
+    rate = between = "-"
+    if tried:
+        rate = f"{100 * alive / tried:.0f} %"
+    if tried and not of_all:            # the files' shares are not as large as the files
+        low, high = interval(alive, alive + doubt, tried, mutants)
+        between = f"{100 * low:.0f}-{100 * high:.0f} %"
+    return (tried, mutants, count["caught"], alive, rate, between, doubt or "", count["equivalent"] or "",
+            count["discarded"] or "", count["failed"] or "")
+
+
+def table_of(rows):
+    """The table of {file: (sites, Counter of states)}, in lines; without files that were not tried."""
+    rows = {name: (sites, count) for name, (sites, count) in rows.items() if count}
+    total = sum((count for _, count in rows.values()), Counter())
+    return [row("file", *HEAD), *(row(name, *figures(*r)) for name, r in rows.items()),
+            row("all", *figures(sum(sites for sites, _ in rows.values()), total, of_all=True))]
 
 
 def judge(count, seed, wanted, guests):
     sample = Sample(count, seed, wanted, guests)
-    if not sample.files:
-        raise Failed("nothing to make mutants of")
-    lines = report(sample.run().items(), sample.without)
+    for glob in wanted:
+        if not any(f.is_one_of([glob]) for f in sample.files):
+            raise Failed(f"FILES={glob}: no file that mutants are made of; there are "
+                         + ", ".join(f.name for f in sample.files))
+    sample.run()
+    sample.deepen()
+    lines = sample.report()
     say("\n".join(lines))
     write_atomically(sample.home / "table.txt", "\n".join(lines) + "\n")
-    if sample.names("survived"):
-        say(f"survivors: {shown(sample.home)}/*.patch; logs: {shown(LOGS)}/mutants/")
+    if any(sample.names(state) for state in TO_JUDGE):
+        say(f"to judge: {shown(sample.home)}/*.patch; logs: {shown(LOGS)}/mutants/")
     return 1 if sample.names("failed") else 0

@@ -3,11 +3,13 @@
 
 import fnmatch
 import os
+import re
 
 import packages
-from common import BUILD, JOBS, LOGS, ROOT, Failed, main, output, remove, run, say, shown
+from common import BUILD, JOBS, LOGS, ROOT, Failed, main, output, read, remove, run, say, shown
 from patchqueue import LINUX
 
+SOURCES = ROOT / "linux/tools/testing/selftests/iommu"
 OUT = BUILD / "selftests"
 HEADERS = BUILD / "headers"
 SHIM = ROOT / "tests/guest/iommufd-shim.h"
@@ -15,8 +17,8 @@ SHIM = ROOT / "tests/guest/iommufd-shim.h"
 
 def headers():
     """The tree's own uapi headers: the host's are older."""
-    LINUX.assemble()
-    tree = LINUX.git("rev-parse", "HEAD^{tree}") + LINUX.git("diff", "HEAD", "--", "include/uapi")
+    commit = LINUX.snapshot()
+    tree = LINUX.git("rev-parse", f"{commit}:include/uapi", f"{commit}:arch/x86/include/uapi")
     stamp = HEADERS / "of-tree"
     if not stamp.exists() or stamp.read_text() != tree:
         packages.ensure(packages.BUILD_TOOLS)
@@ -65,15 +67,31 @@ def build_names(names):
     return [found[n] for n in names]
 
 
+def functions(name):
+    """[(what stands before the body, the body)] of the functions of a file of ours."""
+    return re.findall(r"(?ms)^(\w[^\n{};]*(?:\n[^\n{};]+)*)\n\{\n(.*?)^\}", read(SOURCES / name))
+
+
+def tests_of(program):
+    """{fixture[.variant].test: its body} of a program of ours, as it is named when it runs."""
+    variants = re.findall(r"(?m)^FIXTURE_VARIANT_ADD\((\w+), (\w+)\)", read(SOURCES / f"{program}.c"))
+    found = {}
+    for head, body in functions(f"{program}.c"):
+        match = re.match(r"TEST(?:_SIGNAL)?\((\w+)|TEST_F\w*\((\w+),\s*(\w+)", head)
+        if match and match[1]:
+            found[f"global.{match[1]}"] = body
+        elif match:
+            names = [f".{v}" for f, v in variants if f == match[2]] or [""]
+            found.update({f"{match[2]}{v}.{match[3]}": body for v in names})
+    return found
+
+
 def demo():
-    """tests/guest/demo.c, static."""
-    source = ROOT / "tests/guest/demo.c"
+    """tests/guest/demo.c, static; a second, so that nobody has to know what it is made of."""
     program = BUILD / "demo"
-    newest = max(source.stat().st_mtime, (headers() / "misc").stat().st_mtime)
-    if not program.exists() or program.stat().st_mtime < newest:
-        output("gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE=", "-o", program, source,
-               LINUX.tree / "tools/testing/selftests/iommu/sva_utils.c", f"-I{headers()}",
-               f"-I{LINUX.tree}/tools/testing/selftests/iommu")
+    home = LINUX.tree / "tools/testing/selftests/iommu"
+    output("gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE=", f"-I{headers()}", f"-I{home}",
+           "-o", program, ROOT / "tests/guest/demo.c", home / "sva_utils.c")
     return program
 
 

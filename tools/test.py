@@ -117,10 +117,9 @@ def image_of(suite):
     return suite.get("image") or kernel.build(suite["kernel"])
 
 
-def guest(suite, command, add, name, expects=None):
+def guest(suite, command, add, name):
     return vm.run_guest(image_of(suite), machine(suite), command, add, name,
-                        suite["timeout"], watch=suite.get("watch"),
-                        expects=expects or expected_messages())
+                        suite["timeout"], watch=suite.get("watch"), expects=expected_messages())
 
 
 @functools.cache
@@ -272,14 +271,19 @@ def run_kunit_py(suite):
     return Verdict(cases)
 
 
+def told(command, log="/dev/kmsg"):
+    """A command of the shell that runs this, as run_programs() does, and tells the kernel's log
+    which program begins."""
+    return (f"set -o pipefail\n{command} | while IFS= read -r line; do\n"
+            'case "$line" in "# selftests: "*) echo "<3>## ${line##* }" >>' + f"{log};; esac\n"
+            'printf "%s\\n" "$line"\ndone\n')
+
+
 def run_kselftest(suite):
     """The kernel's own run_kselftest.sh in a guest; one case for each program."""
     home = selftests.install()
-    # The script does not tell the kernel's log which program runs.
-    kinds = {k for name, kinds in expected_messages().items() if name in suite["arguments"]
-             for k in kinds}
-    result = guest(suite, f"cd /root/{home.name} && ./run_kselftest.sh {suite['arguments']}",
-                   [home], suite["name"], {"": kinds})
+    result = guest(suite, f"cd /root/{home.name}\n"
+                   + told(f"./run_kselftest.sh {suite['arguments']}"), [home], suite["name"])
     cases = parse(result.text)
     if result.status and all(c.state != "not ok" for c in cases):
         cases.append(fail("run_kselftest.sh", f"exit status {result.status}"))
@@ -291,14 +295,21 @@ def run_mutants(suite):
     import sample                       # which imports this
 
     with lock(BUILD / ".mutants.lock", "make mutants"):
-        mutants = sample.Sample(suite["sample"], suite["seed"], (), False)
+        mutants = sample.Sample(suite["sample"], suite["seed"], name=suite["name"])
         mutants.run()
-    alive, failed = mutants.names("survived"), mutants.names("failed")
-    cases = [Case(name, "ok") for name in mutants.names("caught") + mutants.names("equivalent")]
-    cases += [fail(name, "cannot be tried") for name in failed]
+    return Verdict(judge_mutants(suite, mutants.names))
+
+
+def judge_mutants(suite, names):
+    """The cases of the suite; names(state) are the mutants that ended so."""
+    seen, alive = names("caught") + names("equivalent"), names("survived") + names("undecided")
+    cases = [Case(name, "ok") for name in seen]
+    cases += [fail(name, "cannot be tried") for name in names("failed")]
+    if not names("caught") or len(seen + alive) < suite["sample"]:
+        cases.append(fail(f"{suite['sample']} mutants are tried", f"only {len(seen + alive)}"))
     title = f"no more than {suite['survivors']} survive"
-    return Verdict(cases + [fail(title, ", ".join(alive)) if len(alive) > suite["survivors"]
-                            else Case(title, "ok")])
+    return cases + [fail(title, ", ".join(alive)) if len(alive) > suite["survivors"]
+                    else Case(title, "ok")]
 
 
 KINDS = {"host": run_host, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
@@ -387,7 +398,7 @@ def kept_as(suite):
     kind = suite["kind"]
     if kind == "host" or "test" in suite:
         return None
-    parts = [json.dumps(suite, sort_keys=True), vm.ACCEL, *CODE]
+    parts = [json.dumps([suite, expected_messages()], sort_keys=True), vm.ACCEL, *CODE]
     if kind != "kunit.py" and suite.get("kernel") != "arm64":
         parts.append(qemu.key(**suite.get("qemu", {})))
     if "kernel" in suite:
@@ -397,7 +408,7 @@ def kept_as(suite):
     if kind == "notice":
         parts.append(notice.EXPECTED)
     if kind == "mutants":
-        parts += [ROOT / "tools" / n for n in ("mutate.py", "sample.py", "trial.py")]
+        parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
     if kind == "kunit.py":
         parts.append(kernel.source("series")[1])

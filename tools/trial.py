@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How a mutant is tried: its kernel is built, and the tests that may see it boot.
 
-The guest of a mutant runs beside the build of the next. What is known is kept with the verdicts
-of `make check`, keyed by all that it was made from.
+The guest of a mutant runs beside the build of the next. What fails on a busy machine need not be
+the mutant's fault: only what fails twice in the same way counts, and what fails without a mutant
+judges none. Verdicts are kept with those of `make check`, keyed by all that they were made from.
 """
 
 import contextlib
+import fcntl
 import fnmatch
 import functools
 import json
 import multiprocessing
 import multiprocessing.connection
+import os
 import re
 import shutil
 import signal
@@ -18,6 +21,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import kernel
 import ktap
@@ -25,7 +29,8 @@ import qemu
 import selftests
 import test
 import vm
-from common import BUILD, LOGS, Failed, digest, output, read, remove
+from common import (BUILD, LOGS, VERDICTS, Failed, bold, digest, output, read, remove, say,
+                    write_atomically)
 from patchqueue import LINUX
 
 IMAGES = BUILD / "mutants"
@@ -35,11 +40,46 @@ LIMIT = {"kunit": 90, "guest": 150}
 # Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent.
 QUIET = {"kunit": 20, "guest": 90}
 RESULT = re.compile(r"\bok \d|Subtest: |TAP version \d")
-NOTHING = "nothing ran"
+# What happens to a mutant, as it is told.
+WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":",
+         "undecided": bold("undecided:"), "discarded": "discarded:",
+         "failed": bold("cannot be tried:")}
+# Marks of what is wrong: no test ran; kinds of trouble that a busy machine makes, too.
+NOTHING, HANG, DEAD = "nothing ran", "hung", "ended early"
 
 
 class Discarded(Failed):
     """A mutant of which there is nothing to boot."""
+
+
+@contextlib.contextmanager
+def turn(alone=False, what="turn"):
+    """Builds and guests run beside each other; or one runs alone, once the others are done."""
+    BUILD.mkdir(exist_ok=True)
+    with open(BUILD / f".mutants.{what}.door", "w") as door, \
+            open(BUILD / f".mutants.{what}", "w") as inside:
+        fcntl.flock(door, fcntl.LOCK_EX)        # those that come later wait behind one that waits
+        fcntl.flock(inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
+
+
+# --- tests ---
+
+class Sight(NamedTuple):
+    """What is wrong in a guest. Two of the same mark are of the same case, or kind of trouble."""
+    mark: str
+    why: str
+    case: "Test" = None                 # by itself, if it is one
+
+
+def kind_of(trouble):
+    """The mark of a line of the kernel's log, or of what else ended a guest."""
+    if trouble.startswith(f"{HANG}: "):
+        return HANG
+    known = vm.TROUBLE.search(trouble)
+    return re.sub(r"\d+", "", known[0]) if known else \
+        next((kind for kind, lines in vm.KINDS.items() if lines.search(trouble)), DEAD)
 
 
 class Watch:
@@ -65,17 +105,17 @@ class Watch:
         """Why the guest is not needed any longer."""
         self.spent = time.monotonic() - waited(pid)
         self.heard = self.heard or self.spent
-        with contextlib.suppress(FileNotFoundError), open(console, errors="replace") as f:
+        with contextlib.suppress(FileNotFoundError), open(console, "rb") as f:
             f.seek(self.at)
             text = f.read()
-            whole = text[:text.rfind("\n") + 1]
-            self.at += len(whole.encode(errors="replace"))
-            for line in whole.splitlines():
+            whole = text[:text.rfind(b"\n") + 1]
+            self.at += len(whole)
+            for line in whole.decode(errors="replace").splitlines():
                 self.line(line)
         if self.failed:
             return f"ended: {self.failed}"
         if self.spent > self.heard + self.quiet:
-            return f"hung: no test ended in {self.quiet} s"
+            return f"{HANG}: no test ended in {self.quiet} s"
         return None
 
 
@@ -88,6 +128,12 @@ def waited(pid):
 @functools.cache
 def suites():
     return {s["name"]: s for s in test.all_suites()}
+
+
+@functools.cache
+def programs():
+    """The selftests by name. Before guests begin, or each would make them."""
+    return {p.name: p for p in selftests.all_programs()}
 
 
 @dataclass(frozen=True)
@@ -108,7 +154,7 @@ class Test:
     def flavour(self):
         return suites()[self.suite]["kernel"]
 
-    def run(self, image, log, watch=None):
+    def run(self, image, log, watch=None, alone=False):
         """Boot an image for this test alone."""
         (LOGS / "mutants").mkdir(parents=True, exist_ok=True)
         log = f"mutants/{log}"
@@ -117,13 +163,16 @@ class Test:
             suite["append"] = f"{suite.get('append', '')} {watch.APPEND}"
         else:
             suite["timeout"] = LIMIT[self.kind]
-        if self.kind == "kunit":
-            suite["append"] = (f"{suite.get('append', '')} kunit.filter_glob={self.name} "
-                               "kunit_shutdown=poweroff")
-            return test.run_kunit(suite)
-        program, _, case = self.name.partition(".")
-        return test.run_programs(suite, selftests.build_names([program]), log,
-                                 arguments=f"-r {case}" if case else "")
+        with turn(alone):
+            if self.kind == "kunit":
+                suite["append"] = (f"{suite.get('append', '')} kunit.filter_glob={self.name} "
+                                   "kunit_shutdown=poweroff")
+                return test.run_kunit(suite)
+            program, _, case = self.name.partition(".")
+            if program not in programs():
+                raise Failed(f"no selftest program {program}")
+            return test.run_programs(suite, [programs()[program]], log,
+                                     arguments=f"-r {case}" if case else "")
 
     def cases(self, verdict, state):
         """Names of the cases of this test that ended so."""
@@ -131,20 +180,32 @@ class Test:
         return [n for n in names if any(fnmatch.fnmatchcase(n, p)
                                         for p in (self.name, f"{self.name}.*"))]
 
-    def watched(self, image, log):
-        """Boot an image until something is wrong: what that was, or None."""
+    def case(self, name):
+        """The test that a case of this one is by itself; None if it is the end of a program."""
+        match = re.match(r"(\w+)/(\w+)" if self.kind == "kunit" else r"(\w+): (\w+(?:\.\w+)+)",
+                         name)
+        return Test(self.suite, f"{match[1]}.{match[2]}") if match else None
+
+    def watched(self, image, log, alone=False):
+        """Boot an image until something is wrong: the Sight of that, or None."""
         watch = Watch(QUIET[self.kind])
-        verdict = self.run(image, log, watch)
+        return self.sight(self.run(image, log, watch, alone), watch.failed)
+
+    def sight(self, verdict, line=None):
+        """What is wrong, if the guest was ended because of a line of its log or by itself."""
         wrong = [c for c in verdict.cases if c.state == "not ok"]
         case = next((c for c in wrong if c.name not in test.NO_TEST), None)
-        trouble = watch.failed or next((c.why for c in wrong
-                                        if c.name in ("kernel log", "guest")), None)
+        trouble = line or next((c.why for c in wrong if c.name in ("kernel log", "guest")), None)
         # Results that break off are only what follows from trouble.
-        if case and ("not ok" in (watch.failed or "") or not trouble):
-            return f"{case.name}: {case.why}".rstrip(": ")
-        if trouble or wrong:
-            return trouble or wrong[0].why or wrong[0].name
-        return None if self.cases(verdict, "ok") else NOTHING
+        if case and ("not ok" in (line or "") or not trouble):
+            alone = self.case(case.name)
+            return Sight(alone.name if alone else case.name,
+                         f"{case.name}: {case.why}".rstrip(": "), alone)
+        if trouble:
+            return Sight(kind_of(trouble), trouble)
+        if wrong:
+            return Sight(wrong[0].name, wrong[0].why or wrong[0].name)
+        return None if self.cases(verdict, "ok") else Sight(NOTHING, NOTHING)
 
     def passes(self, verdict):
         """None if it does, or why not."""
@@ -154,15 +215,18 @@ class Test:
         return None if self.cases(verdict, "ok") else "it does not run, or skips"
 
     def catches(self, verdict):
-        """Whether it does, and by which case, or what happened instead."""
+        """What it sees of a mutant, and by which case; or None, and what happened instead."""
         cases = self.cases(verdict, "not ok")
         if cases:
-            return True, cases[0] + (f" and {len(cases) - 1} more" if cases[1:] else "")
+            return (Sight(cases[0], "", self),
+                    cases[0] + (f" and {len(cases) - 1} more" if cases[1:] else ""))
         trouble = [re.sub(r"^\[[ .\d]+\] ", "", c.why) for c in verdict.cases
                    if c.name in ("kernel log", "guest")]
+        if trouble and self.crash:
+            return Sight(kind_of(trouble[0]), trouble[0]), trouble[0]
         if trouble:
-            return self.crash, ("" if self.crash else "its header allows no crash: ") + trouble[0]
-        return False, "it passes" if self.cases(verdict, "ok") else "it does not run"
+            return None, f"its header allows no crash: {trouble[0]}"
+        return None, "it passes" if self.cases(verdict, "ok") else "it does not run"
 
 
 @dataclass
@@ -179,16 +243,17 @@ class Mutant:
 
 # --- building ---
 
-def snapshot():
-    """The tree with what is not committed there, as a commit."""
-    LINUX.assemble()
-    LINUX.git("update-index", "-q", "--refresh", check=False)   # or stash may fail without a word
-    return LINUX.git("stash", "create") or LINUX.git("rev-parse", "HEAD")
-
-
 def warnings(said):
     """Warnings of a compiler, without the lines that they are about."""
     return set(re.findall(r"(?m): (warning: .*)$", said))
+
+
+def refused(said, files):
+    """Whether the compiler found an error in one of these files, or in what a macro makes there.
+    One that has no memory or disk left, or is broken itself, has not looked."""
+    names = "|".join(map(re.escape, files))
+    return bool(re.search(r"(?m)^\S+:\d+:(?:\d+:)? error: ", said)
+                and re.search(rf"(?m)^(?:\S*/)?(?:{names}):\d+:(?:\d+:)? (?:error|note): ", said))
 
 
 class Kernels:
@@ -204,8 +269,8 @@ class Kernels:
 
     def keep(self, flavour, name):
         """A copy of the image that has just been built."""
-        image = IMAGES / f"{name}-{flavour}"
-        IMAGES.mkdir(parents=True, exist_ok=True)
+        image = IMAGES / name / flavour
+        image.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.builders[flavour].image, image)
         return image
 
@@ -249,7 +314,9 @@ class Kernels:
         try:
             said = self.make(flavour, mutant.name, *objects) if objects else ""
         except Failed as e:
-            raise Discarded("does not compile") from e
+            if refused(read(LOGS / f"mutants/{mutant.name}.build.log"), files):
+                raise Discarded("does not compile") from e
+            raise
         new = warnings(said)
         if new and new - set().union(*(self.warns(o, flavour, mutant) for o in objects)):
             raise Discarded("the compiler warns")
@@ -273,25 +340,135 @@ class Kernels:
         return images
 
 
-# --- running ---
+# --- verdicts ---
+
+def recall(key):
+    """What was said under a key; None if nothing was."""
+    path = VERDICTS / key
+    if not path.exists():
+        return None
+    os.utime(path)
+    return json.loads(read(path))
+
+
+def keep(key, said):
+    write_atomically(VERDICTS / key, json.dumps(said))
+
 
 def shared_parts(commit):
-    """What all verdicts are made from."""
-    return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), vm.INIT, selftests.SHIM,
-            Path(test.__file__), Path(ktap.__file__), Path(vm.__file__), Path(__file__))
+    """What all verdicts are made from: the tree, QEMU, and what builds, boots and judges."""
+    code = [Path(m.__file__) for m in (kernel, ktap, selftests, test, vm)]
+    return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), Path(__file__), *code,
+            vm.INIT, selftests.SHIM, json.dumps(test.expected_messages(), sort_keys=True))
 
 
-def key(shared, t, text=""):
+def key(shared, t, text="", watched=False):
     """Of a test's verdict on a mutant, or on the unmutated tree."""
     names, _, arch, append = kernel.FLAVOURS[t.flavour]
     return "mutant-" + digest(*shared, str(t), json.dumps(suites()[t.suite]),
-                              kernel.fragments(names), append, compiler(arch.gcc), text)
+                              kernel.fragments(names), append, compiler(arch.gcc),
+                              "watched" if watched else "", text)
 
 
 @functools.cache
 def compiler(gcc):
     return output(gcc, "--version").splitlines()[0]
 
+
+def see(t, image, log, unreliable=()):
+    """Whether a test sees a mutant: (state, Sight). It fails twice in the same way: a case once
+    more by itself, or, as anything else, on a machine that does nothing else of ours."""
+    first = t.watched(image, log)
+    if not first:
+        return "survived", None
+    marks = [first.mark]
+    for n, again in enumerate((first.case or t, t), 1):
+        if first.mark == NOTHING:
+            break
+        sight = again.watched(image, f"{log}.again-{n}", alone=again == t)
+        if sight and sight.mark in marks and sight.mark not in (NOTHING, *unreliable):
+            return "caught", sight
+        marks += [sight.mark] if sight else []
+    return "undecided", first
+
+
+def unreliable(shared, t, image, log):
+    """The marks of what fails without a mutant, but not twice; told, and then known. Failed if the
+    test does not pass."""
+    with turn(alone=True, what="without"):      # of several that ask one runs it
+        marks = recall(key(shared, t, watched=True))
+        if marks is None:
+            sight = t.watched(image, log)
+            if sight:
+                say(f"  {t} fails without a mutant: {sight.why}")
+                again = t.watched(image, f"{log}.again", alone=True)
+                if again:
+                    raise Failed(f"{t} does not pass without it: {again.why}")
+            # A hang judges only if the machine does nothing else, as it did not now.
+            marks = [sight.mark] if sight and sight.mark not in (HANG, DEAD) else []
+            keep(key(shared, t, watched=True), marks)
+    return marks
+
+
+def one_sees(shared, mutant, plain, images):
+    """Its tests one after the other, until one sees it: (state, why). What is sure is kept. The
+    case that saw a mutant of this name before, in this tree or another, comes first."""
+    doubts, seen = [], f"seen-{mutant.name}"
+    before = recall(seen)
+    for n, t in enumerate(mutant.tests):
+        verdict, log = key(shared, t, mutant.text, watched=True), f"{mutant.name}-{n}"
+        why = recall(verdict)
+        if why is None:
+            marks = unreliable(shared, t, plain[t.flavour], f"{log}.without")
+            state = None
+            if before and before[0] == t.suite:
+                state, sight = see(Test(*before), images[t.flavour], log, marks)
+                before = None
+            if state != "caught":
+                state, sight = see(t, images[t.flavour], log, marks)
+            if state == "undecided":
+                doubts.append(f"{t}: {sight.why}")
+                continue
+            why = sight.why if sight else ""
+            keep(verdict, why)
+            if sight and sight.case:
+                keep(seen, [sight.case.suite, sight.case.name])
+        if why:
+            return "caught", f"{t}: {why}"
+    if doubts:
+        return "undecided", "not again: " + "; ".join(doubts)
+    return "survived", none_of(mutant)
+
+
+def none_of(mutant):
+    return "none of " + ", ".join(map(str, mutant.tests))
+
+
+def each_catches(shared, mutant, plain, images):
+    """Its tests, those not yet known to pass without it first: (state, why). What is kept is only
+    that all catch it."""
+    said = {}
+    for n, t in enumerate(mutant.tests):
+        image, log = images[t.flavour], f"{mutant.name}-{n}"
+        if recall(key(shared, t)) is None:
+            why = t.passes(t.run(plain[t.flavour], f"{log}.without"))
+            if why:
+                return "failed", f"{t} does not pass without it: {why}"
+            keep(key(shared, t), "")
+        caught, why = t.catches(t.run(image, log))
+        if not caught:
+            return "survived", f"{t}: {why}"
+        if caught.case is None:         # a crash, which counts if it comes again
+            again, _ = t.catches(t.run(image, f"{log}.again", alone=True))
+            if not again or again.mark != caught.mark:
+                return "undecided", f"not again: {t}: {why}"
+        said[t] = why
+    for t, why in said.items():
+        keep(key(shared, t, mutant.text), why)
+    return "caught", "; ".join(said.values())
+
+
+# --- running ---
 
 class Guest:
     """The guests of a mutant, in a process of their own."""
@@ -321,6 +498,7 @@ class Guest:
         except EOFError:
             state, why = "failed", "the process that boots its guests died"
         self.process.join()
+        remove(IMAGES / self.mutant.name)
         return self.mutant, state, why, time.monotonic() - self.start
 
     def end(self):
@@ -336,16 +514,20 @@ def results(mutants, kernels, attempt, at_once=1):
         for mutant in mutants:
             images, problem = None, None
             try:
-                images = kernels.mutated(mutant)
-            except Discarded as e:
-                yield mutant, "discarded", str(e), 0
-                continue
+                with turn():
+                    images = kernels.mutated(mutant)
+                    if any(t.kind == "guest" for t in mutant.tests):
+                        programs()
             except Failed as e:
-                problem = str(e)
+                remove(IMAGES / mutant.name)
+                problem = e
+            if isinstance(problem, Discarded):
+                yield mutant, "discarded", str(problem), 0
+                continue
             while len(guests) == at_once or guests and problem:
                 yield ended(guests)
             if problem:
-                yield mutant, "failed", problem, 0
+                yield mutant, "failed", str(problem), 0
             else:
                 guests.append(Guest(attempt, mutant, kernels.plain, images))
         while guests:

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mutants: what their files say, and what counts as caught."""
 
+import contextlib
+import io
 import os
 import re
 import tempfile
 import unittest
+from pathlib import Path
+from unittest import mock
 
 import mutants
+import trial
 from common import ROOT, Failed
 from mutants import Test, parse
 from patchqueue import LINUX
@@ -20,9 +25,9 @@ CASE = Test("kunit", "suite.case")
 class Files(unittest.TestCase):
     def test_header_is_understood(self):
         m = parse("x", "Breaks\nit.\n\nCaught-by: kunit suite.case\n"
-                       f"Caught-by: sva sva_map.sva_map.munmap, or a crash\n\n{PATCH}")
+                       f"Caught-by: sva sva_map.sva_map.pri.munmap, or a crash\n\n{PATCH}")
         self.assertEqual(m.about, "Breaks it.")
-        self.assertEqual(m.tests, [CASE, Test("sva", "sva_map.sva_map.munmap", True)])
+        self.assertEqual(m.tests, [CASE, Test("sva", "sva_map.sva_map.pri.munmap", True)])
         self.assertEqual(m.files, ["x.c"])
 
     def test_what_is_no_mutant_is_refused(self):
@@ -36,10 +41,24 @@ class Files(unittest.TestCase):
                 parse("x", text)
 
 
+    def test_a_test_that_does_not_exist_is_refused_and_what_to_write_is_said(self):
+        def said(test):
+            with self.assertRaises(Failed) as caught:
+                parse("x", f"Breaks it.\n\nCaught-by: sva {test}\n\n{PATCH}")
+            return str(caught.exception)
+        for test in ("sva_map.sva_map.munmap", "sva_map.munmap"):
+            for variant in ("pri", "ats", "untranslated"):
+                self.assertIn(f"sva_map.sva_map.{variant}.munmap", said(test))
+            self.assertNotIn("mprotect", said(test))
+        self.assertIn("sva_map.sva_map.pri.mprotect_none", said("sva_map.sva_map.pri.nosuch"))
+        for test in ("sva_kva.sva_kva.seen_by_every_unit", "sva_bind.global.no_sva_no_open", "sva_map"):
+            parse("x", f"Breaks it.\n\nCaught-by: sva {test}\n\n{PATCH}")
+
+
 class Caught(unittest.TestCase):
     def judge(self, *cases, test=CASE):
         verdict = Verdict([Case(*c) for c in cases])
-        return test.passes(verdict) is None, test.catches(verdict)[0]
+        return test.passes(verdict) is None, bool(test.catches(verdict)[0])
 
     def test_the_case_that_is_named_decides(self):
         self.assertEqual(self.judge(("suite/case", "ok")), (True, False))
@@ -63,6 +82,54 @@ class Caught(unittest.TestCase):
                          (False, True))
 
 
+class Tried(unittest.TestCase):
+    """Each of a mutant's tests catches it."""
+    def attempt(self, *cases):
+        """The verdict if the runs with the mutant end with these cases."""
+        runs = [Verdict([Case("suite/case", "ok")]), *(Verdict([Case(*c)]) for c in cases)]
+        with tempfile.TemporaryDirectory() as tmp, \
+                mock.patch.object(trial, "VERDICTS", Path(tmp)), \
+                mock.patch.object(trial, "key", lambda *parts: trial.digest(*map(str, parts))), \
+                mock.patch.object(Test, "run", side_effect=runs) as run:
+            mutant = trial.Mutant("x", "text", "", [Test("kunit", "suite.case", True)])
+            state, why = trial.each_catches("tree", mutant, {"debug": ""}, {"debug": ""})
+            kept = len(list(Path(tmp).iterdir()))
+        self.assertEqual(run.call_count, len(runs))
+        self.alone = [bool(call.kwargs.get("alone")) for call in run.call_args_list]
+        return state, kept
+
+    def test_a_case_that_fails_is_enough(self):
+        self.assertEqual(self.attempt(("suite/case", "not ok")), ("caught", 2))
+        self.assertEqual(self.attempt(("suite/case", "ok")), ("survived", 1))
+
+    def test_a_crash_comes_again_alone(self):
+        hang, bug = (("kernel log", "not ok", w) for w in ("hung: killed after 90 s", "BUG: x"))
+        self.assertEqual(self.attempt(hang, hang), ("caught", 2))
+        self.assertEqual(self.alone, [False, False, True])
+        self.assertEqual(self.attempt(hang, ("suite/case", "ok")), ("undecided", 1))
+        self.assertEqual(self.attempt(hang, bug), ("undecided", 1))
+
+
+class Words(unittest.TestCase):
+    """What is typed after make mutants."""
+    def refused(self, *words):
+        said = io.StringIO()
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(said):
+            mutants.arguments(words)
+        return said.getvalue()
+
+    def test_a_sample_is_told_from_those_with_names(self):
+        for words in (["--files=x.c"], ["--guests"], ["--seed=2"], ["--mutant=a", "--guests"]):
+            self.assertIn("SAMPLE=", self.refused(*words))
+        self.assertIn("MUTANT=", self.refused("--sample=3", "--mutant=a"))
+        self.assertEqual(mutants.arguments(["--sample=3", "--files=x.c"]).sample, 3)
+        self.assertIsNone(mutants.arguments([]).sample)
+
+    def test_a_sample_is_of_some(self):
+        for word in ("0", "-1", "x", ""):
+            self.assertIn("no number", self.refused(f"--sample={word}"))
+
+
 class Ours(unittest.TestCase):
     def test_they_break_code_not_its_tests(self):
         for m in mutants.all_mutants():
@@ -75,8 +142,16 @@ class Ours(unittest.TestCase):
         with tempfile.TemporaryDirectory() as tmp:
             env = dict(os.environ, GIT_INDEX_FILE=f"{tmp}/index")
             LINUX.git("read-tree", "refs/sva/assembled", env=env)
-            for m in mutants.all_mutants():
-                LINUX.git("apply", "--cached", "--check", "-", env=env, input=m.text)
+            paths = sorted(mutants.MUTANTS.glob("*.patch"))
+
+            def check(*paths):
+                LINUX.git("apply", "--cached", "--check", *paths, env=env)
+            try:
+                check(*paths)           # each by itself
+            except Failed:
+                for path in paths:
+                    with self.subTest(path.stem):
+                        check(path)
 
     def test_every_program_of_the_guests_has_one_in_the_kernel(self):
         programs = {p.stem for p in (ROOT / "linux/tools/testing/selftests/iommu").glob("sva_*.c")}

@@ -130,6 +130,32 @@ class PatchQueue(unittest.TestCase):
         with self.assertRaisesRegex(Failed, "uncommitted"):
             q.refresh()
 
+    def test_new_files_are_work_too(self):
+        self.two_commits()
+        q = self.queue
+        (q.tree / "new.c").write_text("mine\n")
+        for lost in (lambda: q.refuse_edits("x", removed=True), q.refresh):
+            with self.assertRaisesRegex(Failed, "uncommitted"):
+                lost()
+        q.refuse_edits("a new file is in nobody's way")
+        (q.tree / "new.c").rename(q.tree / "new.pyc")
+        q.refuse_edits("x", removed=True)
+
+    def test_a_snapshot_has_all_that_is_there(self):
+        self.two_commits()
+        q = self.queue
+        head = q.git("rev-parse", "HEAD")
+        self.assertEqual(q.snapshot(), head)
+        (q.tree / "a.c").write_text("mine\n")
+        (q.tree / "new.c").write_text("new\n")
+        (q.tree / "x.pyc").write_text("python's\n")
+        before = q.git("status", "--porcelain")
+        commit = q.snapshot()
+        self.assertEqual(q.git("diff", "--name-only", head, commit).split(), ["a.c", "new.c"])
+        self.assertEqual(q.git("show", f"{commit}:new.c"), "new")
+        self.assertEqual(q.snapshot(), commit, "the same content, the same commit")
+        self.assertEqual((q.git("status", "--porcelain"), q.git("rev-parse", "HEAD")), (before, head))
+
     def test_stray_patch_and_stray_file_are_named(self):
         self.two_commits()
         (self.queue.patches / "core/0009-lost.patch").write_text("x")

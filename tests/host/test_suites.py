@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make test: what is selected, how skips and budgets are judged, how results are written."""
 
+import shutil
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -191,6 +193,74 @@ class KernelLog(unittest.TestCase):
             self.assertEqual(len(self.suite(programs=programs, must_log="marvel")), 1)
         self.suite(programs="p", must_log="marvel")
         self.assertIn("dmesg | grep -qF 'marvel'", self.ran)
+
+
+class Kselftest(unittest.TestCase):
+    """The kernel's own runner tells the kernel's log what runs, as far as its messages are excused."""
+    PROGRAM = "#!/bin/sh\nprintf '1..1\\n# \\\\ selftests: x y\\nok 1 a\\n'\nexit %d\n"
+
+    def run_in(self, home, log):
+        """What two programs print by the kernel's runner, and its exit status, with log and without."""
+        source = test.LINUX.tree / "tools/testing/selftests"
+        if not source.exists():
+            self.skipTest("there is no tree yet: make tree")
+        (home / "iommu").mkdir()
+        shutil.copytree(source / "kselftest", home / "kselftest")
+        shutil.copy(source / "run_kselftest.sh", home)
+        (home / "kselftest-list.txt").write_text("iommu:sva_timeout\niommu:sva_map\n")
+        for status, name in enumerate(("sva_timeout", "sva_map")):
+            (home / "iommu" / name).write_text(self.PROGRAM % status)
+            (home / "iommu" / name).chmod(0o755)
+        command = "./run_kselftest.sh -t iommu:sva_timeout -t iommu:sva_map"
+        return [subprocess.run(["busybox", "sh", "-c", c], cwd=home, text=True, stdout=subprocess.PIPE)
+                for c in (command, test.told(command, log))]
+
+    @unittest.skipUnless(shutil.which("busybox"), "no busybox")
+    def test_each_program_is_told_and_all_else_stays(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            home, log = Path(tmp) / "home", Path(tmp) / "kmsg"
+            home.mkdir()
+            plain, told = self.run_in(home, log)
+            self.assertEqual(log.read_text(), "<3>## sva_timeout\n<3>## sva_map\n")
+            failed = subprocess.run(["busybox", "sh", "-c", test.told("(exit 3)", log)])
+        self.assertEqual((plain.stdout, plain.returncode), (told.stdout, told.returncode))
+        self.assertEqual([c.state for c in parse(told.stdout)], ["ok", "not ok"])
+        self.assertEqual(failed.returncode, 3)
+
+    def test_what_one_may_do_another_may_not(self):
+        line = "[ 2.0] DMAR: VT-d detected Invalidation Time-out Error: SID 100"
+        for program, count in (("sva_timeout", 0), ("sva_map", 1)):
+            log = f"[ 1.0] ## {program}\n{line}\n"
+            self.assertEqual(len(test.vm.troubles(log, None, test.expected_messages())), count)
+
+    def test_nobody_is_excused_before_the_first(self):
+        result = test.vm.Result(0, "TAP version 13\n1..1\nok 1 selftests: iommu: sva_map\n", "", test.LOGS)
+        with mock.patch.object(test.vm, "run_guest", return_value=result) as run, \
+                mock.patch.object(test.selftests, "install", lambda: Path("kselftest")):
+            test.run_kselftest(dict(name="s", kernel="debug", timeout=1, image="i",
+                                    arguments="-t iommu:sva_timeout"))
+        self.assertEqual(run.call_args.kwargs["expects"], test.expected_messages())
+        self.assertIn("./run_kselftest.sh -t iommu:sva_timeout |", run.call_args.args[2])
+
+
+class Mutants(unittest.TestCase):
+    """The suite of mutants that are made by operators."""
+    def judge(self, **count):
+        def names(state):
+            return [f"{state}-{n}" for n in range(count.get(state, 0))]
+        return {c.state for c in test.judge_mutants(dict(sample=10, survivors=2), names)}
+
+    def test_few_may_survive(self):
+        self.assertEqual(self.judge(caught=8, survived=2), {"ok"})
+        self.assertEqual(self.judge(caught=8, survived=1, equivalent=1), {"ok"})
+        self.assertEqual(self.judge(caught=7, survived=3), {"ok", "not ok"})
+        self.assertEqual(self.judge(caught=9, survived=1, undecided=2), {"ok", "not ok"})
+        self.assertEqual(self.judge(caught=10, failed=1), {"ok", "not ok"})
+
+    def test_a_sample_without_mutants_fails(self):
+        self.assertIn("not ok", self.judge())
+        self.assertIn("not ok", self.judge(equivalent=10))
+        self.assertIn("not ok", self.judge(caught=9))
 
 
 class Budgets(unittest.TestCase):
