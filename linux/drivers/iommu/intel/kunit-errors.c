@@ -9,125 +9,17 @@
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
-#include <linux/error-injection.h>
-#include <linux/gfp.h>
-#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pci-ats.h>
-#include <linux/sched.h>
 #include <linux/uaccess.h>
 
 #include "kunit-left.h"
+#include "../iommu-kunit-nomem.h"
 
 #define PASID	5
 #define IOVA	0x10000
 #define TRIES	32	/* more than any operation needs */
-
-/* --- no memory --- */
-
-#define NOMEM_NEEDS "needs FAILSLAB, FAIL_PAGE_ALLOC and FUNCTION_ERROR_INJECTION"
-
-#if IS_ENABLED(CONFIG_FAILSLAB) && IS_ENABLED(CONFIG_FAIL_PAGE_ALLOC) &&	\
-	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&				\
-	IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
-
-static struct task_struct *nomem_task;
-static unsigned int nomem_left;
-
-static int nomem_now(struct pt_regs *regs, unsigned long ret)
-{
-	if (current != nomem_task || !nomem_left || --nomem_left)
-		return 0;
-	regs_set_return_value(regs, ret);
-	override_function_with_return(regs);
-	return 1;
-}
-
-NOKPROBE_SYMBOL(nomem_now);
-
-/* Those that may not sleep are the debugging's. */
-static int nomem_slab(struct kprobe *kp, struct pt_regs *regs)
-{
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
-
-	return gfp & __GFP_DIRECT_RECLAIM ? nomem_now(regs, -ENOMEM) : 0;
-}
-
-NOKPROBE_SYMBOL(nomem_slab);
-
-/* Tables are cleared; a slab's page, or one of the debugging, is not. */
-static int nomem_page(struct kprobe *kp, struct pt_regs *regs)
-{
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 0);
-
-	return gfp & __GFP_ZERO ? nomem_now(regs, true) : 0;
-}
-
-NOKPROBE_SYMBOL(nomem_page);
-
-/* An optimised probe could not override the function. */
-static void nomem_post(struct kprobe *kp, struct pt_regs *regs, unsigned long flags)
-{
-}
-
-static struct kprobe nomem_kp[2];
-
-static bool nomem_works;
-
-static void nomem_exit(struct kunit_suite *suite)
-{
-	struct kprobe *kps[] = { &nomem_kp[0], &nomem_kp[1] };
-
-	if (nomem_works)
-		unregister_kprobes(kps, ARRAY_SIZE(kps));
-}
-
-static int nomem_init(struct kunit_suite *suite)
-{
-	struct kprobe *kps[] = { &nomem_kp[0], &nomem_kp[1] };
-
-	nomem_kp[0] = (struct kprobe) {
-		.symbol_name = "should_failslab",
-		.pre_handler = nomem_slab,
-		.post_handler = nomem_post,
-	};
-	nomem_kp[1] = (struct kprobe) {
-		.symbol_name = "should_fail_alloc_page",
-		.pre_handler = nomem_page,
-		.post_handler = nomem_post,
-	};
-	nomem_works = !register_kprobes(kps, ARRAY_SIZE(kps));
-	return 0;
-}
-
-/* As nomem_nth() of iommu-kunit-nomem.h, for pages as well */
-static bool nomem_nth(unsigned int nth)
-{
-	nomem_task = current;
-	swap(nomem_left, nth);
-	return !nth;
-}
-
-#else
-
-static const bool nomem_works;
-
-static int nomem_init(struct kunit_suite *suite)
-{
-	return 0;
-}
-
-static void nomem_exit(struct kunit_suite *suite)
-{
-}
-
-static bool nomem_nth(unsigned int nth)
-{
-	return false;
-}
-
-#endif
 
 /* --- operations --- */
 
@@ -406,8 +298,7 @@ static void attach_without_memory(struct kunit *test)
 	bool hit;
 	int ret;
 
-	if (!nomem_works)
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	errors_init(&e, test);
 	for (n = 1; n < TRIES; n++) {
 		nomem_nth(n);
@@ -424,7 +315,9 @@ static void attach_without_memory(struct kunit *test)
 			errors_detach(&e, "without ATS", n);
 			continue;
 		}
-		KUNIT_EXPECT_TRUE(test, ret == -ENOMEM || ret == -ENODEV);
+		/* Where there is no PASID table the driver sees no PASID. */
+		KUNIT_EXPECT_EQ(test, nomem_failed() == NOMEM_PAGE && e.c->kind != LEGACY ?
+				-ENODEV : -ENOMEM, ret);
 		KUNIT_EXPECT_FALSE(test, errors_lost_ats(&e));
 		errors_expect_nothing(&e, "without memory", n);
 	}
@@ -797,8 +690,7 @@ static void alloc_without_memory(struct kunit *test)
 	struct vtd_left left;
 	unsigned int n;
 
-	if (!nomem_works)
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	vtd_machine(test, 1, NULL);
 	a.fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
 	a.parent = vtd_paging(test, a.fn, VTD_PARENT);
@@ -833,8 +725,7 @@ static void map_without_memory(struct kunit *test)
 	bool hit;
 	int ret;
 
-	if (!nomem_works)
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	vtd_machine(test, 1, NULL);
 	domain = vtd_paging(test, vtd_add_fn(test, 0, 0), 0);
 	for (n = 1; n < TRIES; n++) {
@@ -875,8 +766,6 @@ static struct kunit_case errors_test_cases[] = {
 
 static struct kunit_suite errors_suite = {
 	.name = "intel_iommu_errors",
-	.suite_init = nomem_init,
-	.suite_exit = nomem_exit,
 	.exit = vtd_exit,
 	.test_cases = errors_test_cases,
 };

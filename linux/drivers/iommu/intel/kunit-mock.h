@@ -25,6 +25,7 @@
 #define VTD_ENTRIES	64	/* PASID entries that a unit caches */
 #define VTD_LATE	8	/* page requests on the way to a unit */
 #define VTD_DOMAINS	16	/* of a machine, at most */
+#define VTD_ENDS	4	/* see vtd_at_exit() */
 #define VTD_SEGMENT	0xfeed	/* see vtd_find_unit() */
 
 /* Device-TLB invalidations of everything have such an address mask. */
@@ -193,6 +194,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @bus: the bus behind it
  * @sysdata: of @bus
  * @drhd: see vtd_find_unit()
+ * @found: the driver can find it
  * @latency: nanoseconds that a wait descriptor takes, and
  * @cmd_latency: another one. One after the other. Set while the queue is empty
  * @before: see vtd_before_t. Set while the queue is empty, as is
@@ -240,6 +242,7 @@ struct vtd_unit {
 	struct pci_bus bus;
 	struct pci_sysdata sysdata;
 	struct dmar_drhd_unit drhd;
+	bool found;
 	u64 latency;
 	u64 cmd_latency;
 	vtd_before_t *before;
@@ -344,6 +347,8 @@ struct vtd_fn {
  * @fn: the functions
  * @nr_domains: number of domains
  * @domain: domains to be freed in the end, in the order of their allocation
+ * @nr_ends: what vtd_exit() does first, and
+ * @end: with what
  * @seq: counts what happens in all units and functions
  * @unaudited: caches may be left with what is old, for the reason that the test gives
  * @lock: protects what follows
@@ -357,6 +362,11 @@ struct vtd_machine {
 	struct vtd_fn *fn[VTD_FNS];
 	unsigned int nr_domains;
 	struct iommu_domain *domain[VTD_DOMAINS];
+	unsigned int nr_ends;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} end[VTD_ENDS];
 	atomic64_t seq;
 	bool unaudited;
 	raw_spinlock_t lock;
@@ -453,6 +463,7 @@ struct vtd_thread {
 
 struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
 				const struct vtd_caps *caps);
+void vtd_at_exit(struct kunit *test, void (*fn)(void *arg), void *arg);
 void vtd_exit(struct kunit *test);
 struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
 			  unsigned int flags);
