@@ -17,6 +17,7 @@
 
 /* Which allocations are counted */
 #define NOMEM_SLAB	BIT(0)	/* objects; those of debugging may not sleep */
+#define NOMEM_ATOMIC	BIT(2)	/* objects whose allocation may not sleep */
 #define NOMEM_PAGE	BIT(1)	/* pages that are cleared, as tables are; a slab's is not */
 
 #define NOMEM_NEEDS	"needs FAILSLAB, FAIL_PAGE_ALLOC and FUNCTION_ERROR_INJECTION"
@@ -52,7 +53,8 @@ static int nomem_slab(struct kprobe *kp, struct pt_regs *regs)
 {
 	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
 
-	return gfp & __GFP_DIRECT_RECLAIM ? nomem_now(regs, NOMEM_SLAB, -ENOMEM) : 0;
+	return nomem_now(regs, gfp & __GFP_DIRECT_RECLAIM ? NOMEM_SLAB : NOMEM_ATOMIC,
+			 -ENOMEM);
 }
 
 NOKPROBE_SYMBOL(nomem_slab);

@@ -203,6 +203,10 @@ static void errors_expect_access(struct errors *e, unsigned long addr, int ret,
 
 	KUNIT_EXPECT_EQ_MSG(e->test, ret, vtd_access(e->fn, e->c->pasid, addr, &pa),
 			    "%s, %u", when, nth);
+	/* Where the memory of a process is, is the kernel's choice. */
+	if (!ret && e->c->kind != PROCESS)
+		KUNIT_EXPECT_EQ_MSG(e->test, e->c->kind == IDENTITY ? addr : VTD_PA(addr),
+				    pa, "%s, %u", when, nth);
 }
 
 /* There is nothing of the attach, or it is undone. */
@@ -357,6 +361,7 @@ static void attach_refused(struct errors *e)
 		hit = !e->unit->iqe;
 		vtd_queue_error(e->unit, 0);
 		if (ret) {
+			KUNIT_EXPECT_EQ_MSG(test, -EINVAL, ret, "refused, %u", n);
 			KUNIT_EXPECT_TRUE(test, hit);
 			KUNIT_EXPECT_FALSE(test, errors_lost_ats(e));
 			errors_expect_nothing(e, "refused", n);
@@ -526,6 +531,26 @@ static void detach(struct kunit *test)
 	errors_exit(&e);
 }
 
+/* Nobody is told, and the PCI core brings PASIDs back. */
+static void reset_without_ats(struct errors *e)
+{
+	struct device *dev = &e->fn->pdev.dev;
+	struct kunit *test = e->test;
+
+	KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(e, e->fn));
+	KUNIT_EXPECT_FALSE(test, vtd_ats(e->fn));
+	vtd_clear_log(e->machine);
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_ops.reset_prepare(dev));
+	vtd_reset(e->fn);
+	errors_expect_access(e, e->addr, -EFAULT, "in reset", 0);
+	e->fn->no_pasids = false;
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, 0, e->unit->nr_logged);
+	KUNIT_EXPECT_FALSE(test, vtd_ats(e->fn));
+	errors_expect_works(e, "after reset", 0);
+	errors_detach(e, "after reset", 0);
+}
+
 /* A reset, after which the function does not answer at first */
 static void reset_unanswered(struct kunit *test)
 {
@@ -535,9 +560,10 @@ static void reset_unanswered(struct kunit *test)
 	bool hit;
 
 	errors_init(&e, test);
-	/* Without ATS, the PCI core brings PASIDs back. */
-	if (!errors_uses_ats(&e))
+	if (!errors_uses_ats(&e)) {
+		reset_without_ats(&e);
 		return;
+	}
 	dev = &e.fn->pdev.dev;
 	for (n = 1; n < TRIES; n++) {
 		KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(&e, e.fn));
@@ -753,6 +779,41 @@ static void map_without_memory(struct kunit *test)
 	KUNIT_EXPECT_GT(test, done, 1);
 }
 
+/*
+ * Whoever has failed to map a range maps it again, to something else. What is left of the
+ * first time would be in the way, about which the driver warns.
+ */
+static void map_again(struct kunit *test)
+{
+	const u64 iova = SZ_1G - 8 * SZ_4K, size = 16 * SZ_4K;
+	struct iommu_domain *domain;
+	unsigned int n, p;
+	struct vtd_fn *fn;
+	int ret;
+
+	nomem_start(test, NOMEM_PAGE);
+	vtd_machine(test, 1, NULL);
+	fn = vtd_add_fn(test, 0, 0);
+	for (n = 1, ret = -ENOMEM; n < TRIES && ret; n++) {
+		domain = vtd_paging(test, fn, 0);
+		nomem_nth(n);
+		/* Not as large pages would be aligned: all of it is one call of the driver. */
+		ret = iommu_map(domain, iova, VTD_PA(iova) + SZ_4K, size, IOMMU_READ,
+				GFP_KERNEL);
+		if (!nomem_nth(0))
+			break;
+		KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+		KUNIT_EXPECT_EQ(test, 0, pages_mapped(domain, iova, 16));
+		KUNIT_EXPECT_EQ(test, 0, iommu_map(domain, iova, SZ_2G, size, IOMMU_READ,
+						   GFP_KERNEL));
+		for (p = 0; p < 16; p++)
+			KUNIT_EXPECT_EQ(test, SZ_2G + p * SZ_4K,
+					iommu_iova_to_phys(domain, iova + p * SZ_4K));
+	}
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_GT(test, n, 4);
+}
+
 static struct kunit_case errors_test_cases[] = {
 	KUNIT_CASE_PARAM(attach_without_memory, errors_gen_params),
 	KUNIT_CASE_PARAM(attach_fails, errors_gen_params),
@@ -761,6 +822,7 @@ static struct kunit_case errors_test_cases[] = {
 	KUNIT_CASE_PARAM(exit_unanswered, exits_gen_params),
 	KUNIT_CASE(alloc_without_memory),
 	KUNIT_CASE(map_without_memory),
+	KUNIT_CASE(map_again),
 	{}
 };
 

@@ -9,6 +9,8 @@
 #include <linux/delay.h>
 
 #include "kunit-left.h"
+#include "../iommu-kunit-nomem.h"
+#include "../iommu-pages.h"
 
 #define IOVA		0x10000
 #define HOLD_MS		20000	/* the test lets it go */
@@ -315,6 +317,46 @@ static void queue_that_never_was(struct kunit *test)
 	unit->iommu.ecap |= VTD_ECAP_QI;
 }
 
+#define ATTEMPTS	256	/* more than a CPU keeps to itself of what it has counted */
+
+/* Nothing stays of a queue for which there is no memory, each time that it is tried. */
+static void queue_without_memory(struct kunit *test)
+{
+	struct intel_iommu *iommu;
+	unsigned int n, round;
+	struct q_inval *qi;
+	unsigned long nr;
+	int ret;
+
+	nomem_start(test, NOMEM_ATOMIC | NOMEM_PAGE);
+	iommu = &vtd_machine(test, 1, NULL)->unit->iommu;
+	qi = iommu->qi;
+	iommu->qi = NULL;
+	for (n = 1, ret = -ENOMEM; n < 16 && ret; n++) {
+		nr = global_node_page_state(NR_IOMMU_PAGES);
+		for (round = 0; round < ATTEMPTS; round++) {
+			nomem_nth(n);
+			ret = dmar_enable_qi(iommu);
+			if (!nomem_nth(0))
+				break;
+			KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+			KUNIT_EXPECT_NULL(test, iommu->qi);
+		}
+		if (round == ATTEMPTS)
+			KUNIT_EXPECT_LT(test, global_node_page_state(NR_IOMMU_PAGES),
+					nr + ATTEMPTS / 2);
+	}
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	/* The queue, its descriptors, and what is known of each of them */
+	KUNIT_EXPECT_GT(test, n, 4);
+	if (iommu->qi) {
+		iommu_free_pages(iommu->qi->desc, 1);
+		kfree(iommu->qi->desc_status);
+		kfree(iommu->qi);
+	}
+	iommu->qi = qi;
+}
+
 /* --- the system sleeps --- */
 
 static const unsigned int fault_regs[] = {
@@ -470,6 +512,7 @@ static struct kunit_case power_cases[] = {
 	KUNIT_CASE(queue_is_lost_in_scalable_mode),
 	KUNIT_CASE(queue_is_lost_in_legacy_mode),
 	KUNIT_CASE(queue_that_never_was),
+	KUNIT_CASE(queue_without_memory),
 	KUNIT_CASE(scalable_mode_wakes_up),
 	KUNIT_CASE(legacy_mode_wakes_up),
 	KUNIT_CASE(unit_wakes_up_without_flushes),
