@@ -29,7 +29,7 @@
 #define EXPECT_DRAINS(n)						\
 	KUNIT_EXPECT_EQ(test, n, atomic_read(&sva_mock.drains))
 
-/* A copy of what an instance has, until the next test makes the instance anew */
+/* A copy of what an instance has, until the next test initialises the instance */
 static struct iommu_ops own_ops;
 
 static int bind_error(struct device *dev, struct mm_struct *mm)

@@ -55,7 +55,7 @@ static void forget_entries(struct vtd_fn *fn)
 		pc->valid = false;
 }
 
-/* --- dirty tracking: functions 0 and 2 have the parent, the others a nested domain --- */
+/* --- dirty tracking: functions 0 and 3 have the parent, the others a nested domain --- */
 
 #define FNS	6	/* behind two units in turn */
 

@@ -603,11 +603,11 @@ static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
 {
 	const struct vtd_cmd *cmd = unit->log;
 
-	while (cmd < unit->log + unit->nr_logged && !cmd->fence)
+	while (cmd < vtd_log_end(unit) && !cmd->fence)
 		cmd++;
 	/* No assertion: the queue of page requests is the test's. */
-	KUNIT_EXPECT_EQ(test, 4, unit->log + unit->nr_logged - cmd);
-	if (unit->log + unit->nr_logged - cmd < 4)
+	KUNIT_EXPECT_EQ(test, 4, vtd_log_end(unit) - cmd);
+	if (vtd_log_end(unit) - cmd < 4)
 		return;
 	KUNIT_EXPECT_EQ(test, QI_EIOTLB_TYPE, cmd[1].type);
 	KUNIT_EXPECT_EQ(test, PASID, cmd[1].pasid);
@@ -720,7 +720,7 @@ static bool nothing_sent(struct vtd_unit *unit)
 {
 	const struct vtd_cmd *cmd;
 
-	for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+	for (cmd = unit->log; cmd < vtd_log_end(unit); cmd++)
 		if (cmd->fence)
 			return false;
 	return true;

@@ -41,7 +41,7 @@ static void expect_no_time_out(struct kunit *test)
 	struct vtd_unit *unit;
 
 	for (unit = machine->unit; unit < machine->unit + machine->nr_units; unit++)
-		for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+		for (cmd = unit->log; cmd < vtd_log_end(unit); cmd++)
 			KUNIT_EXPECT_EQ(test, VTD_DONE, cmd->result);
 }
 

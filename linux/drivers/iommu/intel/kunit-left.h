@@ -31,15 +31,16 @@ struct vtd_left {
 	unsigned int atc;
 };
 
-void vtd_left(struct vtd_machine *machine, struct vtd_left *left);
-void vtd_expect_left(struct kunit *test, const struct vtd_left *expected,
-		     const char *when, unsigned int nth);
 /* What the unit of function @fn has cached of its PASID table: @pc is each of these. */
 #define vtd_for_each_cached_pasid(fn, pc)					\
 	for ((pc) = (fn)->unit->pasid_cache;					\
 	     (pc) < (fn)->unit->pasid_cache + VTD_ENTRIES; (pc)++)		\
-		if ((pc)->valid && (pc)->sid == pci_dev_id(&(fn)->pdev))
+		if (!(pc)->valid || (pc)->sid != pci_dev_id(&(fn)->pdev)) {	\
+		} else
 
+void vtd_left(struct vtd_machine *machine, struct vtd_left *left);
+void vtd_expect_left(struct kunit *test, const struct vtd_left *expected,
+		     const char *when, unsigned int nth);
 unsigned int vtd_pasids_cached(struct vtd_fn *fn, u32 pasid);
 
 #endif /* __INTEL_KUNIT_LEFT_H */

@@ -567,7 +567,7 @@ static void check_one_under_way(struct kunit *test, const struct vtd_unit *unit)
 {
 	const struct vtd_cmd *cmd;
 
-	for (cmd = unit->log + 1; cmd < unit->log + unit->nr_logged; cmd++)
+	for (cmd = unit->log + 1; cmd < vtd_log_end(unit); cmd++)
 		if (cmd[-1].type == QI_IWD_TYPE)
 			KUNIT_EXPECT_GT(test, cmd->issued, cmd[-1].done);
 }

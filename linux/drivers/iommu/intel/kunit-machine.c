@@ -469,7 +469,7 @@ static void vtd_free_domains(struct vtd_machine *machine)
 		iommu_domain_free(machine->domain[--machine->nr_domains]);
 }
 
-/* Nothing is attached any more, and nobody is to have an accident on the way. */
+/* What is still attached is detached without faults of the hardware. */
 static void vtd_calm_down(struct vtd_machine *machine)
 {
 	unsigned int n;

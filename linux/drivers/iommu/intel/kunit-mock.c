@@ -471,7 +471,7 @@ const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 	KUNIT_ASSERT_NOT_NULL(test, stream);
 	KUNIT_EXPECT_LE(test, unit->nr_logged, VTD_LOG);
 	for (cmd = unit->log;
-	     cmd < unit->log + min(unit->nr_logged, VTD_LOG); cmd++) {
+	     cmd < vtd_log_end(unit); cmd++) {
 		if (cmd->type == QI_IWD_TYPE && !(flags & VTD_WAITS))
 			continue;
 		n += vtd_print_cmd(stream + n, size - n, cmd);
@@ -676,7 +676,7 @@ static bool vtd_goes_on(struct vtd_unit *unit)
 	return !(unit->fault & VTD_FSTS_STOPPED);
 }
 
-/* New descriptors. The tail register does not change under q_lock. */
+/* New descriptors, which are in memory before the tail register says so */
 static void vtd_accept(struct vtd_unit *unit)
 {
 	unsigned int tail = vtd_readl(unit, DMAR_IQT_REG) >>
@@ -1717,13 +1717,13 @@ void vtd_audit_released(struct vtd_fn *fn)
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
-/* --- the hardware: accidents --- */
+/* --- the hardware: faults --- */
 
 /**
  * vtd_hold() - let a unit stop before a descriptor
  * @unit: the unit; one hold at a time
  * @type: QI_..._TYPE of the descriptor
- * @nth: the how-manieth of this type from now, 1 is the next
+ * @nth: which one of this type, counted from now: 1 is the next
  * @ms: for how long at most, once vtd_is_held() has said so. It goes on then, or
  *	after vtd_let_go()
  *
@@ -1796,7 +1796,7 @@ void vtd_let_others(struct vtd_unit *unit)
 /**
  * vtd_drop() - let a function not answer an invalidation
  * @fn: the function
- * @nth: the how-manieth from now, 1 is the next
+ * @nth: which one, counted from now: 1 is the next
  *
  * Context: any.
  */
@@ -1859,7 +1859,7 @@ void vtd_remove(struct vtd_fn *fn)
 /**
  * vtd_queue_error() - let a unit not understand a command
  * @unit: the unit
- * @nth: the how-manieth from now that is not a wait descriptor, 1 is the next
+ * @nth: which of those that are not wait descriptors, counted from now: 1 is the next
  *
  * The unit stops there until the descriptor has been replaced, and the error has
  * been cleared.
@@ -1906,7 +1906,7 @@ void vtd_refuse(struct vtd_unit *unit, u8 type)
 /**
  * vtd_completion_error() - let a unit get a completion that it does not understand
  * @unit: the unit
- * @nth: before the how-manieth command from now that is not a wait descriptor
+ * @nth: before which of those that are not wait descriptors, counted from now
  *
  * Context: any.
  */

@@ -207,13 +207,13 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @slot: by index
  * @running: CPU that is in @before, or -1
  * @hold_type: type of the descriptor to stop at, 0: none
- * @hold_nth: the how-manieth, from now
+ * @hold_nth: which one of them, counted from now
  * @hold_ms: for how long, from when the test has noticed; 0: it has
  * @held: it has stopped
  * @held_until: until then, at most
  * @fault: bits of the fault status register that have not been cleared
  * @fault_until: after that nobody will
- * @iqe: error in the how-manieth command from now, 1 is the next; 0: none. As
+ * @iqe: error in which command, counted from now: 1 is the next; 0: none. As
  * @ice: the same for completion errors
  * @refuse: type of which every command is refused; 0: none
  * @lost: a function did not answer, and the next wait descriptor finds out
@@ -297,7 +297,7 @@ struct vtd_unit {
  * @gone: it does not answer any more, neither invalidations nor configuration
  *	requests. Set by vtd_remove()
  * @mute: it does not answer invalidations, and is there. Set by vtd_mute()
- * @drop: the how-manieth invalidation from now it does not answer, 0: none.
+ * @drop: which invalidation, counted from now, it does not answer, 0: none.
  *	Protected by &vtd_unit.lock, like
  * @asked: invalidations that the unit has sent to it, and
  * @in_flight: a write that has passed the unit as translated, and is not in memory
@@ -373,6 +373,12 @@ struct vtd_machine {
 	unsigned int nr_complaints;
 	char complaint[128];
 };
+
+/* Behind the last command that the log has */
+static inline const struct vtd_cmd *vtd_log_end(const struct vtd_unit *unit)
+{
+	return unit->log + min(unit->nr_logged, VTD_LOG);
+}
 
 static inline struct vtd_unit *hw_to_vtd_unit(struct iommu_kunit_hw *hw)
 {

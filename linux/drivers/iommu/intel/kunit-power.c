@@ -98,7 +98,7 @@ static void full(struct kunit *test, const struct vtd_caps *caps)
 		KUNIT_EXPECT_EQ(test, FULL + 1, vtd_count(unit, QI_IOTLB_TYPE));
 		KUNIT_EXPECT_EQ(test, nr + 1, vtd_count(unit, QI_IWD_TYPE));
 		n = 0;
-		for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+		for (cmd = unit->log; cmd < vtd_log_end(unit); cmd++)
 			if (cmd->type == QI_IOTLB_TYPE)
 				KUNIT_EXPECT_EQ(test, FIRST_DID + n++, cmd->did);
 	}

@@ -2,8 +2,8 @@
 /*
  * KUnit tests of page requests: the ring, answers, and drains
  *
- * The unit has a ring, and there is nobody who handles a request: each group is refused, which
- * is an answer, too. The thread that reports requests is called by the tests.
+ * The unit has a ring, and mostly there is nobody who handles a request: each group is refused,
+ * which is an answer, too. The thread that reports requests is called by the tests.
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
@@ -14,6 +14,7 @@
 #include "kunit-mock.h"
 #include "../iommu-kunit-wait.h"
 #include "../iommu-pages.h"
+#include "../iommu-priv.h"
 
 #define PASID		5
 #define OTHER_PASID	6
@@ -30,6 +31,7 @@
  * @test: the test
  * @unit: the unit
  * @fn: functions that make page requests, of different groups
+ * @domain: what is attached to each
  * @queue: whom they are reported to
  * @drains: wait descriptors that drain page requests, see fill_before()
  */
@@ -37,6 +39,7 @@ struct prq {
 	struct kunit *test;
 	struct vtd_unit *unit;
 	struct vtd_fn *fn[2];
+	struct iommu_domain *domain[2];
 	struct iopf_queue *queue;
 	unsigned int drains;
 };
@@ -51,6 +54,7 @@ static void prq_add_fn(struct prq *p, unsigned int n)
 	dev->iommu_group = iommu_group_alloc();
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(p->test, dev->iommu_group);
 	domain = vtd_paging(p->test, fn, 0);
+	p->domain[n] = domain;
 	KUNIT_ASSERT_EQ(p->test, 0, vtd_attach(fn, domain));
 	KUNIT_ASSERT_EQ(p->test, 0, vtd_set_pasid(fn, PASID, domain));
 }
@@ -224,6 +228,15 @@ static void each_gets_an_answer(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4 * REQUEST, prq_reg(p, DMAR_PQH_REG));
 }
 
+static void expect_response(struct kunit *test, const struct vtd_cmd *cmd, u32 group,
+			    u64 code)
+{
+	KUNIT_EXPECT_EQ(test, QI_PGRP_RESP_TYPE | QI_PGRP_PASID_P(1) |
+			QI_PGRP_RESP_CODE(code) | QI_PGRP_DID(0x4000) |
+			QI_PGRP_PASID(PASID), cmd->qw[0]);
+	KUNIT_EXPECT_EQ(test, QI_PGRP_IDX(group) | QI_PGRP_LPIG(1), cmd->qw[1]);
+}
+
 /* What a response says beside that: that it has a PASID, and is the last */
 static void response_is_complete(struct kunit *test)
 {
@@ -233,10 +246,7 @@ static void response_is_complete(struct kunit *test)
 	prq_request(p, 0, PASID, ONE(3));
 	prq_pass(p);
 	KUNIT_ASSERT_EQ(test, 1, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
-	KUNIT_EXPECT_EQ(test, QI_PGRP_RESP_TYPE | QI_PGRP_PASID_P(1) |
-			QI_PGRP_RESP_CODE(QI_RESP_INVALID) | QI_PGRP_DID(0x4000) |
-			QI_PGRP_PASID(PASID), cmd->qw[0]);
-	KUNIT_EXPECT_EQ(test, QI_PGRP_IDX(3) | QI_PGRP_LPIG(1), cmd->qw[1]);
+	expect_response(test, cmd, 3, QI_RESP_INVALID);
 }
 
 static void ring_wraps(struct kunit *test)
@@ -431,6 +441,7 @@ static void bad_requests(struct kunit *test)
 struct drain {
 	struct prq *p;
 	u32 pasid;
+	struct iommu_attach_handle *handle;	/* of which groups may be handled */
 	struct vtd_thread thread;
 };
 
@@ -442,6 +453,8 @@ static int drain_run(void *arg)
 
 	if (drain->pasid == IOMMU_NO_PASID)
 		vtd_block(fn);
+	else if (drain->handle)
+		iopf_drain(&fn->pdev.dev, drain->pasid, drain->handle);
 	else
 		intel_iommu_ops.drain_dev_pasid(&fn->pdev.dev, drain->pasid);
 	return 0;
@@ -476,7 +489,7 @@ static void expect_drains(struct prq *p, u32 pasid, u16 did, unsigned int nr)
 	const struct vtd_cmd *cmd, *end;
 	struct kunit *test = p->test;
 
-	end = p->unit->log + min(p->unit->nr_logged, VTD_LOG);
+	end = vtd_log_end(p->unit);
 	for (cmd = p->unit->log; cmd < end; cmd++) {
 		if (cmd->type != QI_IWD_TYPE || !cmd->drain)
 			continue;
@@ -509,6 +522,7 @@ static u16 drain_begin(struct drain *drain, struct kunit *test, u32 pasid)
 	vtd_two_cpus(test);
 	drain->p = prq_start(test);
 	drain->pasid = pasid;
+	drain->handle = NULL;
 	did = pasid_get_domain_id(vtd_entry(drain->p->fn[0], pasid));
 	if (pasid != IOMMU_NO_PASID)
 		vtd_remove_pasid(drain->p->fn[0], pasid);
@@ -520,7 +534,7 @@ static bool nothing_drained(struct prq *p)
 {
 	const struct vtd_cmd *cmd;
 
-	for (cmd = p->unit->log; cmd < p->unit->log + p->unit->nr_logged; cmd++)
+	for (cmd = p->unit->log; cmd < vtd_log_end(p->unit); cmd++)
 		if (cmd->drain)
 			return false;
 	return true;
@@ -667,6 +681,121 @@ static void drain_before_reset(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
 }
 
+/* --- somebody handles requests --- */
+
+static struct iopf_group *kept;
+
+static int keep(struct iopf_group *group)
+{
+	kept = group;
+	return 0;
+}
+
+static void finish_kept(struct kunit *test, enum iommu_page_response_code code)
+{
+	KUNIT_EXPECT_NOT_NULL(test, kept);
+	if (!kept)
+		return;
+	iopf_group_response(kept, code);
+	iopf_free_group(kept);
+	kept = NULL;
+}
+
+/* In the group that there is, there is no device: the core tells the driver nothing. */
+static void find_handler(struct prq *p, struct iommu_attach_handle *handle)
+{
+	struct iommu_domain *domain = p->domain[0];
+
+	kept = NULL;
+	domain->iopf_handler = keep;
+	domain->owner = &intel_iommu_ops;
+	p->fn[0]->dev_iommu.max_pasids = 1 << PASID_PDE_SHIFT;
+	KUNIT_ASSERT_EQ(p->test, 0, iommu_attach_device_pasid(domain, &p->fn[0]->pdev.dev,
+							      PASID, handle));
+}
+
+static void handled_group_gets_its_answer(struct kunit *test)
+{
+	static struct iommu_attach_handle handle;
+	struct prq *p = prq_start(test);
+
+	find_handler(p, &handle);
+	prq_request(p, 0, PASID, VTD_READ | VTD_GROUP(6));
+	prq_request(p, 0, PASID, ONE(6));
+	prq_pass(p);
+	expect_empty(p);
+	expect_stream(p, "");
+	KUNIT_EXPECT_EQ(test, 1, p->fn[0]->owed);
+	finish_kept(test, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
+	expect_response(test, p->unit->log, 6, QI_RESP_SUCCESS);
+	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pdev.dev, PASID);
+}
+
+/* The place of the first response to a group, and how many there are */
+static unsigned int find_response(struct prq *p, u32 group, unsigned int *nr)
+{
+	unsigned int n, first = 0;
+
+	*nr = 0;
+	for (n = 0; n < min(p->unit->nr_logged, VTD_LOG); n++)
+		if (p->unit->log[n].type == QI_PGRP_RESP_TYPE &&
+		    p->unit->log[n].addr == group && !(*nr)++)
+			first = n;
+	return first;
+}
+
+/*
+ * Whoever has a group goes on to handle it while its PASID is drained: the answer is sent
+ * before, and another one not at all. What is in the ring is refused in between.
+ */
+static void kept_group_is_answered_first(struct kunit *test)
+{
+	static struct iommu_attach_handle handle;
+	unsigned int first, second, nr, ms = AT_LAST_MS;
+	struct drain drain = { .pasid = PASID };
+	struct prq *p;
+	u16 did;
+
+	vtd_two_cpus(test);
+	p = prq_start(test);
+	drain.p = p;
+	drain.handle = &handle;
+	find_handler(p, &handle);
+	did = pasid_get_domain_id(vtd_entry(p->fn[0], PASID));
+	prq_request(p, 0, PASID, ONE(4));
+	prq_pass(p);
+	expect_stream(p, "");
+	prq_request(p, 0, PASID, ONE(5));
+	vtd_remove_pasid(p->fn[0], PASID);
+	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pdev.dev, PASID);
+	vtd_clear_log(test->priv);
+	start_drain(&drain);
+	while (ms-- && READ_ONCE(p->fn[0]->owed) == 2)
+		usleep_range(1000, 2000);
+	KUNIT_EXPECT_EQ(test, 1, p->fn[0]->owed);
+	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
+	KUNIT_EXPECT_EQ(test, 1, nr_in_ring(p));
+	end_drain(&drain);
+	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
+	KUNIT_EXPECT_EQ(test, 0, p->fn[0]->owed);
+	first = find_response(p, 4, &nr);
+	KUNIT_EXPECT_EQ(test, 1, nr);
+	expect_response(test, &p->unit->log[first], 4, QI_RESP_INVALID);
+	second = find_response(p, 5, &nr);
+	KUNIT_EXPECT_EQ(test, 1, nr);
+	expect_response(test, &p->unit->log[second], 5, QI_RESP_INVALID);
+	KUNIT_EXPECT_LT(test, first, second);
+	for (nr = 0; nr < second; nr++)
+		KUNIT_EXPECT_FALSE(test, p->unit->log[nr].drain);
+	expect_drains(p, PASID, did, 1);
+
+	vtd_clear_log(test->priv);
+	finish_kept(test, IOMMU_PAGE_RESP_SUCCESS);
+	expect_stream(p, "");
+}
+
 static struct kunit_case prq_cases[] = {
 	KUNIT_CASE(pre_is_told),
 	KUNIT_CASE(each_gets_an_answer),
@@ -684,6 +813,8 @@ static struct kunit_case prq_cases[] = {
 	KUNIT_CASE(drain_rid_after_overflow),
 	KUNIT_CASE(nothing_to_drain),
 	KUNIT_CASE(drain_before_reset),
+	KUNIT_CASE(handled_group_gets_its_answer),
+	KUNIT_CASE(kept_group_is_answered_first),
 	{}
 };
 
