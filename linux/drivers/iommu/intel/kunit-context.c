@@ -357,6 +357,41 @@ static void attach_without_memory(struct kunit *test)
 	attach_fails(test, &scalable, PASID, NOMEM_SLAB);
 }
 
+/* --- caching mode --- */
+
+/* What was not there when the unit looked for it is found once it is there. */
+static void absence_is_forgotten(struct kunit *test, u64 ecap)
+{
+	const struct vtd_caps caps = { .cap = VTD_CAP | VTD_CAP_CM, .ecap = ecap };
+	struct vtd_fn *fn = probed(test, &caps, 1);
+	struct iommu_domain *domain;
+	u64 iova = IOVA + SZ_8K;
+
+	expect_all(test, fn, 1, IOVA, 0);
+	domain = attached(test, fn);
+	expect_all(test, fn, 1, IOVA, VTD_PA(IOVA));
+	expect_all(test, fn, 1, iova, 0);
+	vtd_map(test, domain, iova, 1);
+	/* Until the unit is told */
+	expect_all(test, fn, 1, iova, 0);
+	vtd_sync_map(domain, iova, 1);
+	expect_all(test, fn, 1, iova, VTD_PA(iova));
+	expect_complaints(test, 0);
+	vtd_block(fn);
+	expect_all(test, fn, 1, iova, 0);
+	release_all(fn->unit);
+}
+
+static void absence_is_forgotten_legacy(struct kunit *test)
+{
+	absence_is_forgotten(test, legacy.ecap);
+}
+
+static void absence_is_forgotten_scalable(struct kunit *test)
+{
+	absence_is_forgotten(test, scalable.ecap);
+}
+
 /* --- release --- */
 
 static void release(struct kunit *test, const struct vtd_caps *caps)
@@ -640,6 +675,8 @@ static struct kunit_case context_cases[] = {
 	KUNIT_CASE(aliases_have_no_ats),
 	KUNIT_CASE(probe_without_memory),
 	KUNIT_CASE(attach_without_memory),
+	KUNIT_CASE(absence_is_forgotten_legacy),
+	KUNIT_CASE(absence_is_forgotten_scalable),
 	KUNIT_CASE(release_legacy),
 	KUNIT_CASE(release_scalable),
 	KUNIT_CASE(release_waits_legacy),

@@ -23,6 +23,9 @@
  * caches are left out: a walk reads the tables in memory from the top. So are
  * nested translation and permissions. What is passed through is cached, too.
  *
+ * In caching mode it also caches that a context entry is not present, with domain ID 0, and that a
+ * second-level table has no translation. That a PASID entry is not present it does not.
+ *
  * Of context entries it caches those that are present, by requester, of which a function
  * with aliases has several. The PASID table is the one that the cached entry points to.
  * An invalidation of them takes effect as late as it may: when a wait descriptor behind
@@ -1121,6 +1124,11 @@ static bool vtd_read_entry(const struct vtd_context *context, u32 pasid,
 	return pasid_pte_is_present(copy);
 }
 
+static bool vtd_is_present(const struct vtd_context *context)
+{
+	return context->lo & BIT_ULL(0);
+}
+
 /* The context entry as the unit knows it, NULL if it is not present */
 static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 sid)
 {
@@ -1129,7 +1137,7 @@ static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 s
 	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
 	     context++) {
 		if (context->valid && context->sid == sid)
-			return context;
+			return vtd_is_present(context) ? context : NULL;
 		if (!context->valid)
 			room = context;
 	}
@@ -1137,7 +1145,11 @@ static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 s
 		vtd_complain(unit->machine, "a context cache is full");
 		room = unit->context;
 	}
-	return vtd_read_context(unit, sid, room) ? room : NULL;
+	if (vtd_read_context(unit, sid, room))
+		return room;
+	if (cap_caching_mode(unit->iommu.cap))
+		*room = (struct vtd_context){ .valid = true, .sid = sid };
+	return NULL;
 }
 
 /* The PASID entry as the unit knows it */
@@ -1258,13 +1270,15 @@ static int vtd_translate(struct vtd_fn *fn, u16 sid, u32 pasid, struct vtd_tlb *
 	hit = vtd_iotlb(fn->unit, tlb);
 	if (hit) {
 		*tlb = *hit;
-		return 0;
+		return hit->absent ? -EFAULT : 0;
 	}
-	if (!vtd_walk(tlb, &tlb->pfn))
+	tlb->absent = !vtd_walk(tlb, &tlb->pfn);
+	if (tlb->absent && (!cap_caching_mode(fn->unit->iommu.cap) ||
+			    tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY))
 		return -EFAULT;
 	tlb->valid = true;
 	*vtd_room(fn->unit, fn->unit->iotlb) = *tlb;
-	return 0;
+	return tlb->absent ? -EFAULT : 0;
 }
 
 static const struct vtd_tlb *vtd_atc(struct vtd_fn *fn, u32 pasid, u64 page)
@@ -1431,13 +1445,21 @@ static bool vtd_match_any(const struct vtd_tlb *tlb, u64 iova, u64 size)
 	return true;
 }
 
+/* Not what is in the page table now */
+static bool vtd_is_old(const struct vtd_tlb *tlb)
+{
+	u64 pfn;
+
+	if (!vtd_walk(tlb, &pfn))
+		return !tlb->absent;
+	return tlb->absent || pfn != tlb->pfn;
+}
+
 static bool vtd_match_stale(const struct vtd_tlb *tlb, u64 iova, u64 size)
 {
 	u64 addr = tlb->page << VTD_PAGE_SHIFT;
-	u64 pfn;
 
-	return addr >= iova && addr - iova < size &&
-		!(vtd_walk(tlb, &pfn) && pfn == tlb->pfn);
+	return addr >= iova && addr - iova < size && vtd_is_old(tlb);
 }
 
 static unsigned int vtd_find(const struct vtd_tlb *cache, u64 root, u64 iova,
@@ -1570,13 +1592,6 @@ static bool vtd_sid_uses(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *t
 	return false;
 }
 
-static bool vtd_is_old(const struct vtd_tlb *tlb)
-{
-	u64 pfn;
-
-	return !(vtd_walk(tlb, &pfn) && pfn == tlb->pfn);
-}
-
 static void vtd_audit_iotlb(struct vtd_unit *unit)
 {
 	const struct vtd_tlb *tlb;
@@ -1614,16 +1629,23 @@ static void vtd_audit_atc(struct vtd_fn *fn)
 				     vtd_own_sid(fn), tlb->pasid, tlb->page);
 }
 
+static bool vtd_context_is_current(struct vtd_unit *unit,
+				   const struct vtd_context *context)
+{
+	struct vtd_context now;
+
+	if (!vtd_read_context(unit, context->sid, &now))
+		return !vtd_is_present(context);
+	return now.lo == context->lo && now.hi == context->hi;
+}
+
 static void vtd_audit_contexts(struct vtd_unit *unit)
 {
 	const struct vtd_context *context;
-	struct vtd_context now;
 
 	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
 	     context++)
-		if (context->valid &&
-		    (!vtd_read_context(unit, context->sid, &now) ||
-		     now.lo != context->lo || now.hi != context->hi))
+		if (context->valid && !vtd_context_is_current(unit, context))
 			vtd_complain(unit->machine,
 				     "context cache of unit %u: that of %x is old",
 				     unit->index, context->sid);

@@ -122,6 +122,7 @@ struct vtd_cmd {
 /**
  * struct vtd_tlb - a cached translation, of an IOTLB or an ATC
  * @valid: there is one
+ * @absent: in caching mode: that there is no translation
  * @pgtt: translation type of the PASID entry that it came through
  * @level: levels of the page table
  * @did: domain ID, of an IOTLB entry
@@ -132,6 +133,7 @@ struct vtd_cmd {
  */
 struct vtd_tlb {
 	bool valid;
+	bool absent;
 	u8 pgtt;
 	u8 level;
 	u16 did;
@@ -149,7 +151,7 @@ struct vtd_pasid_cache {
 	struct pasid_entry entry;
 };
 
-/* A cached context entry of a requester */
+/* A cached context entry of a requester; in caching mode perhaps one that is not present */
 struct vtd_context {
 	bool valid;
 	u16 sid;
