@@ -570,6 +570,14 @@ static void nested_snoops(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[0], nested));
 	KUNIT_EXPECT_FALSE(test, snoops(machine->fn[0], IOMMU_NO_PASID));
 	vtd_block(machine->fn[0]);
+	/* Not while one is nested that cannot, also beside others. */
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[2], nested));
+	KUNIT_EXPECT_FALSE(test, enforce(parent));
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[0], nested));
+	KUNIT_EXPECT_FALSE(test, enforce(parent));
+	KUNIT_EXPECT_FALSE(test, to_dmar_domain(parent)->set_pte_snp);
+	vtd_block(machine->fn[2]);
+	vtd_block(machine->fn[0]);
 	KUNIT_EXPECT_TRUE(test, enforce(parent));
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[1], nested));
 	KUNIT_EXPECT_TRUE(test, snoops(machine->fn[1], IOMMU_NO_PASID));
