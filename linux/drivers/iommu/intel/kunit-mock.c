@@ -202,7 +202,12 @@ static bool vtd_is_unfit(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 		return !cmd->gran ||
 			(cmd->gran > 1 && vtd_bad_did(unit, cmd));
 	case QI_EIOTLB_TYPE:
-		/* MAMV is for the second level. */
+		/*
+		 * 10.4.2, of MAMV: "Independent of value reported in this field,
+		 * implementations supporting SMTS must support address-selective
+		 * PASID-based IOTLB invalidations (p_iotlb_inv_dsc) with any defined
+		 * address mask."
+		 */
 		return !sm || cmd->gran < QI_GRAN_NONG_PASID ||
 			vtd_bad_did(unit, cmd);
 	case QI_PC_TYPE:
