@@ -354,6 +354,8 @@ static void no_memory_for_a_device(struct kunit *test)
 	int ret;
 
 	nomem_start(test, NOMEM_SLAB);
+	sva_mock.queue = iopf_queue_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, sva_mock.queue);
 	nomem_nth(1);
 	ret = iopf_queue_add_device(sva_mock.queue, DEV);
 	KUNIT_EXPECT_TRUE(test, nomem_nth(0));

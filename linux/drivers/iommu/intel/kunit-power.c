@@ -380,7 +380,8 @@ static void poison_caches(struct vtd_unit *unit)
 			.valid = true, .sid = sid + n, .lo = CONTEXT_PRESENT, .hi = ~0ULL,
 		};
 		unit->pasid_cache[n] = (struct vtd_pasid_cache){
-			.valid = true, .sid = sid, .pasid = n, .entry.val = { ~0ULL, ~0ULL },
+			.valid = sm_supported(&unit->iommu), .sid = sid, .pasid = n,
+			.entry.val = { ~0ULL, ~0ULL },
 		};
 		unit->iotlb[n] = (struct vtd_tlb){
 			.valid = true, .pgtt = PASID_ENTRY_PGTT_SL_ONLY, .did = 2 + n,
