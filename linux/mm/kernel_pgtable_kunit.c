@@ -61,6 +61,13 @@ static bool kpt_is_free(struct page *page)
 	return page_count(page) == 1;
 }
 
+/* A page that is lost for good, which the test gets back */
+static void kpt_find(struct page *lost)
+{
+	if (!kpt_is_free(lost))
+		put_page(lost);
+}
+
 static void kpt_invalidate(struct mmu_notifier *mn, struct mm_struct *mm,
 			   unsigned long start, unsigned long end)
 {
@@ -301,7 +308,7 @@ static void not_forgotten_is_not_freed(struct kunit *test)
 	kernel_pgtable_flush();
 	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
 	KUNIT_EXPECT_FALSE(test, kpt_is_free(lost));
-	put_page(lost);
+	kpt_find(lost);
 }
 
 /* Nobody repeats the last invalidation of an mm: it has failed for all pages to come. */
@@ -333,8 +340,7 @@ static void failed_last_invalidation_is_for_good(struct kunit *test)
 	kernel_pgtable_free(page);
 	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
 	for (n = 0; n < 3; n++)
-		if (!kpt_is_free(lost[n]))
-			put_page(lost[n]);
+		kpt_find(lost[n]);
 }
 
 /* Of an mm that nobody has registered, nothing is cached. */
@@ -788,7 +794,7 @@ static void failure_loses_one_batch(struct kunit *test)
 	kpt_expect_all_free(test, pages, 2);
 	for (n = 0; n < 3; n++) {
 		KUNIT_EXPECT_FALSE(test, kpt_is_free(lost[n]));
-		put_page(lost[n]);
+		kpt_find(lost[n]);
 	}
 }
 
@@ -816,8 +822,7 @@ static void every_registration_is_kept(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kernel_pgtable_in_use());
 	kernel_pgtable_free(page);
 	KUNIT_EXPECT_TRUE(test, kpt_is_free(page));
-	if (!kpt_is_free(lost))
-		put_page(lost);
+	kpt_find(lost);
 }
 
 /* Not sooner than the delay, or a device is asked more often than it says. */

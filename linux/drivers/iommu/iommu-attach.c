@@ -490,8 +490,8 @@ static inline void iommu_alist_issue(struct iommu_alist_walk *walk,
 	if (walk->open && walk->open != elm->iommu)
 		iommu_alist_submit(walk);
 	/*
-	 * The last one is noted when a batch is handed over, so that none is open.
-	 * What has to be repeated goes through the batch.
+	 * A full array means that a batch has just been submitted, so none is open;
+	 * reissued commands use the batch.
 	 */
 	if (unlikely(walk->nr_pending == IOMMU_ALIST_MAX_PENDING))
 		iommu_alist_wait_all(walk);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Benchmarks of the attach list and of SVA's locks, against the way of before
+ * Benchmarks of the attach list and of SVA's locks, against the previous implementation
  *
  * Each measurement is made both ways in turns, in one run, and printed as
  *
@@ -255,7 +255,7 @@ static struct bench_dev *bench_devs(struct kunit *test, unsigned int nr)
 	return bench_alloc(test, nr, sizeof(struct bench_dev));
 }
 
-/* --- the way of before --- */
+/* --- the previous implementation --- */
 
 struct null_cmd {
 	u64 qw[4];

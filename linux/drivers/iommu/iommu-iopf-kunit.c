@@ -29,6 +29,9 @@
 #define EXPECT_DRAINS(n)						\
 	KUNIT_EXPECT_EQ(test, n, atomic_read(&sva_mock.drains))
 
+/* A copy of what an instance has, until the next test initialises the instance */
+static struct iommu_ops own_ops;
+
 static int bind_error(struct device *dev, struct mm_struct *mm)
 {
 	return PTR_ERR_OR_ZERO(iommu_sva_bind_device(dev, mm));
@@ -55,8 +58,15 @@ static int take(struct iopf_group *group)
 	return 0;
 }
 
+static const struct iommu_attach_handle *taken_handle(unsigned int n)
+{
+	return n < taken.nr ? taken.group[n]->attach_handle : NULL;
+}
+
 static void finish(unsigned int n, enum iommu_page_response_code code)
 {
+	if (n >= taken.nr)
+		return;
 	iopf_group_response(taken.group[n], code);
 	iopf_free_group(taken.group[n]);
 }
@@ -208,23 +218,21 @@ static void failed_handler_is_answered_for(struct kunit *test)
 
 static void no_memory_for_a_request(struct kunit *test)
 {
-	struct iommu_sva *handle = bind_taking(test, DEV, test_mm(test));
-	u32 pasid = iommu_sva_get_pasid(handle);
+	struct iommu_sva *handle;
 	int first, last;
 	bool hit[2];
+	u32 pasid;
 
+	nomem_start(test, NOMEM_SLAB);
+	handle = bind_taking(test, DEV, test_mm(test));
+	pasid = iommu_sva_get_pasid(handle);
 	KUNIT_EXPECT_EQ(test, 0, report(DEV, pasid, 7, 1, false));
 	KUNIT_EXPECT_EQ(test, 0, report(DEV, pasid, 8, 1, false));
-	if (nomem_start()) {
-		iommu_sva_unbind_device(handle);
-		kunit_skip(test, NOMEM_NEEDS);
-	}
 	nomem_nth(1);
 	first = report(DEV, pasid, 7, 2, false);
 	hit[0] = nomem_nth(1);
 	last = report(DEV, pasid, 7, 3, true);
 	hit[1] = nomem_nth(0);
-	nomem_stop();
 
 	KUNIT_EXPECT_TRUE(test, hit[0] && hit[1]);
 	KUNIT_EXPECT_EQ(test, -ENOMEM, first);
@@ -316,7 +324,6 @@ static void device_is_in_one_queue(struct kunit *test)
 	struct iommu_device *iommu = &to_sva_mock_dev(DEV)->instance->iommu;
 	const struct iommu_ops *old = iommu->ops;
 	struct iopf_queue *other = iopf_queue_alloc();
-	struct iommu_ops ops = *old;
 
 	KUNIT_ASSERT_NOT_NULL(test, other);
 	enable_faults(test, DEV);
@@ -333,17 +340,26 @@ static void device_is_in_one_queue(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, fault_param(DEV));
 	iopf_queue_free(NULL);
 
-	ops.page_response = NULL;
-	iommu->ops = &ops;
+	own_ops = *old;
+	own_ops.page_response = NULL;
+	iommu->ops = &own_ops;
 	KUNIT_EXPECT_EQ(test, -ENODEV, iopf_queue_add_device(sva_mock.queue, DEV));
 	iommu->ops = old;
 	KUNIT_EXPECT_NULL(test, fault_param(DEV));
-	if (nomem_start())
-		return;
+	KUNIT_EXPECT_TRUE(test, list_empty(&sva_mock.queue->devices));
+}
+
+static void no_memory_for_a_device(struct kunit *test)
+{
+	int ret;
+
+	nomem_start(test, NOMEM_SLAB);
+	sva_mock.queue = iopf_queue_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, sva_mock.queue);
 	nomem_nth(1);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, iopf_queue_add_device(sva_mock.queue, DEV));
-	nomem_nth(0);
-	nomem_stop();
+	ret = iopf_queue_add_device(sva_mock.queue, DEV);
+	KUNIT_EXPECT_TRUE(test, nomem_nth(0));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
 	KUNIT_EXPECT_NULL(test, fault_param(DEV));
 	KUNIT_EXPECT_TRUE(test, list_empty(&sva_mock.queue->devices));
 }
@@ -454,49 +470,70 @@ static int rid_attach_dev(struct iommu_domain *domain, struct device *dev)
 
 static const struct iommu_domain_ops rid_ops = { .attach_dev = rid_attach_dev };
 
-static struct iommu_domain rid_domain(struct device *dev, unsigned int type)
+/*
+ * A domain, with the handle by which it is attached. After a failed assertion it still is
+ * while sva_mock_exit() removes the device, so that it is not the stack's.
+ */
+struct rid {
+	struct iommu_domain domain;
+	struct iommu_attach_handle handle;
+};
+
+static struct rid *rid_alloc(struct kunit *test, struct device *dev, unsigned int type)
 {
-	return (struct iommu_domain) {
+	struct rid *rid = kunit_kzalloc(test, sizeof(*rid), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, rid);
+	rid->domain = (struct iommu_domain) {
 		.type = type,
 		.ops = &rid_ops,
 		.owner = dev_iommu_ops(dev),
 		.iopf_handler = take,
 	};
+	return rid;
+}
+
+static int rid_attach(struct rid *rid, struct device *dev)
+{
+	return iommu_attach_group_handle(&rid->domain, dev->iommu_group, &rid->handle);
+}
+
+static void rid_detach(struct rid *rid, struct device *dev)
+{
+	iommu_detach_group_handle(&rid->domain, dev->iommu_group);
 }
 
 /* A table of PASIDs that user space has made is known to nobody here. */
 static void nested_domain_gets_all_pasids(struct kunit *test)
 {
 	struct iommu_device *iommu = &to_sva_mock_dev(DEV)->instance->iommu;
-	struct iommu_domain domain = rid_domain(DEV, IOMMU_DOMAIN_NESTED);
+	struct rid *rid = rid_alloc(test, DEV, IOMMU_DOMAIN_NESTED);
 	struct iommu_sva *bond = bind_taking(test, DEV, test_mm(test));
-	struct iommu_attach_handle handle = {};
 	const struct iommu_ops *old = iommu->ops;
-	struct iommu_ops ops = *old;
 
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(&domain, DEV->iommu_group,
-							   &handle));
+	own_ops = *old;
+	KUNIT_ASSERT_EQ(test, 0, rid_attach(rid, DEV));
 	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, 77, 1, 1, true));
-	ops.user_pasid_table = 1;
-	iommu->ops = &ops;
+	own_ops.user_pasid_table = 1;
+	iommu->ops = &own_ops;
 	KUNIT_EXPECT_EQ(test, 0, report(DEV, 77, 1, 1, true));
 	KUNIT_EXPECT_EQ(test, 0, report(DEV, 77, 2, 1, false));
-	KUNIT_ASSERT_EQ(test, 1, taken.nr);
-	KUNIT_EXPECT_PTR_EQ(test, &handle, taken.group[0]->attach_handle);
+	KUNIT_EXPECT_EQ(test, 1, taken.nr);
+	KUNIT_EXPECT_PTR_EQ(test, &rid->handle, taken_handle(0));
 	/* One that the kernel has attached is its own. */
 	KUNIT_EXPECT_EQ(test, 0, report(DEV, iommu_sva_get_pasid(bond), 1, 1, true));
-	KUNIT_EXPECT_PTR_EQ(test, &bond->handle, taken.group[1]->attach_handle);
+	KUNIT_EXPECT_PTR_EQ(test, &bond->handle, taken_handle(1));
 
-	domain.type = IOMMU_DOMAIN_UNMANAGED;
+	rid->domain.type = IOMMU_DOMAIN_UNMANAGED;
 	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, 77, 1, 1, true));
-	domain.type = IOMMU_DOMAIN_NESTED;
-	domain.iopf_handler = NULL;
+	rid->domain.type = IOMMU_DOMAIN_NESTED;
+	rid->domain.iopf_handler = NULL;
 	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, 77, 1, 1, true));
 
 	/* Those of all PASIDs may be the domain's. */
 	EXPECT_RESPONSES(3);
 	expect_partial(test, DEV, 1);
-	iommu_detach_group_handle(&domain, DEV->iommu_group);
+	rid_detach(rid, DEV);
 	EXPECT_RESPONSES(4);
 	expect_partial(test, DEV, 0);
 	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, 77, 1, 1, true));
@@ -509,22 +546,18 @@ static void nested_domain_gets_all_pasids(struct kunit *test)
 
 static void requests_without_a_pasid(struct kunit *test)
 {
-	struct iommu_domain domain = rid_domain(DEV, IOMMU_DOMAIN_UNMANAGED);
-	struct iommu_attach_handle handle = {};
+	struct rid *rid = rid_alloc(test, DEV, IOMMU_DOMAIN_UNMANAGED);
 
 	memset(&taken, 0, sizeof(taken));
 	enable_faults(test, DEV);
 	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, IOMMU_NO_PASID, 1, 1, true));
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(&domain, DEV->iommu_group,
-							   &handle));
-	KUNIT_EXPECT_EQ(test, -EBUSY,
-			iommu_attach_group_handle(&domain, DEV->iommu_group,
-						  &handle));
+	KUNIT_ASSERT_EQ(test, 0, rid_attach(rid, DEV));
+	KUNIT_EXPECT_EQ(test, -EBUSY, rid_attach(rid, DEV));
 	KUNIT_EXPECT_EQ(test, 0, report(DEV, IOMMU_NO_PASID, 1, 1, true));
-	KUNIT_ASSERT_EQ(test, 1, taken.nr);
-	KUNIT_EXPECT_PTR_EQ(test, &handle, taken.group[0]->attach_handle);
+	KUNIT_EXPECT_EQ(test, 1, taken.nr);
+	KUNIT_EXPECT_PTR_EQ(test, &rid->handle, taken_handle(0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, report(DEV, 1, 1, 1, true));
-	iommu_detach_group_handle(&domain, DEV->iommu_group);
+	rid_detach(rid, DEV);
 	EXPECT_RESPONSES(3);
 	finish(0, SUCCESS);
 	EXPECT_RESPONSES(3);
@@ -573,7 +606,7 @@ static void attach_is_refused(struct kunit *test)
 	struct iommu_domain *domain = handle->handle.domain;
 	u32 max_pasids = GROUP_SECOND->iommu->max_pasids;
 	struct iommu_ops ops = *dev_iommu_ops(DEV);
-	struct iommu_domain rid = rid_domain(DEV, IOMMU_DOMAIN_UNMANAGED);
+	struct rid *rid = rid_alloc(test, DEV, IOMMU_DOMAIN_UNMANAGED);
 	struct iommu_domain foreign = *domain;
 	struct device *dev = kunit_device_register(test, "no-iommu");
 
@@ -581,7 +614,7 @@ static void attach_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV,
 			iommu_attach_device_pasid(domain, dev, 77, NULL));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			iommu_attach_device_pasid(&rid, DEV, 77, NULL));
+			iommu_attach_device_pasid(&rid->domain, DEV, 77, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			iommu_attach_device_pasid(domain, DEV, IOMMU_NO_PASID,
 						  NULL));
@@ -605,9 +638,8 @@ static void attach_is_refused(struct kunit *test)
 
 static void each_member_is_drained(struct kunit *test)
 {
+	struct rid *rid = rid_alloc(test, GROUP_FIRST, IOMMU_DOMAIN_UNMANAGED);
 	u32 max_pasids = GROUP_SECOND->iommu->max_pasids;
-	struct iommu_domain domain = rid_domain(GROUP_FIRST, IOMMU_DOMAIN_UNMANAGED);
-	struct iommu_attach_handle handle = {};
 	struct mm_struct *mm = test_mm(test);
 
 	enable_faults(test, GROUP_FIRST);
@@ -618,10 +650,8 @@ static void each_member_is_drained(struct kunit *test)
 	GROUP_SECOND->iommu->max_pasids = 1;
 	iommu_sva_unbind_device(bind(test, GROUP_FIRST, mm));
 	EXPECT_DRAINS(3);
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(&domain,
-							   GROUP_FIRST->iommu_group,
-							   &handle));
-	iommu_detach_group_handle(&domain, GROUP_FIRST->iommu_group);
+	KUNIT_ASSERT_EQ(test, 0, rid_attach(rid, GROUP_FIRST));
+	rid_detach(rid, GROUP_FIRST);
 	EXPECT_DRAINS(5);
 	GROUP_SECOND->iommu->max_pasids = max_pasids;
 }
@@ -689,16 +719,13 @@ static void member_without_pasids_is_not_reverted(struct kunit *test)
 
 static void leaving_member_loses_each_pasid(struct kunit *test)
 {
-	struct iommu_domain domain = rid_domain(GROUP_FIRST, IOMMU_DOMAIN_UNMANAGED);
-	struct iommu_attach_handle rid = {};
+	struct rid *rid = rid_alloc(test, GROUP_FIRST, IOMMU_DOMAIN_UNMANAGED);
 	struct iommu_sva *handle[3];
 	unsigned int n;
 
 	enable_faults(test, GROUP_FIRST);
 	enable_faults(test, GROUP_SECOND);
-	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group_handle(&domain,
-							   GROUP_FIRST->iommu_group,
-							   &rid));
+	KUNIT_ASSERT_EQ(test, 0, rid_attach(rid, GROUP_FIRST));
 	for (n = 0; n < 3; n++)
 		handle[n] = bind(test, GROUP_FIRST, test_mm(test));
 	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device_pasid(handle[0]->handle.domain,
@@ -714,7 +741,7 @@ static void leaving_member_loses_each_pasid(struct kunit *test)
 		iommu_sva_unbind_device(handle[n]);
 	KUNIT_EXPECT_EQ(test, 4, sva_mock.dev[0].removed);
 	KUNIT_EXPECT_EQ(test, 4, sva_mock.dev[1].removed);
-	iommu_detach_group_handle(&domain, GROUP_FIRST->iommu_group);
+	rid_detach(rid, GROUP_FIRST);
 }
 
 /* --- who is waited for --- */
@@ -774,10 +801,12 @@ static void start(struct kunit *test, int (*fn)(void *data), struct worker *work
 	wake_up_process(worker->thread);
 }
 
+/* It may use what is on the test's stack, so that nothing but its end will do. */
 static void join(struct kunit *test, struct worker *worker)
 {
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&worker->done,
 							     SVA_MOCK_TIMEOUT));
+	wait_for_completion(&worker->done);
 	put_task_struct(worker->thread);
 }
 
@@ -789,6 +818,16 @@ static bool waits(struct worker *worker)
 
 	msleep(60);
 	return asleep && !completion_done(&worker->done);
+}
+
+/* It waits for a mutex by now, which is seen where mutexes are debugged. */
+static bool waits_for_mutex(struct worker *worker)
+{
+#ifdef CONFIG_DEBUG_MUTEXES
+	return EVENTUALLY(READ_ONCE(worker->thread->blocked_on));
+#else
+	return waits(worker);
+#endif
 }
 
 /*
@@ -883,9 +922,9 @@ static void remover_looks_again(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, EVENTUALLY(atomic_read(&sva_mock.at_gate) == 1));
 	sva_mock.drain_gate = &second;
 	complete_all(&first);
-	KUNIT_EXPECT_TRUE(test, waits(&unbinder[0]));
+	KUNIT_EXPECT_TRUE(test, waits_for_mutex(&unbinder[0]));
 	start(test, unbind_thread, &unbinder[1]);
-	KUNIT_EXPECT_TRUE(test, waits(&unbinder[1]));
+	KUNIT_EXPECT_TRUE(test, waits_for_mutex(&unbinder[1]));
 	complete_all(&in_attach);
 	join(test, &unbinder[0]);
 	join(test, &binder);
@@ -1148,6 +1187,7 @@ static struct kunit_case iopf_cases[] = {
 	KUNIT_CASE(requests_of_one_handle_are_answered),
 	KUNIT_CASE(incomplete_groups_are_discarded),
 	KUNIT_CASE(device_is_in_one_queue),
+	KUNIT_CASE(no_memory_for_a_device),
 	KUNIT_CASE(removal_from_the_queue_answers_all),
 	KUNIT_CASE(closed_device_is_refused),
 	KUNIT_CASE(reset_leaves_no_references),

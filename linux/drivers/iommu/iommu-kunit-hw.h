@@ -4,7 +4,7 @@
  *
  * Queues and tables of an IOMMU are memory, and in a test its registers are, too. What is
  * missing there is somebody who consumes the queue: a driver calls iommu_kunit_hw_run()
- * where hardware has its turn.
+ * where hardware has its turn. The driver is built in: nothing is exported to modules.
  */
 #ifndef __IOMMU_KUNIT_HW_H
 #define __IOMMU_KUNIT_HW_H
@@ -20,7 +20,8 @@ struct iommu_device;
 /**
  * struct iommu_kunit_hw - what stands in for the hardware of an instance
  * @iommu: the instance
- * @run: called by iommu_kunit_hw_run(). May be changed while nothing is under way
+ * @run: called by iommu_kunit_hw_run(), with its @submitted. May be changed while nothing
+ *	is under way
  * @link: in the list of all
  */
 struct iommu_kunit_hw {
@@ -44,8 +45,8 @@ void iommu_kunit_hw_del(struct iommu_kunit_hw *hw);
  * Does nothing for an instance that was not passed to iommu_kunit_hw_add(), and costs a
  * no-op of the CPU while none was.
  *
- * Context: any but NMI. The locks that the driver holds after the first are its own
- * business; while it waits it holds none that another submitter needs.
+ * Context: any but NMI. When it has submitted, the driver may hold whichever locks; while it
+ * waits, it holds none that another submitter needs.
  */
 static inline void iommu_kunit_hw_run(struct iommu_device *iommu, bool submitted)
 {

@@ -2,41 +2,71 @@
 /*
  * One allocation of one thread fails, for tests of what happens then
  *
- * failslab can do that with current->fail_nth, but leaves allocations alone that
- * may sleep unless user space asks for them. This one fails no others.
+ * failslab and fail_page_alloc can do that with current->fail_nth, but leave allocations
+ * alone that may sleep unless user space asks for them. This one fails no others.
  */
 #ifndef __IOMMU_KUNIT_NOMEM_H
 #define __IOMMU_KUNIT_NOMEM_H
 
+#include <kunit/test.h>
+#include <linux/bits.h>
 #include <linux/error-injection.h>
 #include <linux/gfp.h>
 #include <linux/kprobes.h>
 #include <linux/sched.h>
 
-#if IS_ENABLED(CONFIG_FAILSLAB) &&					\
-	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&			\
+/* Which allocations are counted */
+#define NOMEM_SLAB	BIT(0)	/* objects; those of debugging may not sleep */
+#define NOMEM_ATOMIC	BIT(2)	/* objects whose allocation may not sleep */
+#define NOMEM_PAGE	BIT(1)	/* pages that are cleared, as tables are; a slab's is not */
+
+#define NOMEM_NEEDS	"needs FAILSLAB, FAIL_PAGE_ALLOC and FUNCTION_ERROR_INJECTION"
+
+#if IS_ENABLED(CONFIG_FAILSLAB) && IS_ENABLED(CONFIG_FAIL_PAGE_ALLOC) &&	\
+	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&				\
 	IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
 
 static struct {
-	struct kprobe kp;
+	struct kprobe slab, page;
+	struct kunit *test;		/* while they are registered */
 	struct task_struct *task;
+	unsigned int kinds;
 	unsigned int nth;
+	unsigned int failed;
 } nomem;
 
-static int nomem_pre(struct kprobe *kp, struct pt_regs *regs)
+static int nomem_now(struct pt_regs *regs, unsigned int kind, unsigned long ret)
 {
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
-
-	if (current != nomem.task || !(gfp & __GFP_DIRECT_RECLAIM))
+	if (current != nomem.task || !(nomem.kinds & kind))
 		return 0;
 	if (!nomem.nth || --nomem.nth)
 		return 0;
-	regs_set_return_value(regs, -ENOMEM);
+	nomem.failed = kind;
+	regs_set_return_value(regs, ret);
 	override_function_with_return(regs);
 	return 1;
 }
 
-NOKPROBE_SYMBOL(nomem_pre);
+NOKPROBE_SYMBOL(nomem_now);
+
+static int nomem_slab(struct kprobe *kp, struct pt_regs *regs)
+{
+	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
+
+	return nomem_now(regs, gfp & __GFP_DIRECT_RECLAIM ? NOMEM_SLAB : NOMEM_ATOMIC,
+			 -ENOMEM);
+}
+
+NOKPROBE_SYMBOL(nomem_slab);
+
+static int nomem_page(struct kprobe *kp, struct pt_regs *regs)
+{
+	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 0);
+
+	return gfp & __GFP_ZERO ? nomem_now(regs, NOMEM_PAGE, true) : 0;
+}
+
+NOKPROBE_SYMBOL(nomem_page);
 
 /* An optimised probe could not override the function. */
 static void nomem_post(struct kprobe *kp, struct pt_regs *regs,
@@ -44,21 +74,47 @@ static void nomem_post(struct kprobe *kp, struct pt_regs *regs,
 {
 }
 
-/* Prepare to let allocations of this thread fail. 0, or it cannot be done here. */
-static int nomem_start(void)
+static void nomem_stop(void *unused)
 {
-	nomem.kp = (struct kprobe) {
-		.symbol_name = "should_failslab",
-		.pre_handler = nomem_pre,
-		.post_handler = nomem_post,
-	};
-	nomem.task = current;
-	return register_kprobe(&nomem.kp);
+	struct kprobe *kps[] = { &nomem.slab, &nomem.page };
+
+	unregister_kprobes(kps, ARRAY_SIZE(kps));
+	nomem.test = NULL;
 }
 
-static void nomem_stop(void)
+/* 0, or it cannot be done here */
+static int nomem_register(struct kunit *test)
 {
-	unregister_kprobe(&nomem.kp);
+	struct kprobe *kps[] = { &nomem.slab, &nomem.page };
+
+	nomem.slab = (struct kprobe) {
+		.symbol_name = "should_failslab",
+		.pre_handler = nomem_slab,
+		.post_handler = nomem_post,
+	};
+	nomem.page = (struct kprobe) {
+		.symbol_name = "should_fail_alloc_page",
+		.pre_handler = nomem_page,
+		.post_handler = nomem_post,
+	};
+	if (register_kprobes(kps, ARRAY_SIZE(kps)))
+		return -EOPNOTSUPP;
+	nomem.test = test;
+	return kunit_add_action_or_reset(test, nomem_stop, NULL);
+}
+
+/*
+ * Prepare to let allocations of this thread fail, which are of these kinds, until the end of
+ * the test. Where that cannot be done the test is skipped: call it before there is
+ * anything to be cleaned up. Again to change the kinds.
+ */
+static void nomem_start(struct kunit *test, unsigned int kinds)
+{
+	nomem.nth = 0;
+	nomem.task = current;
+	nomem.kinds = kinds;
+	if (nomem.test != test && nomem_register(test))
+		kunit_skip(test, NOMEM_NEEDS);
 }
 
 /*
@@ -71,22 +127,29 @@ static bool nomem_nth(unsigned int nth)
 	return !nth;
 }
 
-#else
-
-static int nomem_start(void)
+/* Of which kind the last one was that failed */
+static inline unsigned int nomem_failed(void)
 {
-	return -EOPNOTSUPP;
+	return nomem.failed;
 }
 
-static void nomem_stop(void) { }
+#else
+
+static void nomem_start(struct kunit *test, unsigned int kinds)
+{
+	kunit_skip(test, NOMEM_NEEDS);
+}
 
 static bool nomem_nth(unsigned int nth)
 {
 	return false;
 }
 
-#endif
+static inline unsigned int nomem_failed(void)
+{
+	return 0;
+}
 
-#define NOMEM_NEEDS	"needs FAILSLAB and FUNCTION_ERROR_INJECTION"
+#endif
 
 #endif /* __IOMMU_KUNIT_NOMEM_H */

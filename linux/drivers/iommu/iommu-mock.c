@@ -1208,7 +1208,7 @@ static void imock_lock_both(struct iommu_alist *a,
 		swap(a, b);
 	mutex_lock(&a->lock);
 	if (a != b)
-		mutex_lock_nested(&b->lock, SINGLE_DEPTH_NESTING);
+		mutex_lock(&b->lock);
 }
 
 static void imock_unlock_both(struct iommu_alist *a,

@@ -190,7 +190,7 @@ void iommu_sva_fault_exit(struct iommu_mm_data *iommu_mm)
 		schedule_work(&user->free_work);
 }
 
-#if IS_ENABLED(CONFIG_KUNIT)
+#if IS_ENABLED(CONFIG_IOMMU_SVA_KUNIT_TEST)
 /* For tests: mms with SVA that a user is responsible for */
 unsigned int iommu_sva_count_mms(kuid_t uid)
 {

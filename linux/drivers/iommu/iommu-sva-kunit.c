@@ -639,8 +639,9 @@ static void reset_without_the_driver(struct kunit *test)
 	const struct iommu_ops *old = iommu->ops;
 	struct mm_struct *mm = test_mm(test);
 	struct iommu_domain domain;
-	struct iommu_ops ops = *old;
+	static struct iommu_ops ops;
 
+	ops = *old;
 	ops.reset_prepare = NULL;
 	ops.reset_done = NULL;
 	iommu->ops = &ops;
@@ -760,8 +761,7 @@ static void no_memory(struct kunit *test)
 	unsigned int nth = 0;
 	bool hit;
 
-	if (nomem_start())
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB);
 	do {
 		nomem_nth(++nth);
 		handle = iommu_sva_bind_device(DEV, mm);
@@ -774,7 +774,6 @@ static void no_memory(struct kunit *test)
 		}
 		EXPECT_DOMAINS(0);
 	} while (hit && nth < 100);
-	nomem_stop();
 	kunit_info(test, "%u allocations failed\n", nth - 1);
 	KUNIT_EXPECT_FALSE(test, hit);
 	/* The mm's data, the handle and the domain at least */

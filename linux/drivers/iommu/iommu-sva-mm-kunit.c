@@ -409,11 +409,16 @@ static void mm_of_a_task_is_not_reaped(struct kunit *test)
 	iommu_sva_unbind_device(handle);
 }
 
+/* So long at least mmap_lock is tried for. */
+#define REAP_TIME	(HZ / 2)
+
 /* Others than tasks may have a reference for long. */
 static void mm_without_tasks_is_reaped_once(struct kunit *test)
 {
 	struct iommu_sva *handle;
 	struct mm_struct *mm = mm_with_memory(test, &handle);
+	unsigned long start;
+	bool slow;
 	int count;
 
 	KUNIT_ASSERT_TRUE(test, iommu_sva_mmget(mm));
@@ -421,6 +426,7 @@ static void mm_without_tasks_is_reaped_once(struct kunit *test)
 	count = atomic_read(&mm->mm_count);
 
 	mmap_write_lock(mm);
+	start = jiffies;
 	KUNIT_EXPECT_EQ(test, 1, oom());
 	KUNIT_EXPECT_EQ(test, SVA_REAPING, reaped(mm));
 	/* Who needs the memory comes again. */
@@ -428,9 +434,14 @@ static void mm_without_tasks_is_reaped_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count + 1, atomic_read(&mm->mm_count));
 	KUNIT_EXPECT_EQ(test, OOM_PAGES, pages_of(mm, MM_ANONPAGES));
 	mmap_write_unlock(mm);
+	slow = time_after(jiffies, start + REAP_TIME);
 
 	KUNIT_EXPECT_TRUE(test, EVENTUALLY(reaped(mm) == SVA_REAPED));
-	KUNIT_EXPECT_EQ(test, 0, pages_of(mm, MM_ANONPAGES));
+	/* On a machine that is busy it may have given up. */
+	if (slow)
+		kunit_info(test, "too slow to see that it is reaped\n");
+	else
+		KUNIT_EXPECT_EQ(test, 0, pages_of(mm, MM_ANONPAGES));
 	KUNIT_EXPECT_TRUE(test, EVENTUALLY(atomic_read(&mm->mm_count) == count));
 	KUNIT_EXPECT_EQ(test, 0, oom());
 	KUNIT_EXPECT_EQ(test, count, atomic_read(&mm->mm_count));
@@ -775,34 +786,36 @@ static void debugfs_keeps_the_mm(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, "", show(test));
 }
 
-static int show_often(void *data)
+static int show_often(void *buf)
 {
-	struct shower *shower = data;
-
 	while (!kthread_should_stop()) {
-		struct seq_file m = { .buf = NULL };
+		struct seq_file m = { .buf = buf, .size = SHOWN_SIZE };
 
 		iommu_sva_show(&m, NULL);
 		cond_resched();
 	}
-	complete(&shower->done);
 	return 0;
+}
+
+static void stop_showing(void *thread)
+{
+	kthread_stop(thread);
 }
 
 /* Processes, domains, groups and devices come and go meanwhile: for KASAN to see. */
 static void debugfs_while_all_goes(struct kunit *test)
 {
-	struct shower shower = {
-		.done = COMPLETION_INITIALIZER_ONSTACK(shower.done),
-	};
+	void *buf = kunit_kzalloc(test, SHOWN_SIZE, GFP_KERNEL);
 	unsigned long end = jiffies + HZ / 2;
 	struct task_struct *thread;
 	struct iommu_sva *handle[3];
 	struct mm_struct *mm;
 	unsigned int n = 0;
 
-	thread = kthread_run(show_often, &shower, "sva-show");
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	thread = kthread_run(show_often, buf, "sva-show");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, stop_showing, thread));
 	do {
 		mm = mm_alloc();
 		if (!mm)
@@ -817,7 +830,7 @@ static void debugfs_while_all_goes(struct kunit *test)
 		iommu_sva_unbind_device(handle[(n + 1) % 3]);
 		iommu_sva_unbind_device(handle[(n + 2) % 3]);
 	} while (time_before(jiffies, end) || n < 10);
-	kthread_stop(thread);
+	kunit_release_action(test, stop_showing, thread);
 	KUNIT_EXPECT_GE(test, n, 10);
 }
 #endif /* CONFIG_IOMMU_DEBUGFS */

@@ -363,22 +363,6 @@ static void domain_has_node(struct kunit *test)
 
 /* --- the tree of functions, in which page requests look for them --- */
 
-static void probe(struct kunit *test, struct vtd_fn *fn)
-{
-	struct iommu_device *iommu;
-
-	mutex_lock(&iommu_probe_device_lock);
-	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
-	mutex_unlock(&iommu_probe_device_lock);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(iommu));
-}
-
-static void release(struct vtd_fn *fn)
-{
-	intel_iommu_ops.release_device(&fn->pdev.dev);
-	fn->dev_iommu.priv = NULL;
-}
-
 static struct device *find(struct vtd_fn *fn)
 {
 	return device_rbtree_find(&fn->unit->iommu, pci_dev_id(&fn->pdev));
@@ -396,16 +380,15 @@ static void functions_are_found(struct kunit *test)
 	vtd_find_unit(known->unit, true);
 	for (gone = 0; gone < 5; gone++) {
 		for (n = 0; n < 5; n++)
-			probe(test, fn[n]);
+			KUNIT_ASSERT_EQ(test, 0, vtd_probe(fn[n]));
 		for (n = 0; n < 5; n++) {
-			release(fn[(gone + n) % 5]);
+			vtd_release_fn(fn[(gone + n) % 5]);
 			for (m = 0; m < 5; m++)
 				KUNIT_EXPECT_PTR_EQ(test, (m + 5 - gone) % 5 > n ?
 						    &fn[m]->pdev.dev : NULL, find(fn[m]));
 			KUNIT_EXPECT_PTR_EQ(test, &known->pdev.dev, find(known));
 		}
 	}
-	vtd_find_unit(known->unit, false);
 }
 
 /* --- invalidations of user space --- */
@@ -552,10 +535,23 @@ static void large_pages_replace_tables(struct kunit *test)
 struct iva {
 	struct vtd_thread thread;
 	struct vtd_unit *unit;
+	struct q_inval *qi;
 	bool stop;
 	unsigned int nr;
 	u64 addr, cmd;
 };
+
+/* The driver panics if it gets no answer, so that there is one to what is not expected. */
+static void iva_refuse(struct iva *iva)
+{
+	void *reg = iva->unit->reg;
+	u64 cc = readq(reg + DMAR_CCMD_REG);
+
+	if (cc & DMA_CCMD_ICC) {
+		vtd_complain(iva->unit->machine, "context command %llx", cc);
+		writeq(cc & ~DMA_CCMD_ICC, reg + DMAR_CCMD_REG);
+	}
+}
 
 static int iva_run(void *arg)
 {
@@ -564,6 +560,7 @@ static int iva_run(void *arg)
 	u64 cmd;
 
 	while (!READ_ONCE(iva->stop)) {
+		iva_refuse(iva);
 		cmd = readq(reg + 8);
 		if (cmd & DMA_TLB_IVT) {
 			iva->addr = readq(reg);
@@ -574,6 +571,16 @@ static int iva_run(void *arg)
 		cpu_relax();
 	}
 	return 0;
+}
+
+/* Whoever takes the machine apart needs the queue. */
+static void iva_end(void *arg)
+{
+	struct iva *iva = arg;
+
+	WRITE_ONCE(iva->stop, true);
+	vtd_join(&iva->thread);
+	iva->unit->iommu.qi = iva->qi;
 }
 
 static void expect_iva(struct kunit *test, struct iva *iva, u64 cmd, u64 addr)
@@ -587,34 +594,32 @@ static void expect_iva(struct kunit *test, struct iva *iva, u64 cmd, u64 addr)
 
 static void registers_are_written(struct kunit *test)
 {
-	struct iva iva = {};
 	struct iommu_domain *domain;
-	struct q_inval *qi;
 	struct vtd_fn *fn;
+	struct iva *iva;
 
 	vtd_two_cpus(test);
+	iva = kunit_kzalloc(test, sizeof(*iva), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, iva);
 	fn = one_fn(test, VTD_CAP, (VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID)) |
 		    (u64)IVA_OFFSET / 16 << 8, 0);
 	domain = vtd_paging(test, fn, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 	vtd_map(test, domain, IOVA, 8);
 	vtd_clear_log(test->priv);
-	iva.unit = fn->unit;
-	qi = fn->unit->iommu.qi;
+	iva->unit = fn->unit;
+	iva->qi = fn->unit->iommu.qi;
+	vtd_start(test, &iva->thread, iva_run, iva);
+	vtd_at_exit(test, iva_end, iva);
 	fn->unit->iommu.qi = NULL;
-	vtd_start(test, &iva.thread, iva_run, &iva);
 
 	vtd_unmap(domain, IOVA, 1);
-	expect_iva(test, &iva, DMA_TLB_PSI_FLUSH, IOVA | DMA_TLB_IH_NONLEAF);
+	expect_iva(test, iva, DMA_TLB_PSI_FLUSH, IOVA | DMA_TLB_IH_NONLEAF);
 	vtd_unmap(domain, IOVA + 4 * SZ_4K, 4);
-	expect_iva(test, &iva, DMA_TLB_PSI_FLUSH,
+	expect_iva(test, iva, DMA_TLB_PSI_FLUSH,
 		   (IOVA + 4 * SZ_4K) | DMA_TLB_IH_NONLEAF | 2);
 	vtd_flush_all(domain);
-	expect_iva(test, &iva, DMA_TLB_DSI_FLUSH, 0);
-
-	WRITE_ONCE(iva.stop, true);
-	vtd_join(&iva.thread);
-	fn->unit->iommu.qi = qi;
+	expect_iva(test, iva, DMA_TLB_DSI_FLUSH, 0);
 	KUNIT_EXPECT_EQ(test, 0, fn->unit->nr_logged);
 }
 

@@ -721,20 +721,19 @@ static void queue_error(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, readl(fn->unit->iommu.reg + DMAR_FSTS_REG));
 }
 
-#define CLEARED_NS	(5 * NSEC_PER_SEC)
+#define CLEARED_MS	5000
 
-/* The unit gets on only when the error that it shows has been cleared, or never is. */
+/* The unit is held until the error that it shows has been cleared, or never is. */
 static void until_cleared(struct iommu_kunit_hw *hw, bool submitted)
 {
 	struct vtd_unit *unit = hw_to_vtd_unit(hw);
-	u64 *since = unit->priv;
+	bool *shown = unit->priv;
 
-	if (!submitted && vtd_shows_fault(unit)) {
-		*since = *since ?: ktime_get_mono_fast_ns();
-		if (ktime_get_mono_fast_ns() - *since < CLEARED_NS)
-			return;
-	}
+	if (*shown && vtd_is_held(unit) && !vtd_shows_fault(unit))
+		vtd_let_go(unit);
 	vtd_qi(hw, submitted);
+	if (vtd_shows_fault(unit))
+		*shown = true;
 }
 
 static void completion_error(struct kunit *test)
@@ -742,17 +741,18 @@ static void completion_error(struct kunit *test)
 	struct vtd_fn *fn = one_fn(test);
 	struct iommu_domain *domain = attached(test, fn, 0);
 	u64 root = vtd_root(fn, IOMMU_NO_PASID);
-	u64 since = 0;
+	bool shown = false;
 
 	vtd_map(test, domain, IOVA, 1);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
 	/* The wait descriptor is behind the command with the error. */
-	fn->unit->latency = NSEC_PER_MSEC;
-	fn->unit->priv = &since;
+	vtd_hold(fn->unit, QI_IWD_TYPE, 1, CLEARED_MS);
+	fn->unit->priv = &shown;
 	fn->unit->hw.run = until_cleared;
 	vtd_completion_error(fn->unit, 1);
 	vtd_unmap(domain, IOVA, 1);
 	fn->unit->hw.run = vtd_qi;
+	KUNIT_EXPECT_TRUE(test, shown);
 	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
 	KUNIT_EXPECT_EQ(test, 0, readl(fn->unit->iommu.reg + DMAR_FSTS_REG));
 }

@@ -7,8 +7,6 @@
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
-#include <linux/error-injection.h>
-#include <linux/kprobes.h>
 #include <linux/pci-ats.h>
 
 #include "kunit-mock.h"
@@ -226,93 +224,6 @@ static void aliases_have_no_ats(struct kunit *test)
 
 /* --- no memory --- */
 
-#ifdef CONFIG_FAIL_PAGE_ALLOC
-
-/* The page that comes as number @nth from now is not there for this thread. */
-static struct {
-	struct kprobe kp;
-	struct task_struct *task;
-	unsigned int nth;
-} nopage;
-
-static int nopage_pre(struct kprobe *kp, struct pt_regs *regs)
-{
-	if (current != nopage.task || !nopage.nth || --nopage.nth)
-		return 0;
-	regs_set_return_value(regs, true);
-	override_function_with_return(regs);
-	return 1;
-}
-
-NOKPROBE_SYMBOL(nopage_pre);
-
-static void nopage_post(struct kprobe *kp, struct pt_regs *regs, unsigned long flags)
-{
-}
-
-static int nopage_start(void)
-{
-	nopage.kp = (struct kprobe) {
-		.symbol_name = "should_fail_alloc_page",
-		.pre_handler = nopage_pre,
-		.post_handler = nopage_post,
-	};
-	nopage.task = current;
-	return register_kprobe(&nopage.kp);
-}
-
-static void nopage_stop(void)
-{
-	unregister_kprobe(&nopage.kp);
-}
-
-/* True if it has failed */
-static bool nopage_nth(unsigned int nth)
-{
-	swap(nopage.nth, nth);
-	return !nth;
-}
-
-#else
-
-static int nopage_start(void)
-{
-	return -EOPNOTSUPP;
-}
-
-static void nopage_stop(void) { }
-
-static bool nopage_nth(unsigned int nth)
-{
-	return false;
-}
-
-#endif
-
-/* What fails next: memory for an object, or a page */
-static int fail_start(void)
-{
-	int ret = nomem_start();
-
-	if (ret)
-		return ret;
-	ret = nopage_start();
-	if (ret)
-		nomem_stop();
-	return ret;
-}
-
-static void fail_stop(void)
-{
-	nopage_stop();
-	nomem_stop();
-}
-
-static bool fail_nth(bool page, unsigned int nth)
-{
-	return page ? nopage_nth(nth) : nomem_nth(nth);
-}
-
 static void expect_nothing(struct kunit *test, struct vtd_fn *fn)
 {
 	expect_absent(test, fn, fn->pdev.devfn, 1);
@@ -323,25 +234,38 @@ static void expect_nothing(struct kunit *test, struct vtd_fn *fn)
 }
 
 /* Nothing is left of a function that cannot be probed, nor of its aliases. */
-static void probe_fails(struct kunit *test, const struct vtd_caps *caps, bool page)
+static void probe_fails(struct kunit *test, const struct vtd_caps *caps,
+			unsigned int kinds)
 {
-	struct vtd_unit *unit = find_unit(test, caps);
-	struct vtd_fn *fn = add_fn(test, 1);
-	bool failed = true;
+	struct vtd_unit *unit;
 	unsigned int n;
+	struct vtd_fn *fn;
+	bool failed;
 	int ret;
 
-	for (n = 1; n < 32 && failed; n++) {
-		fail_nth(page, n);
+	nomem_start(test, kinds);
+	unit = find_unit(test, caps);
+	fn = add_fn(test, 1);
+	for (n = 1; n < 32; n++) {
+		nomem_nth(n);
 		ret = vtd_probe(fn);
-		failed = fail_nth(page, 0);
-		if (!ret)
+		failed = nomem_nth(0);
+		if (!failed)
 			break;
+		if (!ret) {
+			/* It can do without what is for debugging. */
+			vtd_release_fn(fn);
+			expect_nothing(test, fn);
+			continue;
+		}
 		KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
 		KUNIT_EXPECT_NULL(test, device_rbtree_find(&unit->iommu, 0x4000));
 		expect_nothing(test, fn);
 	}
 	KUNIT_EXPECT_EQ(test, 0, ret);
+	/* One at least was needed. */
+	KUNIT_EXPECT_GT(test, n, 1);
+	KUNIT_EXPECT_LT(test, n, 32);
 	if (!ret) {
 		attached(test, fn);
 		expect_all(test, fn, 1, IOVA, VTD_PA(IOVA));
@@ -353,12 +277,9 @@ static void probe_fails(struct kunit *test, const struct vtd_caps *caps, bool pa
 
 static void probe_without_memory(struct kunit *test)
 {
-	if (fail_start())
-		kunit_skip(test, NOMEM_NEEDS);
-	probe_fails(test, &scalable, false);
-	probe_fails(test, &scalable, true);
-	probe_fails(test, &legacy, false);
-	fail_stop();
+	probe_fails(test, &scalable, NOMEM_SLAB);
+	probe_fails(test, &scalable, NOMEM_PAGE);
+	probe_fails(test, &legacy, NOMEM_SLAB);
 }
 
 /* What was blocked is blocked, and what it was to be attached to is as it was. */
@@ -380,31 +301,48 @@ static int attach(struct vtd_fn *fn, struct iommu_domain *domain, u32 pasid)
 					 vtd_set_pasid(fn, pasid, domain);
 }
 
-static void attach_fails(struct kunit *test, const struct vtd_caps *caps, u32 pasid,
-			 bool page)
+static void detach(struct vtd_fn *fn, u32 pasid)
 {
-	struct vtd_unit *unit = find_unit(test, caps);
+	if (pasid == IOMMU_NO_PASID)
+		vtd_block(fn);
+	else
+		vtd_remove_pasid(fn, pasid);
+}
+
+static void attach_fails(struct kunit *test, const struct vtd_caps *caps, u32 pasid,
+			 unsigned int kinds)
+{
 	struct iommu_domain *domain;
-	bool failed = true;
+	struct vtd_unit *unit;
 	struct vtd_fn *fn;
 	unsigned int n;
+	bool failed;
 	int ret;
 
+	nomem_start(test, kinds);
+	unit = find_unit(test, caps);
 	fn = add_fn(test, 1);
 	KUNIT_ASSERT_EQ(test, 0, vtd_probe(fn));
 	domain = vtd_paging(test, fn, 0);
 	vtd_map(test, domain, IOVA, 2);
-	for (n = 1; n < 16 && failed; n++) {
-		fail_nth(page, n);
+	for (n = 1; n < 16; n++) {
+		nomem_nth(n);
 		ret = attach(fn, domain, pasid);
-		failed = fail_nth(page, 0);
-		if (!ret)
+		failed = nomem_nth(0);
+		if (!failed)
 			break;
+		/* It can do without ATS, until it is attached again. */
+		if (!ret)
+			detach(fn, pasid);
+		else	/* Where there is no PASID table the driver sees no PASID. */
+			KUNIT_EXPECT_EQ(test, kinds == NOMEM_PAGE && caps == &scalable ?
+					-ENODEV : -ENOMEM, ret);
 		expect_blocked(test, fn, domain);
 	}
 	KUNIT_EXPECT_EQ(test, 0, ret);
 	/* One at least was needed. */
 	KUNIT_EXPECT_GT(test, n, 1);
+	KUNIT_EXPECT_LT(test, n, 16);
 	expect_access(test, fn, pasid, IOVA, VTD_PA(IOVA));
 	release_all(unit);
 	vtd_exit(test);
@@ -412,14 +350,46 @@ static void attach_fails(struct kunit *test, const struct vtd_caps *caps, u32 pa
 
 static void attach_without_memory(struct kunit *test)
 {
-	if (fail_start())
-		kunit_skip(test, NOMEM_NEEDS);
 	/* The context table, and the table of a PASID that is the first of its range */
-	attach_fails(test, &legacy, IOMMU_NO_PASID, true);
-	attach_fails(test, &scalable, IOMMU_NO_PASID, true);
-	attach_fails(test, &scalable, PASID + BIT(PASID_PDE_SHIFT), true);
-	attach_fails(test, &scalable, PASID, false);
-	fail_stop();
+	attach_fails(test, &legacy, IOMMU_NO_PASID, NOMEM_PAGE);
+	attach_fails(test, &scalable, IOMMU_NO_PASID, NOMEM_PAGE);
+	attach_fails(test, &scalable, PASID + BIT(PASID_PDE_SHIFT), NOMEM_PAGE);
+	attach_fails(test, &scalable, PASID, NOMEM_SLAB);
+}
+
+/* --- caching mode --- */
+
+/* What was not there when the unit looked for it is found once it is there. */
+static void absence_is_forgotten(struct kunit *test, u64 ecap)
+{
+	const struct vtd_caps caps = { .cap = VTD_CAP | VTD_CAP_CM, .ecap = ecap };
+	struct vtd_fn *fn = probed(test, &caps, 1);
+	struct iommu_domain *domain;
+	u64 iova = IOVA + SZ_8K;
+
+	expect_all(test, fn, 1, IOVA, 0);
+	domain = attached(test, fn);
+	expect_all(test, fn, 1, IOVA, VTD_PA(IOVA));
+	expect_all(test, fn, 1, iova, 0);
+	vtd_map(test, domain, iova, 1);
+	/* Until the unit is told */
+	expect_all(test, fn, 1, iova, 0);
+	vtd_sync_map(domain, iova, 1);
+	expect_all(test, fn, 1, iova, VTD_PA(iova));
+	expect_complaints(test, 0);
+	vtd_block(fn);
+	expect_all(test, fn, 1, iova, 0);
+	release_all(fn->unit);
+}
+
+static void absence_is_forgotten_legacy(struct kunit *test)
+{
+	absence_is_forgotten(test, legacy.ecap);
+}
+
+static void absence_is_forgotten_scalable(struct kunit *test)
+{
+	absence_is_forgotten(test, scalable.ecap);
 }
 
 /* --- release --- */
@@ -705,6 +675,8 @@ static struct kunit_case context_cases[] = {
 	KUNIT_CASE(aliases_have_no_ats),
 	KUNIT_CASE(probe_without_memory),
 	KUNIT_CASE(attach_without_memory),
+	KUNIT_CASE(absence_is_forgotten_legacy),
+	KUNIT_CASE(absence_is_forgotten_scalable),
 	KUNIT_CASE(release_legacy),
 	KUNIT_CASE(release_scalable),
 	KUNIT_CASE(release_waits_legacy),

@@ -55,7 +55,7 @@ static void forget_entries(struct vtd_fn *fn)
 		pc->valid = false;
 }
 
-/* --- dirty tracking: functions 0 and 2 have the parent, the others a nested domain --- */
+/* --- dirty tracking: functions 0 and 3 have the parent, the others a nested domain --- */
 
 #define FNS	6	/* behind two units in turn */
 
@@ -569,6 +569,14 @@ static void nested_snoops(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[0], nested));
 	KUNIT_EXPECT_FALSE(test, snoops(machine->fn[0], IOMMU_NO_PASID));
+	vtd_block(machine->fn[0]);
+	/* Not while one is nested that cannot, also beside others. */
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[2], nested));
+	KUNIT_EXPECT_FALSE(test, enforce(parent));
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[0], nested));
+	KUNIT_EXPECT_FALSE(test, enforce(parent));
+	KUNIT_EXPECT_FALSE(test, to_dmar_domain(parent)->set_pte_snp);
+	vtd_block(machine->fn[2]);
 	vtd_block(machine->fn[0]);
 	KUNIT_EXPECT_TRUE(test, enforce(parent));
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[1], nested));

@@ -9,125 +9,17 @@
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
-#include <linux/error-injection.h>
-#include <linux/gfp.h>
-#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pci-ats.h>
-#include <linux/sched.h>
 #include <linux/uaccess.h>
 
 #include "kunit-left.h"
+#include "../iommu-kunit-nomem.h"
 
 #define PASID	5
 #define IOVA	0x10000
 #define TRIES	32	/* more than any operation needs */
-
-/* --- no memory --- */
-
-#define NOMEM_NEEDS "needs FAILSLAB, FAIL_PAGE_ALLOC and FUNCTION_ERROR_INJECTION"
-
-#if IS_ENABLED(CONFIG_FAILSLAB) && IS_ENABLED(CONFIG_FAIL_PAGE_ALLOC) &&	\
-	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&				\
-	IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
-
-static struct task_struct *nomem_task;
-static unsigned int nomem_left;
-
-static int nomem_now(struct pt_regs *regs, unsigned long ret)
-{
-	if (current != nomem_task || !nomem_left || --nomem_left)
-		return 0;
-	regs_set_return_value(regs, ret);
-	override_function_with_return(regs);
-	return 1;
-}
-
-NOKPROBE_SYMBOL(nomem_now);
-
-/* Those that may not sleep are the debugging's. */
-static int nomem_slab(struct kprobe *kp, struct pt_regs *regs)
-{
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 1);
-
-	return gfp & __GFP_DIRECT_RECLAIM ? nomem_now(regs, -ENOMEM) : 0;
-}
-
-NOKPROBE_SYMBOL(nomem_slab);
-
-/* Tables are cleared; a slab's page, or one of the debugging, is not. */
-static int nomem_page(struct kprobe *kp, struct pt_regs *regs)
-{
-	gfp_t gfp = (__force gfp_t)regs_get_kernel_argument(regs, 0);
-
-	return gfp & __GFP_ZERO ? nomem_now(regs, true) : 0;
-}
-
-NOKPROBE_SYMBOL(nomem_page);
-
-/* An optimised probe could not override the function. */
-static void nomem_post(struct kprobe *kp, struct pt_regs *regs, unsigned long flags)
-{
-}
-
-static struct kprobe nomem_kp[2];
-
-static bool nomem_works;
-
-static void nomem_exit(struct kunit_suite *suite)
-{
-	struct kprobe *kps[] = { &nomem_kp[0], &nomem_kp[1] };
-
-	if (nomem_works)
-		unregister_kprobes(kps, ARRAY_SIZE(kps));
-}
-
-static int nomem_init(struct kunit_suite *suite)
-{
-	struct kprobe *kps[] = { &nomem_kp[0], &nomem_kp[1] };
-
-	nomem_kp[0] = (struct kprobe) {
-		.symbol_name = "should_failslab",
-		.pre_handler = nomem_slab,
-		.post_handler = nomem_post,
-	};
-	nomem_kp[1] = (struct kprobe) {
-		.symbol_name = "should_fail_alloc_page",
-		.pre_handler = nomem_page,
-		.post_handler = nomem_post,
-	};
-	nomem_works = !register_kprobes(kps, ARRAY_SIZE(kps));
-	return 0;
-}
-
-/* As nomem_nth() of iommu-kunit-nomem.h, for pages as well */
-static bool nomem_nth(unsigned int nth)
-{
-	nomem_task = current;
-	swap(nomem_left, nth);
-	return !nth;
-}
-
-#else
-
-static const bool nomem_works;
-
-static int nomem_init(struct kunit_suite *suite)
-{
-	return 0;
-}
-
-static void nomem_exit(struct kunit_suite *suite)
-{
-}
-
-static bool nomem_nth(unsigned int nth)
-{
-	return false;
-}
-
-#endif
 
 /* --- operations --- */
 
@@ -311,6 +203,10 @@ static void errors_expect_access(struct errors *e, unsigned long addr, int ret,
 
 	KUNIT_EXPECT_EQ_MSG(e->test, ret, vtd_access(e->fn, e->c->pasid, addr, &pa),
 			    "%s, %u", when, nth);
+	/* Where the memory of a process is, is the kernel's choice. */
+	if (!ret && e->c->kind != PROCESS)
+		KUNIT_EXPECT_EQ_MSG(e->test, e->c->kind == IDENTITY ? addr : VTD_PA(addr),
+				    pa, "%s, %u", when, nth);
 }
 
 /* There is nothing of the attach, or it is undone. */
@@ -406,8 +302,7 @@ static void attach_without_memory(struct kunit *test)
 	bool hit;
 	int ret;
 
-	if (!nomem_works)
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	errors_init(&e, test);
 	for (n = 1; n < TRIES; n++) {
 		nomem_nth(n);
@@ -424,7 +319,9 @@ static void attach_without_memory(struct kunit *test)
 			errors_detach(&e, "without ATS", n);
 			continue;
 		}
-		KUNIT_EXPECT_TRUE(test, ret == -ENOMEM || ret == -ENODEV);
+		/* Where there is no PASID table the driver sees no PASID. */
+		KUNIT_EXPECT_EQ(test, nomem_failed() == NOMEM_PAGE && e.c->kind != LEGACY ?
+				-ENODEV : -ENOMEM, ret);
 		KUNIT_EXPECT_FALSE(test, errors_lost_ats(&e));
 		errors_expect_nothing(&e, "without memory", n);
 	}
@@ -464,6 +361,7 @@ static void attach_refused(struct errors *e)
 		hit = !e->unit->iqe;
 		vtd_queue_error(e->unit, 0);
 		if (ret) {
+			KUNIT_EXPECT_EQ_MSG(test, -EINVAL, ret, "refused, %u", n);
 			KUNIT_EXPECT_TRUE(test, hit);
 			KUNIT_EXPECT_FALSE(test, errors_lost_ats(e));
 			errors_expect_nothing(e, "refused", n);
@@ -633,6 +531,26 @@ static void detach(struct kunit *test)
 	errors_exit(&e);
 }
 
+/* Nobody is told, and the PCI core brings PASIDs back. */
+static void reset_without_ats(struct errors *e)
+{
+	struct device *dev = &e->fn->pdev.dev;
+	struct kunit *test = e->test;
+
+	KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(e, e->fn));
+	KUNIT_EXPECT_FALSE(test, vtd_ats(e->fn));
+	vtd_clear_log(e->machine);
+	KUNIT_EXPECT_EQ(test, 0, intel_iommu_ops.reset_prepare(dev));
+	vtd_reset(e->fn);
+	errors_expect_access(e, e->addr, -EFAULT, "in reset", 0);
+	e->fn->no_pasids = false;
+	intel_iommu_ops.reset_done(dev);
+	KUNIT_EXPECT_EQ(test, 0, e->unit->nr_logged);
+	KUNIT_EXPECT_FALSE(test, vtd_ats(e->fn));
+	errors_expect_works(e, "after reset", 0);
+	errors_detach(e, "after reset", 0);
+}
+
 /* A reset, after which the function does not answer at first */
 static void reset_unanswered(struct kunit *test)
 {
@@ -642,9 +560,10 @@ static void reset_unanswered(struct kunit *test)
 	bool hit;
 
 	errors_init(&e, test);
-	/* Without ATS, the PCI core brings PASIDs back. */
-	if (!errors_uses_ats(&e))
+	if (!errors_uses_ats(&e)) {
+		reset_without_ats(&e);
 		return;
+	}
 	dev = &e.fn->pdev.dev;
 	for (n = 1; n < TRIES; n++) {
 		KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(&e, e.fn));
@@ -797,8 +716,7 @@ static void alloc_without_memory(struct kunit *test)
 	struct vtd_left left;
 	unsigned int n;
 
-	if (!nomem_works)
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	vtd_machine(test, 1, NULL);
 	a.fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
 	a.parent = vtd_paging(test, a.fn, VTD_PARENT);
@@ -833,8 +751,7 @@ static void map_without_memory(struct kunit *test)
 	bool hit;
 	int ret;
 
-	if (!nomem_works)
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	vtd_machine(test, 1, NULL);
 	domain = vtd_paging(test, vtd_add_fn(test, 0, 0), 0);
 	for (n = 1; n < TRIES; n++) {
@@ -862,6 +779,41 @@ static void map_without_memory(struct kunit *test)
 	KUNIT_EXPECT_GT(test, done, 1);
 }
 
+/*
+ * Whoever has failed to map a range maps it again, to something else. What is left of the
+ * first time would be in the way, about which the driver warns.
+ */
+static void map_again(struct kunit *test)
+{
+	const u64 iova = SZ_1G - 8 * SZ_4K, size = 16 * SZ_4K;
+	struct iommu_domain *domain;
+	unsigned int n, p;
+	struct vtd_fn *fn;
+	int ret;
+
+	nomem_start(test, NOMEM_PAGE);
+	vtd_machine(test, 1, NULL);
+	fn = vtd_add_fn(test, 0, 0);
+	for (n = 1, ret = -ENOMEM; n < TRIES && ret; n++) {
+		domain = vtd_paging(test, fn, 0);
+		nomem_nth(n);
+		/* Not as large pages would be aligned: all of it is one call of the driver. */
+		ret = iommu_map(domain, iova, VTD_PA(iova) + SZ_4K, size, IOMMU_READ,
+				GFP_KERNEL);
+		if (!nomem_nth(0))
+			break;
+		KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+		KUNIT_EXPECT_EQ(test, 0, pages_mapped(domain, iova, 16));
+		KUNIT_EXPECT_EQ(test, 0, iommu_map(domain, iova, SZ_2G, size, IOMMU_READ,
+						   GFP_KERNEL));
+		for (p = 0; p < 16; p++)
+			KUNIT_EXPECT_EQ(test, SZ_2G + p * SZ_4K,
+					iommu_iova_to_phys(domain, iova + p * SZ_4K));
+	}
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_GT(test, n, 4);
+}
+
 static struct kunit_case errors_test_cases[] = {
 	KUNIT_CASE_PARAM(attach_without_memory, errors_gen_params),
 	KUNIT_CASE_PARAM(attach_fails, errors_gen_params),
@@ -870,13 +822,12 @@ static struct kunit_case errors_test_cases[] = {
 	KUNIT_CASE_PARAM(exit_unanswered, exits_gen_params),
 	KUNIT_CASE(alloc_without_memory),
 	KUNIT_CASE(map_without_memory),
+	KUNIT_CASE(map_again),
 	{}
 };
 
 static struct kunit_suite errors_suite = {
 	.name = "intel_iommu_errors",
-	.suite_init = nomem_init,
-	.suite_exit = nomem_exit,
 	.exit = vtd_exit,
 	.test_cases = errors_test_cases,
 };

@@ -226,6 +226,7 @@ static struct iommu_domain *domain_for_any(struct kunit *test)
 	struct vtd_machine *machine = test->priv;
 	struct iommu_domain *domain;
 
+	KUNIT_ASSERT_LT(test, machine->nr_domains, VTD_DOMAINS);
 	domain = intel_iommu_ops.domain_alloc(IOMMU_DOMAIN_UNMANAGED);
 	KUNIT_ASSERT_NOT_NULL(test, domain);
 	domain->type = IOMMU_DOMAIN_UNMANAGED;

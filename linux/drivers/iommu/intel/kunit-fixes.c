@@ -603,9 +603,12 @@ static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
 {
 	const struct vtd_cmd *cmd = unit->log;
 
-	while (cmd < unit->log + unit->nr_logged && !cmd->fence)
+	while (cmd < vtd_log_end(unit) && !cmd->fence)
 		cmd++;
-	KUNIT_ASSERT_EQ(test, 4, unit->log + unit->nr_logged - cmd);
+	/* No assertion: the queue of page requests is the test's. */
+	KUNIT_EXPECT_EQ(test, 4, vtd_log_end(unit) - cmd);
+	if (vtd_log_end(unit) - cmd < 4)
+		return;
 	KUNIT_EXPECT_EQ(test, QI_EIOTLB_TYPE, cmd[1].type);
 	KUNIT_EXPECT_EQ(test, PASID, cmd[1].pasid);
 	KUNIT_EXPECT_EQ(test, did, cmd[1].did);
@@ -717,7 +720,7 @@ static bool nothing_sent(struct vtd_unit *unit)
 {
 	const struct vtd_cmd *cmd;
 
-	for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+	for (cmd = unit->log; cmd < vtd_log_end(unit); cmd++)
 		if (cmd->fence)
 			return false;
 	return true;
@@ -1456,8 +1459,7 @@ static void probe_without_memory(struct kunit *test)
 	struct device_domain_info *info = &known->info;
 	unsigned int n;
 
-	if (nomem_start())
-		kunit_skip(test, NOMEM_NEEDS);
+	nomem_start(test, NOMEM_SLAB);
 	vtd_find_unit(known->unit, true);
 	for (n = 1; n < 16 && probe_failing(fn, n); n++)
 		KUNIT_EXPECT_PTR_EQ(test, info->dev,
@@ -1469,7 +1471,6 @@ static void probe_without_memory(struct kunit *test)
 		intel_iommu_ops.release_device(&fn->pdev.dev);
 	fn->dev_iommu.priv = NULL;
 	vtd_find_unit(known->unit, false);
-	nomem_stop();
 }
 
 /* A function whose addresses are not page aligned: nobody is to expect its ATC. */

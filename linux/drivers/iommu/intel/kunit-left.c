@@ -60,6 +60,25 @@ static void left_of_context(struct vtd_fn *fn, struct vtd_left *left)
 }
 
 /**
+ * vtd_next_cached_pasid() - PASID entries of a function that its unit has cached, in turn
+ * @fn: the function
+ * @pc: the last one, NULL to begin with
+ *
+ * Return: the next one, NULL if there is none.
+ */
+struct vtd_pasid_cache *vtd_next_cached_pasid(struct vtd_fn *fn,
+					      const struct vtd_pasid_cache *pc)
+{
+	struct vtd_pasid_cache *cache = fn->unit->pasid_cache;
+	unsigned int n = pc ? pc - cache + 1 : 0;
+
+	for (; n < VTD_ENTRIES; n++)
+		if (cache[n].valid && cache[n].sid == pci_dev_id(&fn->pdev))
+			return &cache[n];
+	return NULL;
+}
+
+/**
  * vtd_pasids_cached() - PASID entries of a function that its unit has cached
  * @fn: the function
  * @pasid: which of them

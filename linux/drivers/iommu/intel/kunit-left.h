@@ -31,15 +31,17 @@ struct vtd_left {
 	unsigned int atc;
 };
 
+struct vtd_pasid_cache *vtd_next_cached_pasid(struct vtd_fn *fn,
+					      const struct vtd_pasid_cache *pc);
+
+/* What the unit of function @fn has cached of its PASID table: @pc is each of these. */
+#define vtd_for_each_cached_pasid(fn, pc)					\
+	for ((pc) = vtd_next_cached_pasid(fn, NULL); (pc);			\
+	     (pc) = vtd_next_cached_pasid(fn, pc))
+
 void vtd_left(struct vtd_machine *machine, struct vtd_left *left);
 void vtd_expect_left(struct kunit *test, const struct vtd_left *expected,
 		     const char *when, unsigned int nth);
-/* What the unit of function @fn has cached of its PASID table: @pc is each of these. */
-#define vtd_for_each_cached_pasid(fn, pc)					\
-	for ((pc) = (fn)->unit->pasid_cache;					\
-	     (pc) < (fn)->unit->pasid_cache + VTD_ENTRIES; (pc)++)		\
-		if ((pc)->valid && (pc)->sid == pci_dev_id(&(fn)->pdev))
-
 unsigned int vtd_pasids_cached(struct vtd_fn *fn, u32 pasid);
 
 #endif /* __INTEL_KUNIT_LEFT_H */

@@ -567,7 +567,7 @@ static void check_one_under_way(struct kunit *test, const struct vtd_unit *unit)
 {
 	const struct vtd_cmd *cmd;
 
-	for (cmd = unit->log + 1; cmd < unit->log + unit->nr_logged; cmd++)
+	for (cmd = unit->log + 1; cmd < vtd_log_end(unit); cmd++)
 		if (cmd[-1].type == QI_IWD_TYPE)
 			KUNIT_EXPECT_GT(test, cmd->issued, cmd[-1].done);
 }
@@ -699,6 +699,11 @@ static unsigned int free_table(struct kunit *test)
 	return page_count(page);
 }
 
+static void end_user(void *user)
+{
+	kernel_pgtable_unregister(user);
+}
+
 /* A unit that could not be told may walk the table still. */
 static void tables_not_forgotten(struct kunit *test)
 {
@@ -713,6 +718,7 @@ static void tables_not_forgotten(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, SVA_PASID, vtd_sva(test, fn, mm)));
 	user = kernel_pgtable_register(mm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, user);
+	vtd_at_exit(test, end_user, user);
 
 	vtd_clear_log(test->priv);
 	KUNIT_EXPECT_EQ(test, 1, free_table(test));
@@ -722,7 +728,6 @@ static void tables_not_forgotten(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, free_table(test));
 	vtd_refuse(unit, 0);
 	KUNIT_EXPECT_EQ(test, 1, free_table(test));
-	kernel_pgtable_unregister(user);
 	vtd_mm_exit(mm);
 }
 

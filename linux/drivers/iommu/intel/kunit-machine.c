@@ -138,6 +138,7 @@ static void vtd_unit_destroy(struct vtd_unit *unit)
 {
 	struct intel_iommu *iommu = &unit->iommu;
 
+	vtd_find_unit(unit, false);
 	if (unit->hw.iommu)
 		iommu_kunit_hw_del(&unit->hw);
 	vtd_unit_free_contexts(unit);
@@ -395,12 +396,16 @@ int vtd_probe(struct vtd_fn *fn)
  * @unit: the unit
  * @find: true: as if ACPI had named it; false: undo that
  *
- * The unit gets a PCI segment of its own, where there is nothing else.
+ * The unit gets a PCI segment of its own, where there is nothing else. In the end it
+ * cannot be found any more, whatever the test did.
  */
 void vtd_find_unit(struct vtd_unit *unit, bool find)
 {
 	struct dmar_drhd_unit *drhd = &unit->drhd;
 
+	if (find == unit->found)
+		return;
+	unit->found = find;
 	down_write(&dmar_global_lock);
 	if (find) {
 		unit->sysdata.domain = VTD_SEGMENT;
@@ -464,13 +469,14 @@ static void vtd_free_domains(struct vtd_machine *machine)
 		iommu_domain_free(machine->domain[--machine->nr_domains]);
 }
 
-/* Nothing is attached any more, and nobody is to have an accident on the way. */
+/* What is still attached is detached without faults of the hardware. */
 static void vtd_calm_down(struct vtd_machine *machine)
 {
 	unsigned int n;
 
 	for (n = 0; n < machine->nr_units; n++) {
 		machine->unit[n].before = NULL;
+		machine->unit[n].hw.run = vtd_qi;
 		vtd_let_go(&machine->unit[n]);
 		vtd_queue_error(&machine->unit[n], 0);
 		vtd_completion_error(&machine->unit[n], 0);
@@ -544,6 +550,27 @@ struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
 }
 
 /**
+ * vtd_at_exit() - have something done at the beginning of vtd_exit()
+ * @test: the test, after vtd_machine()
+ * @fn: what to do. It may not assert anything
+ * @arg: argument of @fn
+ *
+ * Actions of KUnit come after vtd_exit(), which is too late for what it would wait for. What
+ * was added last is done first, also if an assertion has failed.
+ */
+void vtd_at_exit(struct kunit *test, void (*fn)(void *arg), void *arg)
+{
+	struct vtd_machine *machine = test->priv;
+
+	if (machine->nr_ends == VTD_ENDS) {
+		fn(arg);
+		KUNIT_FAIL_AND_ABORT(test, "too much to do in the end");
+	}
+	machine->end[machine->nr_ends].fn = fn;
+	machine->end[machine->nr_ends++].arg = arg;
+}
+
+/**
  * vtd_exit() - the end of a machine, &kunit_suite.exit
  * @test: the test
  *
@@ -557,6 +584,10 @@ void vtd_exit(struct kunit *test)
 
 	if (!machine)
 		return;
+	while (machine->nr_ends) {
+		n = --machine->nr_ends;
+		machine->end[n].fn(machine->end[n].arg);
+	}
 	test->priv = NULL;
 	vtd_audit(machine);
 	vtd_calm_down(machine);

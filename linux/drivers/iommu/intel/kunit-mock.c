@@ -23,6 +23,9 @@
  * caches are left out: a walk reads the tables in memory from the top. So are
  * nested translation and permissions. What is passed through is cached, too.
  *
+ * In caching mode it also caches that a context entry is not present, with domain ID 0, and that a
+ * second-level table has no translation. That a PASID entry is not present it does not.
+ *
  * Of context entries it caches those that are present, by requester, of which a function
  * with aliases has several. The PASID table is the one that the cached entry points to.
  * An invalidation of them takes effect as late as it may: when a wait descriptor behind
@@ -199,7 +202,12 @@ static bool vtd_is_unfit(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 		return !cmd->gran ||
 			(cmd->gran > 1 && vtd_bad_did(unit, cmd));
 	case QI_EIOTLB_TYPE:
-		/* MAMV is for the second level. */
+		/*
+		 * 10.4.2, of MAMV: "Independent of value reported in this field,
+		 * implementations supporting SMTS must support address-selective
+		 * PASID-based IOTLB invalidations (p_iotlb_inv_dsc) with any defined
+		 * address mask."
+		 */
 		return !sm || cmd->gran < QI_GRAN_NONG_PASID ||
 			vtd_bad_did(unit, cmd);
 	case QI_PC_TYPE:
@@ -471,7 +479,7 @@ const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 	KUNIT_ASSERT_NOT_NULL(test, stream);
 	KUNIT_EXPECT_LE(test, unit->nr_logged, VTD_LOG);
 	for (cmd = unit->log;
-	     cmd < unit->log + min(unit->nr_logged, VTD_LOG); cmd++) {
+	     cmd < vtd_log_end(unit); cmd++) {
 		if (cmd->type == QI_IWD_TYPE && !(flags & VTD_WAITS))
 			continue;
 		n += vtd_print_cmd(stream + n, size - n, cmd);
@@ -676,7 +684,7 @@ static bool vtd_goes_on(struct vtd_unit *unit)
 	return !(unit->fault & VTD_FSTS_STOPPED);
 }
 
-/* New descriptors. The tail register does not change under q_lock. */
+/* New descriptors, which are in memory before the tail register says so */
 static void vtd_accept(struct vtd_unit *unit)
 {
 	unsigned int tail = vtd_readl(unit, DMAR_IQT_REG) >>
@@ -1121,6 +1129,11 @@ static bool vtd_read_entry(const struct vtd_context *context, u32 pasid,
 	return pasid_pte_is_present(copy);
 }
 
+static bool vtd_is_present(const struct vtd_context *context)
+{
+	return context->lo & BIT_ULL(0);
+}
+
 /* The context entry as the unit knows it, NULL if it is not present */
 static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 sid)
 {
@@ -1129,7 +1142,7 @@ static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 s
 	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
 	     context++) {
 		if (context->valid && context->sid == sid)
-			return context;
+			return vtd_is_present(context) ? context : NULL;
 		if (!context->valid)
 			room = context;
 	}
@@ -1137,7 +1150,11 @@ static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 s
 		vtd_complain(unit->machine, "a context cache is full");
 		room = unit->context;
 	}
-	return vtd_read_context(unit, sid, room) ? room : NULL;
+	if (vtd_read_context(unit, sid, room))
+		return room;
+	if (cap_caching_mode(unit->iommu.cap))
+		*room = (struct vtd_context){ .valid = true, .sid = sid };
+	return NULL;
 }
 
 /* The PASID entry as the unit knows it */
@@ -1258,13 +1275,15 @@ static int vtd_translate(struct vtd_fn *fn, u16 sid, u32 pasid, struct vtd_tlb *
 	hit = vtd_iotlb(fn->unit, tlb);
 	if (hit) {
 		*tlb = *hit;
-		return 0;
+		return hit->absent ? -EFAULT : 0;
 	}
-	if (!vtd_walk(tlb, &tlb->pfn))
+	tlb->absent = !vtd_walk(tlb, &tlb->pfn);
+	if (tlb->absent && (!cap_caching_mode(fn->unit->iommu.cap) ||
+			    tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY))
 		return -EFAULT;
 	tlb->valid = true;
 	*vtd_room(fn->unit, fn->unit->iotlb) = *tlb;
-	return 0;
+	return tlb->absent ? -EFAULT : 0;
 }
 
 static const struct vtd_tlb *vtd_atc(struct vtd_fn *fn, u32 pasid, u64 page)
@@ -1431,13 +1450,21 @@ static bool vtd_match_any(const struct vtd_tlb *tlb, u64 iova, u64 size)
 	return true;
 }
 
+/* Not what is in the page table now */
+static bool vtd_is_old(const struct vtd_tlb *tlb)
+{
+	u64 pfn;
+
+	if (!vtd_walk(tlb, &pfn))
+		return !tlb->absent;
+	return tlb->absent || pfn != tlb->pfn;
+}
+
 static bool vtd_match_stale(const struct vtd_tlb *tlb, u64 iova, u64 size)
 {
 	u64 addr = tlb->page << VTD_PAGE_SHIFT;
-	u64 pfn;
 
-	return addr >= iova && addr - iova < size &&
-		!(vtd_walk(tlb, &pfn) && pfn == tlb->pfn);
+	return addr >= iova && addr - iova < size && vtd_is_old(tlb);
 }
 
 static unsigned int vtd_find(const struct vtd_tlb *cache, u64 root, u64 iova,
@@ -1570,13 +1597,6 @@ static bool vtd_sid_uses(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *t
 	return false;
 }
 
-static bool vtd_is_old(const struct vtd_tlb *tlb)
-{
-	u64 pfn;
-
-	return !(vtd_walk(tlb, &pfn) && pfn == tlb->pfn);
-}
-
 static void vtd_audit_iotlb(struct vtd_unit *unit)
 {
 	const struct vtd_tlb *tlb;
@@ -1614,16 +1634,23 @@ static void vtd_audit_atc(struct vtd_fn *fn)
 				     vtd_own_sid(fn), tlb->pasid, tlb->page);
 }
 
+static bool vtd_context_is_current(struct vtd_unit *unit,
+				   const struct vtd_context *context)
+{
+	struct vtd_context now;
+
+	if (!vtd_read_context(unit, context->sid, &now))
+		return !vtd_is_present(context);
+	return now.lo == context->lo && now.hi == context->hi;
+}
+
 static void vtd_audit_contexts(struct vtd_unit *unit)
 {
 	const struct vtd_context *context;
-	struct vtd_context now;
 
 	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
 	     context++)
-		if (context->valid &&
-		    (!vtd_read_context(unit, context->sid, &now) ||
-		     now.lo != context->lo || now.hi != context->hi))
+		if (context->valid && !vtd_context_is_current(unit, context))
 			vtd_complain(unit->machine,
 				     "context cache of unit %u: that of %x is old",
 				     unit->index, context->sid);
@@ -1717,13 +1744,13 @@ void vtd_audit_released(struct vtd_fn *fn)
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
-/* --- the hardware: accidents --- */
+/* --- the hardware: faults --- */
 
 /**
  * vtd_hold() - let a unit stop before a descriptor
  * @unit: the unit; one hold at a time
  * @type: QI_..._TYPE of the descriptor
- * @nth: the how-manieth of this type from now, 1 is the next
+ * @nth: which one of this type, counted from now: 1 is the next
  * @ms: for how long at most, once vtd_is_held() has said so. It goes on then, or
  *	after vtd_let_go()
  *
@@ -1796,7 +1823,7 @@ void vtd_let_others(struct vtd_unit *unit)
 /**
  * vtd_drop() - let a function not answer an invalidation
  * @fn: the function
- * @nth: the how-manieth from now, 1 is the next
+ * @nth: which one, counted from now: 1 is the next
  *
  * Context: any.
  */
@@ -1859,7 +1886,7 @@ void vtd_remove(struct vtd_fn *fn)
 /**
  * vtd_queue_error() - let a unit not understand a command
  * @unit: the unit
- * @nth: the how-manieth from now that is not a wait descriptor, 1 is the next
+ * @nth: which of those that are not wait descriptors, counted from now: 1 is the next
  *
  * The unit stops there until the descriptor has been replaced, and the error has
  * been cleared.
@@ -1906,7 +1933,7 @@ void vtd_refuse(struct vtd_unit *unit, u8 type)
 /**
  * vtd_completion_error() - let a unit get a completion that it does not understand
  * @unit: the unit
- * @nth: before the how-manieth command from now that is not a wait descriptor
+ * @nth: before which of those that are not wait descriptors, counted from now
  *
  * Context: any.
  */

@@ -25,6 +25,7 @@
 #define VTD_ENTRIES	64	/* PASID entries that a unit caches */
 #define VTD_LATE	8	/* page requests on the way to a unit */
 #define VTD_DOMAINS	16	/* of a machine, at most */
+#define VTD_ENDS	4	/* see vtd_at_exit() */
 #define VTD_SEGMENT	0xfeed	/* see vtd_find_unit() */
 
 /* Device-TLB invalidations of everything have such an address mask. */
@@ -121,6 +122,7 @@ struct vtd_cmd {
 /**
  * struct vtd_tlb - a cached translation, of an IOTLB or an ATC
  * @valid: there is one
+ * @absent: in caching mode: that there is no translation
  * @pgtt: translation type of the PASID entry that it came through
  * @level: levels of the page table
  * @did: domain ID, of an IOTLB entry
@@ -131,6 +133,7 @@ struct vtd_cmd {
  */
 struct vtd_tlb {
 	bool valid;
+	bool absent;
 	u8 pgtt;
 	u8 level;
 	u16 did;
@@ -148,7 +151,7 @@ struct vtd_pasid_cache {
 	struct pasid_entry entry;
 };
 
-/* A cached context entry of a requester */
+/* A cached context entry of a requester; in caching mode perhaps one that is not present */
 struct vtd_context {
 	bool valid;
 	u16 sid;
@@ -193,6 +196,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @bus: the bus behind it
  * @sysdata: of @bus
  * @drhd: see vtd_find_unit()
+ * @found: the driver can find it
  * @latency: nanoseconds that a wait descriptor takes, and
  * @cmd_latency: another one. One after the other. Set while the queue is empty
  * @before: see vtd_before_t. Set while the queue is empty, as is
@@ -205,13 +209,13 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @slot: by index
  * @running: CPU that is in @before, or -1
  * @hold_type: type of the descriptor to stop at, 0: none
- * @hold_nth: the how-manieth, from now
+ * @hold_nth: which one of them, counted from now
  * @hold_ms: for how long, from when the test has noticed; 0: it has
  * @held: it has stopped
  * @held_until: until then, at most
  * @fault: bits of the fault status register that have not been cleared
  * @fault_until: after that nobody will
- * @iqe: error in the how-manieth command from now, 1 is the next; 0: none. As
+ * @iqe: error in which command, counted from now: 1 is the next; 0: none. As
  * @ice: the same for completion errors
  * @refuse: type of which every command is refused; 0: none
  * @lost: a function did not answer, and the next wait descriptor finds out
@@ -240,6 +244,7 @@ struct vtd_unit {
 	struct pci_bus bus;
 	struct pci_sysdata sysdata;
 	struct dmar_drhd_unit drhd;
+	bool found;
 	u64 latency;
 	u64 cmd_latency;
 	vtd_before_t *before;
@@ -294,7 +299,7 @@ struct vtd_unit {
  * @gone: it does not answer any more, neither invalidations nor configuration
  *	requests. Set by vtd_remove()
  * @mute: it does not answer invalidations, and is there. Set by vtd_mute()
- * @drop: the how-manieth invalidation from now it does not answer, 0: none.
+ * @drop: which invalidation, counted from now, it does not answer, 0: none.
  *	Protected by &vtd_unit.lock, like
  * @asked: invalidations that the unit has sent to it, and
  * @in_flight: a write that has passed the unit as translated, and is not in memory
@@ -344,6 +349,8 @@ struct vtd_fn {
  * @fn: the functions
  * @nr_domains: number of domains
  * @domain: domains to be freed in the end, in the order of their allocation
+ * @nr_ends: what vtd_exit() does first, and
+ * @end: with what
  * @seq: counts what happens in all units and functions
  * @unaudited: caches may be left with what is old, for the reason that the test gives
  * @lock: protects what follows
@@ -357,12 +364,23 @@ struct vtd_machine {
 	struct vtd_fn *fn[VTD_FNS];
 	unsigned int nr_domains;
 	struct iommu_domain *domain[VTD_DOMAINS];
+	unsigned int nr_ends;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} end[VTD_ENDS];
 	atomic64_t seq;
 	bool unaudited;
 	raw_spinlock_t lock;
 	unsigned int nr_complaints;
 	char complaint[128];
 };
+
+/* Behind the last command that the log has */
+static inline const struct vtd_cmd *vtd_log_end(const struct vtd_unit *unit)
+{
+	return unit->log + min(unit->nr_logged, VTD_LOG);
+}
 
 static inline struct vtd_unit *hw_to_vtd_unit(struct iommu_kunit_hw *hw)
 {
@@ -453,6 +471,7 @@ struct vtd_thread {
 
 struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
 				const struct vtd_caps *caps);
+void vtd_at_exit(struct kunit *test, void (*fn)(void *arg), void *arg);
 void vtd_exit(struct kunit *test);
 struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
 			  unsigned int flags);

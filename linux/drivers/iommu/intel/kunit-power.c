@@ -7,9 +7,10 @@
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
-#include <linux/dmar.h>
 
 #include "kunit-left.h"
+#include "../iommu-kunit-nomem.h"
+#include "../iommu-pages.h"
 
 #define IOVA		0x10000
 #define HOLD_MS		20000	/* the test lets it go */
@@ -97,7 +98,7 @@ static void full(struct kunit *test, const struct vtd_caps *caps)
 		KUNIT_EXPECT_EQ(test, FULL + 1, vtd_count(unit, QI_IOTLB_TYPE));
 		KUNIT_EXPECT_EQ(test, nr + 1, vtd_count(unit, QI_IWD_TYPE));
 		n = 0;
-		for (cmd = unit->log; cmd < unit->log + unit->nr_logged; cmd++)
+		for (cmd = unit->log; cmd < vtd_log_end(unit); cmd++)
 			if (cmd->type == QI_IOTLB_TYPE)
 				KUNIT_EXPECT_EQ(test, FIRST_DID + n++, cmd->did);
 	}
@@ -137,6 +138,7 @@ static void full_queue_is_waited_for_backwards(struct kunit *test)
 /* --- registers: a thread does what a unit does when its command register is written --- */
 
 #define STICKY	(DMA_GCMD_TE | DMA_GCMD_QIE)	/* in the status register, too */
+#define KNOWN	(STICKY | DMA_GCMD_SRTP)
 
 struct regs {
 	struct vtd_thread thread;
@@ -149,6 +151,38 @@ struct regs {
 	bool te_when_root_set;
 	bool qi_when_root_set;
 };
+
+/* Whoever flushes a cache that has lost its power finds nothing in it afterwards. */
+static void empty_caches(struct vtd_unit *unit)
+{
+	memset(unit->context, 0, sizeof(unit->context));
+	memset(unit->pasid_cache, 0, sizeof(unit->pasid_cache));
+	memset(unit->iotlb, 0, sizeof(unit->iotlb));
+}
+
+static void regs_set_root(struct regs *r, u32 gsts)
+{
+	unsigned long flags;
+
+	r->te_when_root_set = gsts & DMA_GSTS_TES;
+	r->qi_when_root_set = gsts & DMA_GSTS_QIES;
+	r->root_set++;
+	if (!cap_esrtps(r->unit->iommu.cap))
+		return;
+	raw_spin_lock_irqsave(&r->unit->lock, flags);
+	empty_caches(r->unit);
+	raw_spin_unlock_irqrestore(&r->unit->lock, flags);
+}
+
+/* The driver panics if a command is not acknowledged, so that of any other is, too. */
+static u32 regs_unknown(struct regs *r, u32 gcmd)
+{
+	u32 unknown = gcmd & ~KNOWN;
+
+	if (unknown)
+		vtd_complain(r->unit->machine, "global command %x", gcmd);
+	return unknown & ~DMA_GCMD_WBF;
+}
 
 static void regs_step(struct regs *r)
 {
@@ -168,13 +202,12 @@ static void regs_step(struct regs *r)
 	}
 	r->te_off += !!(r->last & ~gcmd & DMA_GCMD_TE);
 	if (gcmd & ~r->last & DMA_GCMD_SRTP) {
-		r->te_when_root_set = gsts & DMA_GSTS_TES;
-		r->qi_when_root_set = gsts & DMA_GSTS_QIES;
-		r->root_set++;
+		regs_set_root(r, gsts);
 		gsts |= DMA_GSTS_RTPS;
 	}
 	r->last = gcmd;
-	writel((gsts & DMA_GSTS_RTPS) | (gcmd & STICKY), reg + DMAR_GSTS_REG);
+	writel((gsts & DMA_GSTS_RTPS) | (gcmd & STICKY) | regs_unknown(r, gcmd),
+	       reg + DMAR_GSTS_REG);
 }
 
 static int regs_run(void *arg)
@@ -284,6 +317,46 @@ static void queue_that_never_was(struct kunit *test)
 	unit->iommu.ecap |= VTD_ECAP_QI;
 }
 
+#define ATTEMPTS	256	/* more than a CPU keeps to itself of what it has counted */
+
+/* Nothing stays of a queue for which there is no memory, each time that it is tried. */
+static void queue_without_memory(struct kunit *test)
+{
+	struct intel_iommu *iommu;
+	unsigned int n, round;
+	struct q_inval *qi;
+	unsigned long nr;
+	int ret;
+
+	nomem_start(test, NOMEM_ATOMIC | NOMEM_PAGE);
+	iommu = &vtd_machine(test, 1, NULL)->unit->iommu;
+	qi = iommu->qi;
+	iommu->qi = NULL;
+	for (n = 1, ret = -ENOMEM; n < 16 && ret; n++) {
+		nr = global_node_page_state(NR_IOMMU_PAGES);
+		for (round = 0; round < ATTEMPTS; round++) {
+			nomem_nth(n);
+			ret = dmar_enable_qi(iommu);
+			if (!nomem_nth(0))
+				break;
+			KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+			KUNIT_EXPECT_NULL(test, iommu->qi);
+		}
+		if (round == ATTEMPTS)
+			KUNIT_EXPECT_LT(test, global_node_page_state(NR_IOMMU_PAGES),
+					nr + ATTEMPTS / 2);
+	}
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	/* The queue, its descriptors, and what is known of each of them */
+	KUNIT_EXPECT_GT(test, n, 4);
+	if (iommu->qi) {
+		iommu_free_pages(iommu->qi->desc, 1);
+		kfree(iommu->qi->desc_status);
+		kfree(iommu->qi);
+	}
+	iommu->qi = qi;
+}
+
 /* --- the system sleeps --- */
 
 static const unsigned int fault_regs[] = {
@@ -295,14 +368,51 @@ static u64 fault_reg(unsigned int n)
 	return 0x11110000 * (n + 1) + n;
 }
 
-/* Without power there is nothing left in them, nor in caches. */
+/* What a unit has in its caches when it gets power again is anything. */
+static void poison_caches(struct vtd_unit *unit)
+{
+	u16 sid = PCI_DEVID(unit->bus.number, 0);
+	unsigned int n;
+
+	empty_caches(unit);
+	for (n = 0; n < 2; n++) {
+		unit->context[n] = (struct vtd_context){
+			.valid = true, .sid = sid + n, .lo = CONTEXT_PRESENT, .hi = ~0ULL,
+		};
+		unit->pasid_cache[n] = (struct vtd_pasid_cache){
+			.valid = sm_supported(&unit->iommu), .sid = sid, .pasid = n,
+			.entry.val = { ~0ULL, ~0ULL },
+		};
+		unit->iotlb[n] = (struct vtd_tlb){
+			.valid = true, .pgtt = PASID_ENTRY_PGTT_SL_ONLY, .did = 2 + n,
+			.page = IOVA >> VTD_PAGE_SHIFT,
+		};
+	}
+}
+
+static unsigned int nr_cached(struct vtd_unit *unit)
+{
+	unsigned int n, nr = 0;
+
+	for (n = 0; n < VTD_CONTEXTS; n++)
+		nr += unit->context[n].valid;
+	for (n = 0; n < VTD_ENTRIES; n++)
+		nr += unit->pasid_cache[n].valid;
+	for (n = 0; n < VTD_TLB; n++)
+		nr += unit->iotlb[n].valid;
+	return nr;
+}
+
+/* Without power there is nothing left in registers, and nobody knows what is in caches. */
 static void lose_power(struct vtd_unit *unit)
 {
 	u64 cap = readq(unit->reg + DMAR_CAP_REG);
 
 	memset(unit->reg, 0, PAGE_SIZE);
 	writeq(cap, unit->reg + DMAR_CAP_REG);
-	memset(unit->iotlb, 0, sizeof(unit->iotlb));
+	unit->head = 0;
+	unit->tail = 0;
+	poison_caches(unit);
 }
 
 static void expect_regs(struct kunit *test, struct vtd_unit *unit)
@@ -317,28 +427,6 @@ static void expect_regs(struct kunit *test, struct vtd_unit *unit)
 	for (n = 0; n < ARRAY_SIZE(fault_regs); n++)
 		KUNIT_EXPECT_EQ(test, fault_reg(n), readl(unit->reg + fault_regs[n]));
 	expect_queue_regs(test, unit);
-}
-
-/* Units that the machine has of its own stay awake. */
-static void ignore_others(struct vtd_unit *unit, bool ignore)
-{
-	static unsigned long ignored;
-	struct dmar_drhd_unit *drhd;
-	unsigned int n = 0;
-
-	down_write(&dmar_global_lock);
-	if (ignore)
-		ignored = 0;
-	for_each_drhd_unit(drhd) {
-		if (drhd != &unit->drhd && ignore && !drhd->ignored) {
-			drhd->ignored = 1;
-			ignored |= BIT(n);
-		} else if (!ignore && ignored & BIT(n)) {
-			drhd->ignored = 0;
-		}
-		n++;
-	}
-	up_write(&dmar_global_lock);
 }
 
 static void sleep_and_wake_up(struct kunit *test, const struct vtd_caps *caps,
@@ -360,12 +448,11 @@ static void sleep_and_wake_up(struct kunit *test, const struct vtd_caps *caps,
 	for (n = 0; n < ARRAY_SIZE(fault_regs); n++)
 		writel(fault_reg(n), unit->reg + fault_regs[n]);
 	KUNIT_EXPECT_EQ(test, 0, vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa));
-	vtd_find_unit(unit, true);
-	ignore_others(unit, true);
+	unit->iommu.drhd = &unit->drhd;
 
 	vtd_clear_log(test->priv);
 	regs_start(test, &r, unit);
-	KUNIT_EXPECT_EQ(test, 0, iommu_suspend(NULL));
+	intel_iommu_suspend_unit(&unit->iommu);
 	regs_stop(&r);
 	KUNIT_EXPECT_EQ(test, 1, r.te_off);
 	KUNIT_EXPECT_FALSE(test, readl(unit->reg + DMAR_GSTS_REG) & DMA_GSTS_TES);
@@ -382,18 +469,16 @@ static void sleep_and_wake_up(struct kunit *test, const struct vtd_caps *caps,
 
 	vtd_clear_log(test->priv);
 	lose_power(unit);
-	unit->head = 0;
-	unit->tail = 0;
 	regs_start(test, &r, unit);
-	iommu_resume(NULL);
+	KUNIT_EXPECT_EQ(test, 0, dmar_reenable_qi(&unit->iommu));
+	intel_iommu_resume_unit(&unit->iommu);
 	regs_stop(&r);
 	KUNIT_EXPECT_EQ(test, 1, r.root_set);
 	KUNIT_EXPECT_FALSE(test, r.te_when_root_set);
 	KUNIT_EXPECT_TRUE(test, r.qi_when_root_set);
 	KUNIT_EXPECT_STREQ(test, flushes, vtd_stream(test, unit, 0));
 	expect_regs(test, unit);
-	ignore_others(unit, false);
-	vtd_find_unit(unit, false);
+	KUNIT_EXPECT_EQ(test, 0, nr_cached(unit));
 
 	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa));
 	KUNIT_EXPECT_EQ(test, 0, vtd_access(fn, IOMMU_NO_PASID, IOVA + SZ_4K, &pa));
@@ -428,6 +513,7 @@ static struct kunit_case power_cases[] = {
 	KUNIT_CASE(queue_is_lost_in_scalable_mode),
 	KUNIT_CASE(queue_is_lost_in_legacy_mode),
 	KUNIT_CASE(queue_that_never_was),
+	KUNIT_CASE(queue_without_memory),
 	KUNIT_CASE(scalable_mode_wakes_up),
 	KUNIT_CASE(legacy_mode_wakes_up),
 	KUNIT_CASE(unit_wakes_up_without_flushes),

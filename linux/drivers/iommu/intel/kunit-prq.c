@@ -2,8 +2,8 @@
 /*
  * KUnit tests of page requests: the ring, answers, and drains
  *
- * The unit has a ring, and there is nobody who handles a request: each group is refused, which
- * is an answer, too. The thread that reports requests is called by the tests.
+ * The unit has a ring, and mostly there is nobody who handles a request: each group is refused,
+ * which is an answer, too. The thread that reports requests is called by the tests.
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
@@ -12,7 +12,9 @@
 #include <linux/slab.h>
 
 #include "kunit-mock.h"
+#include "../iommu-kunit-wait.h"
 #include "../iommu-pages.h"
+#include "../iommu-priv.h"
 
 #define PASID		5
 #define OTHER_PASID	6
@@ -29,6 +31,7 @@
  * @test: the test
  * @unit: the unit
  * @fn: functions that make page requests, of different groups
+ * @domain: what is attached to each
  * @queue: whom they are reported to
  * @drains: wait descriptors that drain page requests, see fill_before()
  */
@@ -36,6 +39,7 @@ struct prq {
 	struct kunit *test;
 	struct vtd_unit *unit;
 	struct vtd_fn *fn[2];
+	struct iommu_domain *domain[2];
 	struct iopf_queue *queue;
 	unsigned int drains;
 };
@@ -50,8 +54,56 @@ static void prq_add_fn(struct prq *p, unsigned int n)
 	dev->iommu_group = iommu_group_alloc();
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(p->test, dev->iommu_group);
 	domain = vtd_paging(p->test, fn, 0);
+	p->domain[n] = domain;
 	KUNIT_ASSERT_EQ(p->test, 0, vtd_attach(fn, domain));
 	KUNIT_ASSERT_EQ(p->test, 0, vtd_set_pasid(fn, PASID, domain));
+}
+
+static int prq_feature(struct vtd_fn *fn, bool on)
+{
+	return on ? intel_iommu_ops.dev_enable_feat(&fn->pdev.dev, IOMMU_DEV_FEAT_IOPF) :
+		intel_iommu_ops.dev_disable_feat(&fn->pdev.dev, IOMMU_DEV_FEAT_IOPF);
+}
+
+static int prq_pass(struct prq *p)
+{
+	return intel_iommu_prq_thread(0, &p->unit->iommu);
+}
+
+static void prq_end_fn(struct prq *p, struct vtd_fn *fn)
+{
+	if (!fn)
+		return;
+	if (fn->info.pri_enabled)
+		KUNIT_EXPECT_EQ(p->test, 0, prq_feature(fn, false));
+	KUNIT_EXPECT_EQ(p->test, 0, fn->owed);
+	if (!IS_ERR(fn->pdev.dev.iommu_group))
+		iommu_group_put(fn->pdev.dev.iommu_group);
+	fn->pdev.dev.iommu_group = NULL;
+}
+
+/*
+ * With a failed assertion, there may be anything in the ring, and on the way: vtd_exit()
+ * would wait for who reports it.
+ */
+static void prq_end(void *arg)
+{
+	struct prq *p = arg;
+	struct intel_iommu *iommu = &p->unit->iommu;
+	unsigned int n;
+
+	p->unit->before = NULL;
+	KUNIT_EXPECT_EQ(p->test, 0, p->unit->nr_late);
+	p->unit->nr_late = 0;
+	if (p->queue)
+		prq_pass(p);
+	for (n = 0; n < ARRAY_SIZE(p->fn); n++)
+		prq_end_fn(p, p->fn[n]);
+	iommu->iopf_queue = NULL;
+	iopf_queue_free(p->queue);
+	if (iommu->prq)
+		iommu_free_pages(iommu->prq, PRQ_ORDER);
+	iommu->prq = NULL;
 }
 
 static struct prq *prq_setup(struct kunit *test)
@@ -63,6 +115,7 @@ static struct prq *prq_setup(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	p->test = test;
 	p->unit = vtd_machine(test, 1, NULL)->unit;
+	vtd_at_exit(test, prq_end, p);
 	iommu = &p->unit->iommu;
 	iommu->prq = iommu_alloc_pages_node(NUMA_NO_NODE, GFP_KERNEL, PRQ_ORDER);
 	KUNIT_ASSERT_NOT_NULL(test, iommu->prq);
@@ -72,12 +125,6 @@ static struct prq *prq_setup(struct kunit *test)
 	for (n = 0; n < ARRAY_SIZE(p->fn); n++)
 		prq_add_fn(p, n);
 	return p;
-}
-
-static int prq_feature(struct vtd_fn *fn, bool on)
-{
-	return on ? intel_iommu_ops.dev_enable_feat(&fn->pdev.dev, IOMMU_DEV_FEAT_IOPF) :
-		intel_iommu_ops.dev_disable_feat(&fn->pdev.dev, IOMMU_DEV_FEAT_IOPF);
 }
 
 static struct prq *prq_start(struct kunit *test)
@@ -91,34 +138,9 @@ static struct prq *prq_start(struct kunit *test)
 	return p;
 }
 
-static void prq_end(struct prq *p)
-{
-	struct intel_iommu *iommu = &p->unit->iommu;
-	unsigned int n;
-
-	p->unit->before = NULL;
-	for (n = 0; n < ARRAY_SIZE(p->fn); n++) {
-		if (p->fn[n]->info.pri_enabled)
-			KUNIT_EXPECT_EQ(p->test, 0, prq_feature(p->fn[n], false));
-		KUNIT_EXPECT_EQ(p->test, 0, p->fn[n]->owed);
-		iommu_group_put(p->fn[n]->pdev.dev.iommu_group);
-		p->fn[n]->pdev.dev.iommu_group = NULL;
-	}
-	KUNIT_EXPECT_EQ(p->test, 0, p->unit->nr_late);
-	iommu->iopf_queue = NULL;
-	iopf_queue_free(p->queue);
-	iommu_free_pages(iommu->prq, PRQ_ORDER);
-	iommu->prq = NULL;
-}
-
 static void prq_request(struct prq *p, unsigned int n, u32 pasid, unsigned int flags)
 {
 	KUNIT_EXPECT_EQ(p->test, 0, vtd_request(p->fn[n], pasid, IOVA, flags));
-}
-
-static int prq_pass(struct prq *p)
-{
-	return intel_iommu_prq_thread(0, &p->unit->iommu);
 }
 
 static u64 prq_reg(struct prq *p, unsigned int reg)
@@ -183,7 +205,6 @@ static void pre_is_told(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, -EINVAL, prq_feature(p->fn[0], false));
 		vtd_audit(test->priv);
 	}
-	prq_end(p);
 }
 
 /* --- the ring --- */
@@ -205,7 +226,15 @@ static void each_gets_an_answer(struct kunit *test)
 		      "response sid=4000 pasid=6 group=511 code=1\n");
 	expect_empty(p);
 	KUNIT_EXPECT_EQ(test, 4 * REQUEST, prq_reg(p, DMAR_PQH_REG));
-	prq_end(p);
+}
+
+static void expect_response(struct kunit *test, const struct vtd_cmd *cmd, u32 group,
+			    u64 code)
+{
+	KUNIT_EXPECT_EQ(test, QI_PGRP_RESP_TYPE | QI_PGRP_PASID_P(1) |
+			QI_PGRP_RESP_CODE(code) | QI_PGRP_DID(0x4000) |
+			QI_PGRP_PASID(PASID), cmd->qw[0]);
+	KUNIT_EXPECT_EQ(test, QI_PGRP_IDX(group) | QI_PGRP_LPIG(1), cmd->qw[1]);
 }
 
 /* What a response says beside that: that it has a PASID, and is the last */
@@ -217,11 +246,7 @@ static void response_is_complete(struct kunit *test)
 	prq_request(p, 0, PASID, ONE(3));
 	prq_pass(p);
 	KUNIT_ASSERT_EQ(test, 1, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
-	KUNIT_EXPECT_EQ(test, QI_PGRP_RESP_TYPE | QI_PGRP_PASID_P(1) |
-			QI_PGRP_RESP_CODE(QI_RESP_INVALID) | QI_PGRP_DID(0x4000) |
-			QI_PGRP_PASID(PASID), cmd->qw[0]);
-	KUNIT_EXPECT_EQ(test, QI_PGRP_IDX(3) | QI_PGRP_LPIG(1), cmd->qw[1]);
-	prq_end(p);
+	expect_response(test, cmd, 3, QI_RESP_INVALID);
 }
 
 static void ring_wraps(struct kunit *test)
@@ -240,7 +265,6 @@ static void ring_wraps(struct kunit *test)
 		      "response sid=4008 pasid=5 group=3 code=1\n"
 		      "response sid=4000 pasid=5 group=4 code=1\n");
 	expect_empty(p);
-	prq_end(p);
 }
 
 /* As many as there is room for, and from the middle */
@@ -255,7 +279,6 @@ static void ring_is_full(struct kunit *test)
 	prq_pass(p);
 	KUNIT_EXPECT_EQ(test, ROOM, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
 	expect_empty(p);
-	prq_end(p);
 }
 
 /* Of a group that the ring has the beginning of, the rest may have been lost. */
@@ -303,7 +326,6 @@ static void overflow_is_cleared(struct kunit *test)
 	prq_request(p, 1, PASID, ONE(1));
 	prq_pass(p);
 	expect_empty(p);
-	prq_end(p);
 }
 
 static int pass_run(void *arg)
@@ -322,15 +344,13 @@ static bool done_in(struct vtd_thread *thread, unsigned int ms)
 static void begin_pass(struct prq *p, struct vtd_thread *pass)
 {
 	struct intel_iommu *iommu = &p->unit->iommu;
-	unsigned long begun = iommu->prq_begun;
 	unsigned int ms = AT_LAST_MS;
 
 	mutex_lock(&iommu->iopf_lock);
 	vtd_start(p->test, pass, pass_run, p);
-	while (ms-- && READ_ONCE(iommu->prq_begun) == begun)
+	while (ms-- && !kunit_mutex_has_waiters(&iommu->iopf_lock))
 		usleep_range(1000, 2000);
-	/* It waits for the lock by now. */
-	done_in(pass, HOLD_MS);
+	KUNIT_EXPECT_TRUE(p->test, kunit_mutex_has_waiters(&iommu->iopf_lock));
 }
 
 static void end_pass(struct prq *p, struct vtd_thread *pass)
@@ -356,7 +376,6 @@ static void overflow_in_a_pass(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, REQUEST, prq_reg(p, DMAR_PQH_REG));
 	prq_pass(p);
 	expect_empty(p);
-	prq_end(p);
 }
 
 /* --- what makes no sense --- */
@@ -415,7 +434,6 @@ static void bad_requests(struct kunit *test)
 		vtd_clear_log(test->priv);
 		expect_empty(p);
 	}
-	prq_end(p);
 }
 
 /* --- drains --- */
@@ -423,6 +441,7 @@ static void bad_requests(struct kunit *test)
 struct drain {
 	struct prq *p;
 	u32 pasid;
+	struct iommu_attach_handle *handle;	/* of which groups may be handled */
 	struct vtd_thread thread;
 };
 
@@ -434,6 +453,8 @@ static int drain_run(void *arg)
 
 	if (drain->pasid == IOMMU_NO_PASID)
 		vtd_block(fn);
+	else if (drain->handle)
+		iopf_drain(&fn->pdev.dev, drain->pasid, drain->handle);
 	else
 		intel_iommu_ops.drain_dev_pasid(&fn->pdev.dev, drain->pasid);
 	return 0;
@@ -468,12 +489,15 @@ static void expect_drains(struct prq *p, u32 pasid, u16 did, unsigned int nr)
 	const struct vtd_cmd *cmd, *end;
 	struct kunit *test = p->test;
 
-	end = p->unit->log + min(p->unit->nr_logged, VTD_LOG);
+	end = vtd_log_end(p->unit);
 	for (cmd = p->unit->log; cmd < end; cmd++) {
 		if (cmd->type != QI_IWD_TYPE || !cmd->drain)
 			continue;
 		nr--;
-		KUNIT_ASSERT_GE(test, cmd - p->unit->log, 3);
+		/* No assertion: the thread of the drain uses the test's stack. */
+		KUNIT_EXPECT_GE(test, cmd - p->unit->log, 3);
+		if (cmd - p->unit->log < 3)
+			continue;
 		KUNIT_EXPECT_TRUE(test, cmd->status);
 		KUNIT_EXPECT_TRUE(test, cmd[-3].fence);
 		KUNIT_EXPECT_EQ(test, did, cmd[-2].did);
@@ -498,6 +522,7 @@ static u16 drain_begin(struct drain *drain, struct kunit *test, u32 pasid)
 	vtd_two_cpus(test);
 	drain->p = prq_start(test);
 	drain->pasid = pasid;
+	drain->handle = NULL;
 	did = pasid_get_domain_id(vtd_entry(drain->p->fn[0], pasid));
 	if (pasid != IOMMU_NO_PASID)
 		vtd_remove_pasid(drain->p->fn[0], pasid);
@@ -509,7 +534,7 @@ static bool nothing_drained(struct prq *p)
 {
 	const struct vtd_cmd *cmd;
 
-	for (cmd = p->unit->log; cmd < p->unit->log + p->unit->nr_logged; cmd++)
+	for (cmd = p->unit->log; cmd < vtd_log_end(p->unit); cmd++)
 		if (cmd->drain)
 			return false;
 	return true;
@@ -533,7 +558,6 @@ static void drain_of_full_ring(struct kunit *test, u32 pasid)
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
 	expect_drains(p, pasid, did, 1);
 	KUNIT_EXPECT_EQ(test, 3, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
-	prq_end(p);
 }
 
 static void drain_pasid(struct kunit *test)
@@ -565,7 +589,6 @@ static void drain_looks_again(struct kunit *test, u32 pasid)
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
 	KUNIT_EXPECT_EQ(test, 0, p->fn[0]->owed);
 	expect_drains(p, pasid, did, 1);
-	prq_end(p);
 }
 
 static void drain_pasid_looks_again(struct kunit *test)
@@ -608,7 +631,6 @@ static void drain_after_overflow(struct kunit *test, u32 pasid)
 	expect_empty(p);
 	/* The log is full. */
 	KUNIT_EXPECT_EQ(test, 2, p->drains);
-	prq_end(p);
 }
 
 static void drain_pasid_after_overflow(struct kunit *test)
@@ -639,7 +661,6 @@ static void nothing_to_drain(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	/* All that it has made is reported, and the unit is not asked. */
 	prq_pass(p);
-	prq_end(p);
 }
 
 /* Before a reset everything is reported, and nothing is sent. */
@@ -658,7 +679,121 @@ static void drain_before_reset(struct kunit *test)
 	vtd_join(&drain.thread);
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
-	prq_end(p);
+}
+
+/* --- somebody handles requests --- */
+
+static struct iopf_group *kept;
+
+static int keep(struct iopf_group *group)
+{
+	kept = group;
+	return 0;
+}
+
+static void finish_kept(struct kunit *test, enum iommu_page_response_code code)
+{
+	KUNIT_EXPECT_NOT_NULL(test, kept);
+	if (!kept)
+		return;
+	iopf_group_response(kept, code);
+	iopf_free_group(kept);
+	kept = NULL;
+}
+
+/* In the group that there is, there is no device: the core tells the driver nothing. */
+static void find_handler(struct prq *p, struct iommu_attach_handle *handle)
+{
+	struct iommu_domain *domain = p->domain[0];
+
+	kept = NULL;
+	domain->iopf_handler = keep;
+	domain->owner = &intel_iommu_ops;
+	p->fn[0]->dev_iommu.max_pasids = 1 << PASID_PDE_SHIFT;
+	KUNIT_ASSERT_EQ(p->test, 0, iommu_attach_device_pasid(domain, &p->fn[0]->pdev.dev,
+							      PASID, handle));
+}
+
+static void handled_group_gets_its_answer(struct kunit *test)
+{
+	static struct iommu_attach_handle handle;
+	struct prq *p = prq_start(test);
+
+	find_handler(p, &handle);
+	prq_request(p, 0, PASID, VTD_READ | VTD_GROUP(6));
+	prq_request(p, 0, PASID, ONE(6));
+	prq_pass(p);
+	expect_empty(p);
+	expect_stream(p, "");
+	KUNIT_EXPECT_EQ(test, 1, p->fn[0]->owed);
+	finish_kept(test, IOMMU_PAGE_RESP_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 1, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
+	expect_response(test, p->unit->log, 6, QI_RESP_SUCCESS);
+	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pdev.dev, PASID);
+}
+
+/* The place of the first response to a group, and how many there are */
+static unsigned int find_response(struct prq *p, u32 group, unsigned int *nr)
+{
+	unsigned int n, first = 0;
+
+	*nr = 0;
+	for (n = 0; n < min(p->unit->nr_logged, VTD_LOG); n++)
+		if (p->unit->log[n].type == QI_PGRP_RESP_TYPE &&
+		    p->unit->log[n].addr == group && !(*nr)++)
+			first = n;
+	return first;
+}
+
+/*
+ * Whoever has a group goes on to handle it while its PASID is drained: the answer is sent
+ * before, and another one not at all. What is in the ring is refused in between.
+ */
+static void kept_group_is_answered_first(struct kunit *test)
+{
+	static struct iommu_attach_handle handle;
+	unsigned int first, second, nr, ms = AT_LAST_MS;
+	struct drain drain = { .pasid = PASID };
+	struct prq *p;
+	u16 did;
+
+	vtd_two_cpus(test);
+	p = prq_start(test);
+	drain.p = p;
+	drain.handle = &handle;
+	find_handler(p, &handle);
+	did = pasid_get_domain_id(vtd_entry(p->fn[0], PASID));
+	prq_request(p, 0, PASID, ONE(4));
+	prq_pass(p);
+	expect_stream(p, "");
+	prq_request(p, 0, PASID, ONE(5));
+	vtd_remove_pasid(p->fn[0], PASID);
+	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pdev.dev, PASID);
+	vtd_clear_log(test->priv);
+	start_drain(&drain);
+	while (ms-- && READ_ONCE(p->fn[0]->owed) == 2)
+		usleep_range(1000, 2000);
+	KUNIT_EXPECT_EQ(test, 1, p->fn[0]->owed);
+	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
+	KUNIT_EXPECT_EQ(test, 1, nr_in_ring(p));
+	end_drain(&drain);
+	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
+	KUNIT_EXPECT_EQ(test, 0, p->fn[0]->owed);
+	first = find_response(p, 4, &nr);
+	KUNIT_EXPECT_EQ(test, 1, nr);
+	expect_response(test, &p->unit->log[first], 4, QI_RESP_INVALID);
+	second = find_response(p, 5, &nr);
+	KUNIT_EXPECT_EQ(test, 1, nr);
+	expect_response(test, &p->unit->log[second], 5, QI_RESP_INVALID);
+	KUNIT_EXPECT_LT(test, first, second);
+	for (nr = 0; nr < second; nr++)
+		KUNIT_EXPECT_FALSE(test, p->unit->log[nr].drain);
+	expect_drains(p, PASID, did, 1);
+
+	vtd_clear_log(test->priv);
+	finish_kept(test, IOMMU_PAGE_RESP_SUCCESS);
+	expect_stream(p, "");
 }
 
 static struct kunit_case prq_cases[] = {
@@ -678,6 +813,8 @@ static struct kunit_case prq_cases[] = {
 	KUNIT_CASE(drain_rid_after_overflow),
 	KUNIT_CASE(nothing_to_drain),
 	KUNIT_CASE(drain_before_reset),
+	KUNIT_CASE(handled_group_gets_its_answer),
+	KUNIT_CASE(kept_group_is_answered_first),
 	{}
 };
 

@@ -19,6 +19,7 @@
 
 struct test_accelerator {
 	struct uacce_device *uacce;
+	bool removed;
 	const struct file_operations *fops;
 	unsigned int got, started, stopped, put;	/* queues */
 	int get_error, start_error;
@@ -90,11 +91,20 @@ static int accelerator_init(struct kunit *test)
 	return ret;
 }
 
-/* The memory of the device; the test has removed it. */
+static void remove_device(void)
+{
+	accelerator.removed = true;
+	uacce_remove(accelerator.uacce);
+}
+
+/* Unless the test has done so, because something failed, remove the device. */
 static void accelerator_exit(struct kunit *test)
 {
-	if (accelerator.uacce)
-		put_device(&accelerator.uacce->dev);
+	if (!accelerator.uacce)
+		return;
+	if (!accelerator.removed)
+		remove_device();
+	put_device(&accelerator.uacce->dev);
 }
 
 /* As far as the driver looks at them */
@@ -173,7 +183,7 @@ static void queue_lives_with_its_file(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, accelerator.put);
 	expect_queues(test, 0);
 	expect_nobody_inside(test);
-	uacce_remove(accelerator.uacce);
+	remove_device();
 }
 
 static void failed_open_leaves_nothing(struct kunit *test)
@@ -190,7 +200,7 @@ static void failed_open_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, open_file(tf));
 	KUNIT_EXPECT_EQ(test, 0, close_file(tf));
 	KUNIT_EXPECT_EQ(test, 1, accelerator.put);
-	uacce_remove(accelerator.uacce);
+	remove_device();
 }
 
 static void remove_ends_each_queue_once(struct kunit *test)
@@ -201,7 +211,7 @@ static void remove_ends_each_queue_once(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, open_file(tf[0]));
 	KUNIT_ASSERT_EQ(test, 0, open_file(tf[1]));
 	KUNIT_EXPECT_EQ(test, 0, command(tf[1], UACCE_CMD_START_Q));
-	uacce_remove(accelerator.uacce);
+	remove_device();
 	KUNIT_EXPECT_EQ(test, 1, accelerator.stopped);
 	KUNIT_EXPECT_EQ(test, 2, accelerator.put);
 	expect_nobody_inside(test);
@@ -271,7 +281,7 @@ static void open_is_interrupted(struct kunit *test)
 
 	open_in_removal(test, tf, interrupt);
 	KUNIT_EXPECT_EQ(test, -ERESTARTSYS, tf->ret);
-	uacce_remove(accelerator.uacce);
+	remove_device();
 }
 
 static void lose_parent(struct task_struct *opener)
@@ -288,7 +298,7 @@ static void open_comes_late(struct kunit *test)
 	open_in_removal(test, tf, lose_parent);
 	KUNIT_EXPECT_EQ(test, -EINVAL, tf->ret);
 	accelerator.uacce->parent = parent;
-	uacce_remove(accelerator.uacce);
+	remove_device();
 }
 
 /* Who waits for the device's page faults has them answered meanwhile, and no longer. */
@@ -302,7 +312,6 @@ static void faults_are_answered_while_stopped(struct kunit *test)
 	struct iommu_sva handle = {
 		.users = 1,
 		.handle.domain = &domain,
-		.group = iommu_group_alloc(),
 	};
 	struct uacce_queue *q;
 
@@ -311,6 +320,7 @@ static void faults_are_answered_while_stopped(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, domain.mm);
 	atomic_set(&domain.mm->mm_users, 2);
+	handle.group = iommu_group_alloc();
 	KUNIT_ASSERT_FALSE(test, IS_ERR(handle.group));
 	spin_lock_init(&handle.lock);
 	domain.mm->iommu_mm = &iommu_mm;
@@ -327,7 +337,7 @@ static void faults_are_answered_while_stopped(struct kunit *test)
 	accelerator.handle = NULL;
 	KUNIT_EXPECT_EQ(test, 0, close_file(tf));
 	iommu_group_put(handle.group);
-	uacce_remove(accelerator.uacce);
+	remove_device();
 }
 
 static struct kunit_case open_cases[] = {
