@@ -371,6 +371,8 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.evicted;
     case SVADEV_U_FAULT_REASON:
         return c.fault_reason;
+    case SVADEV_U_NAMED:
+        return c.timeouts_named;
     default:
         return 0;
     }

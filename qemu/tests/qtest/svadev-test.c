@@ -847,6 +847,7 @@ static void test_ats(void)
     g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_PAGE), ==, 20);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_EVICTED), ==, 21);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_FAULT_REASON), ==, 22);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_NAMED), ==, 23);
     qtest_writeb(f.qts, BUF, 1);
     qtest_writeb(f.qts, BUF + PAGE, 2);
     map(&f, 1, VA, BUF, 3);

@@ -263,6 +263,7 @@ static void test_two_timeouts(void)
     g_assert_cmphex(fsts(&f), ==, 0);
     g_assert_false(over(&f, 0));
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_TIMEOUT), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_NAMED), ==, 2);
     stop(&f);
 }
 
@@ -291,6 +292,7 @@ static void test_timeouts_of_nobody(void)
         g_assert_false(over(&f, 0));
     }
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_TIMEOUT), ==, 6);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_NAMED), ==, 0);
     g_assert_cmpint(obeyed(&f, A) + obeyed(&f, B), ==, 0);
     stop(&f);
 }

@@ -133,7 +133,9 @@
 #define SVADEV_U_EVICTED         0x290
 /* no counter: reason of the last fault, in the IOMMU's own numbers; 0 none */
 #define SVADEV_U_FAULT_REASON    0x298
-#define SVADEV_COUNTERS_END      0x2a0
+/* of the time-outs, those that say which function it was */
+#define SVADEV_U_NAMED           0x2a0
+#define SVADEV_COUNTERS_END      0x2a8
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)           (0x1000 + (q) * 0x20)

@@ -137,6 +137,7 @@ typedef struct PCISVACounters {
     uint64_t refused_page_requests; /* ... that the function may not send */
     uint64_t evicted;           /* cached entries that made room for others */
     uint64_t fault_reason;      /* of the last fault; 0: there was none */
+    uint64_t timeouts_named;    /* time-outs that say whose they were */
 } PCISVACounters;
 
 /* Caches of an IOMMU, by what their entries are made from */
