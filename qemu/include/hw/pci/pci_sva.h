@@ -150,7 +150,7 @@ typedef enum PCISVACache {
 
 /**
  * struct PCISVAAudit - how cached entries compare with the tables
- * @first: first address of a range, which whoever asks sets
+ * @first: first address of a range, set by the caller
  * @last: its last one
  * @checked: entries compared, whatever they are for
  * @cached: of these, in each cache, those for nothing but the range; of the

@@ -51,7 +51,7 @@ static bool make_swap(const char *device)
 		return false;
 	info[0] = 1;
 	info[1] = atoi(SWAP_BYTES) / SVA_PAGE - 1;
-	strcpy(page + LABEL_AT, SWAP_LABEL);
+	memcpy(page + LABEL_AT, SWAP_LABEL, sizeof(SWAP_LABEL));
 	memcpy(page + SVA_PAGE - 10, "SWAPSPACE2", 10);
 	ok = pwrite(fd, page, sizeof(page), 0) == sizeof(page) && !fsync(fd);
 	close(fd);

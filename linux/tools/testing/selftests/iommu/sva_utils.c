@@ -565,9 +565,10 @@ bool sva_is_cached(const struct sva *s, struct sva_dev *d, uint64_t pasid,
 	sva_count_cached(d, pasid, p, len, &c);
 	if (c.atc == atc && c.iotlb == pages && c.config >= SVA_CONFIG)
 		return true;
-	fprintf(stderr, "# %s: of %llu pages, %llu in the ATC, %llu in the IOTLB; %llu of configuration\n",
+	fprintf(stderr, "# %s: of %llu pages, %llu in the ATC, %llu in the IOTLB;",
 		d->name, (unsigned long long)pages, (unsigned long long)c.atc,
-		(unsigned long long)c.iotlb, (unsigned long long)c.config);
+		(unsigned long long)c.iotlb);
+	fprintf(stderr, " %llu of configuration\n", (unsigned long long)c.config);
 	return false;
 }
 
