@@ -172,11 +172,11 @@ static bool cost_nothing(struct sva *s, struct cost *cost)
 }
 
 /*
- * It takes two. Each more of @askers, that ask it at the same time, can cause one.
+ * It takes two for each of @askers, that ask it at the same time, unless they share
+ * them: one asker has to see two that are its own.
  *
  * A unit that does not say which function it was says as much as one that does, if
- * it has no other. If it has, each of the askers can need three: none knows from the
- * time-outs of another one what they have to do with its own.
+ * it has no other. If it has, it takes up to three.
  *
  * Units that it is not behind have none.
  */
@@ -184,7 +184,7 @@ static bool fenced_by_now(struct sva *s, struct sva_dev *d, struct cost *cost,
 			  unsigned int askers)
 {
 	const struct sva_commands *c = &cost->c.unit[sva_unit_of(s, d)];
-	unsigned long long n, most = askers + 1;
+	unsigned long long n, most = 2 * askers;
 
 	sva_count_since(s, &cost->c);
 	n = c->timeouts;
