@@ -4,7 +4,7 @@
  * The tables are those of the CPU, shared with a process or not, and other
  * CPUs change them while they are walked here. Accessed and dirty bits are
  * therefore set by compare-and-exchange, and a walk that finds an entry
- * changed under it starts again.
+ * changed under it starts again, a limited number of times.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,6 +21,13 @@
 #include "trace.h"
 
 #define VTD_FS_MAX_LEVELS       5
+
+/*
+ * How often something is read that other CPUs change while it is read. An OS
+ * changes it now and then. A guest that never stops gets a fault, for this runs
+ * under the BQL.
+ */
+#define VTD_FS_MAX_TRIES        16
 
 #define VTD_INTERRUPT_ADDR_OVERLAP(addr, mask) \
     ((addr) <= VTD_INTERRUPT_ADDR_LAST && \
@@ -131,7 +138,7 @@ static int vtd_fs_descend(IntelIOMMUState *s, const VTDFSBinding *b,
     w->top = levels;
     table = b->pe.val[2] & VTD_SM_PASID_ENTRY_FLPTPTR &
             VTD_HAW_MASK(s->aw_bits);
-    if (!(flags & VTD_FS_PEEK)) {
+    if (!(flags & (VTD_FS_PEEK | VTD_FS_FROM_TOP))) {
         w->top = vtd_psc_find(s, b, iova, levels, &table, &writable);
     }
     for (level = w->top; ; level--) {
@@ -202,6 +209,60 @@ static void vtd_fs_cache_tables(IntelIOMMUState *s, const VTDFSBinding *b,
 }
 
 /*
+ * Go down as often as needed until all bits are set that have to be. Returns 0
+ * or the negative fault reason.
+ */
+static int vtd_fs_walk_tables(IntelIOMMUState *s, const VTDFSBinding *b,
+                              uint64_t iova, unsigned flags, VTDFSWalk *w)
+{
+    for (unsigned i = 0; i < VTD_FS_MAX_TRIES; i++) {
+        int ret = vtd_fs_descend(s, b, iova, flags, w);
+
+        if (!ret && !(flags & VTD_FS_PEEK)) {
+            ret = vtd_fs_set_accessed(w, flags);
+        }
+        if (ret <= 0) {
+            return ret;
+        }
+    }
+    return -VTD_FR_FS_BIT_UPDATE_FAILED;
+}
+
+/* Whether @w, which begins at the top, goes by the tables that are cached */
+static bool vtd_fs_agrees(IntelIOMMUState *s, const VTDFSBinding *b,
+                          uint64_t iova, const VTDFSWalk *w)
+{
+    for (unsigned level = VTD_PD_LEVEL; level <= w->top; level++) {
+        const VTDPSCEntry *e = vtd_psc_get(s, b, iova, level);
+        unsigned i = w->top - level;
+
+        if (e && (i >= w->n || vtd_fs_is_leaf(w->entry[i].val, level) ||
+                  (w->entry[i].val & VTD_PT_BASE_ADDR_MASK(s->aw_bits)) !=
+                  e->table)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * The cached entry at which @w began permits no writing. Software does not
+ * invalidate where it has only added permissions: have a look at the tables. If
+ * they are others by now, an invalidation is missing, and the cached entries
+ * count as before.
+ */
+static void vtd_fs_walk_again(IntelIOMMUState *s, const VTDFSBinding *b,
+                              uint64_t iova, unsigned flags, VTDFSWalk *w)
+{
+    VTDFSWalk again;
+
+    if (!vtd_fs_walk_tables(s, b, iova, flags | VTD_FS_FROM_TOP, &again) &&
+        vtd_fs_agrees(s, b, iova, &again)) {
+        *w = again;
+    }
+}
+
+/*
  * Walk the first-stage tables of @b to @iova.
  *
  * Lack of write permission is no error: @leaf says what is permitted. Write
@@ -224,12 +285,11 @@ int vtd_fs_walk(IntelIOMMUState *s, const VTDFSBinding *b, uint64_t iova,
         return -VTD_FR_FS_NON_CANONICAL;
     }
 
-    do {
-        ret = vtd_fs_descend(s, b, iova, flags, &w);
-        if (!ret && !(flags & VTD_FS_PEEK)) {
-            ret = vtd_fs_set_accessed(&w, flags);
-        }
-    } while (ret > 0);
+    ret = vtd_fs_walk_tables(s, b, iova, flags, &w);
+    if (!ret && (flags & VTD_FS_WRITE) && w.top < levels &&
+        !w.entry[w.n - 1].writable) {
+        vtd_fs_walk_again(s, b, iova, flags, &w);
+    }
     if (!(flags & VTD_FS_PEEK)) {
         vtd_fs_cache_tables(s, b, iova, &w);
     }
@@ -267,13 +327,45 @@ bool vtd_fs_peek_table(IntelIOMMUState *s, const VTDFSBinding *b,
 }
 
 /*
+ * Hardware reads a PASID table entry at once. Software sets Present last, so
+ * that what is read after it is valid, and clears it first: if the first part
+ * still is as it was, nothing has been cleared in between.
+ *
+ * Cleared, and set again to the same: software may do so only after it has had
+ * the PASID cache invalidated, and the queue cannot run meanwhile, as this runs
+ * under the BQL.
+ *
+ * Returns false if the entry cannot be read, or does not stand still.
+ */
+static bool vtd_fs_read_pe_at(hwaddr addr, VTDPASIDEntry *pe)
+{
+    uint64_t again;
+
+    for (unsigned tries = 0; tries < VTD_FS_MAX_TRIES; tries++) {
+        for (unsigned i = 0; i < ARRAY_SIZE(pe->val); i++) {
+            if (!vtd_fs_read(addr + i * 8, &pe->val[i])) {
+                return false;
+            }
+            smp_rmb();
+        }
+        if (!vtd_fs_read(addr, &again)) {
+            return false;
+        }
+        if (again == pe->val[0]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
  * Read the PASID table entry of @pasid. *@fpd becomes true where faults are
  * not to be reported; that counts for an entry that is not present, too.
  */
 int vtd_fs_read_pe(IntelIOMMUState *s, const VTDContextEntry *ce,
                    uint32_t pasid, VTDPASIDEntry *pe, bool *fpd)
 {
-    uint64_t dir, again;
+    uint64_t dir;
     hwaddr addr;
 
     addr = (ce->val[0] & VTD_PASID_DIR_BASE_ADDR_MASK) +
@@ -288,22 +380,9 @@ int vtd_fs_read_pe(IntelIOMMUState *s, const VTDContextEntry *ce,
 
     addr = (dir & VTD_PASID_TABLE_BASE_ADDR_MASK) +
            VTD_PASID_TABLE_INDEX(pasid) * VTD_PASID_ENTRY_SIZE;
-    do {
-        for (int i = 0; i < ARRAY_SIZE(pe->val); i++) {
-            if (!vtd_fs_read(addr + i * 8, &pe->val[i])) {
-                return -VTD_FR_PASID_TABLE_ACCESS_ERR;
-            }
-            /*
-             * Hardware reads the entry at once. Software sets Present last, so
-             * that what is read after it is valid, and clears it first: if it
-             * still is as it was, nothing has been cleared in between.
-             */
-            smp_rmb();
-        }
-        if (!vtd_fs_read(addr, &again)) {
-            return -VTD_FR_PASID_TABLE_ACCESS_ERR;
-        }
-    } while (again != pe->val[0]);
+    if (!vtd_fs_read_pe_at(addr, pe)) {
+        return -VTD_FR_PASID_TABLE_ACCESS_ERR;
+    }
     *fpd = *fpd || (pe->val[0] & VTD_PASID_ENTRY_FPD);
     if (!(pe->val[0] & VTD_PASID_ENTRY_P)) {
         return -VTD_FR_PASID_ENTRY_P;

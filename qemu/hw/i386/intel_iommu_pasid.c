@@ -36,12 +36,13 @@ void vtd_pasid_cache_add(IntelIOMMUState *s, uint16_t sid, uint32_t pasid,
 {
     VTDPASIDCacheEntry *entry = g_new(VTDPASIDCacheEntry, 1);
 
-    if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX_SIZE) {
+    entry->key = vtd_pasid_cache_key(sid, pasid);
+    entry->pe = *pe;
+    if (g_hash_table_size(s->pasid_cache) >= VTD_PASID_CACHE_MAX_SIZE &&
+        !g_hash_table_contains(s->pasid_cache, &entry->key)) {
         s->counters.evicted += g_hash_table_size(s->pasid_cache);
         g_hash_table_remove_all(s->pasid_cache);
     }
-    entry->key = vtd_pasid_cache_key(sid, pasid);
-    entry->pe = *pe;
     g_hash_table_replace(s->pasid_cache, &entry->key, entry);
 }
 

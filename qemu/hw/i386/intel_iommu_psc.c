@@ -7,7 +7,7 @@
  * them counts, whatever the tables say, until software invalidates it; a table
  * that was freed too early is walked.
  *
- * All of it runs under iommu_lock.
+ * All of it runs under iommu_lock. A unit without x-psc has none of it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -31,6 +31,20 @@ static gboolean vtd_psc_equal(gconstpointer a, gconstpointer b)
            x->level == y->level;
 }
 
+/* What is known of the entry at @level on the way of @b to @va, or NULL */
+const VTDPSCEntry *vtd_psc_get(IntelIOMMUState *s, const VTDFSBinding *b,
+                               uint64_t va, unsigned level)
+{
+    const VTDPSCEntry key = {
+        .va = va & vtd_pt_level_page_mask(level),
+        .level = level,
+        .did = b->did,
+        .pasid = b->pasid,
+    };
+
+    return s->psc ? g_hash_table_lookup(s->psc, &key) : NULL;
+}
+
 /*
  * The table with which a walk of @b to @va, of @levels levels, begins. Returns
  * its level, or @levels, and leaves *@table and *@writable alone, if none is
@@ -39,13 +53,9 @@ static gboolean vtd_psc_equal(gconstpointer a, gconstpointer b)
 unsigned vtd_psc_find(IntelIOMMUState *s, const VTDFSBinding *b, uint64_t va,
                       unsigned levels, hwaddr *table, bool *writable)
 {
-    VTDPSCEntry key = { .did = b->did, .pasid = b->pasid };
-    const VTDPSCEntry *e;
-
     for (unsigned level = VTD_PD_LEVEL; level <= levels; level++) {
-        key.level = level;
-        key.va = va & vtd_pt_level_page_mask(level);
-        e = g_hash_table_lookup(s->psc, &key);
+        const VTDPSCEntry *e = vtd_psc_get(s, b, va, level);
+
         if (e) {
             *table = e->table;
             *writable = e->writable;
@@ -62,8 +72,12 @@ unsigned vtd_psc_find(IntelIOMMUState *s, const VTDFSBinding *b, uint64_t va,
 void vtd_psc_add(IntelIOMMUState *s, const VTDFSBinding *b, uint64_t va,
                  unsigned level, hwaddr table, bool writable)
 {
-    VTDPSCEntry *e = g_new(VTDPSCEntry, 1);
+    VTDPSCEntry *e;
 
+    if (!s->psc) {
+        return;
+    }
+    e = g_new(VTDPSCEntry, 1);
     *e = (VTDPSCEntry) {
         .va = va & vtd_pt_level_page_mask(level),
         .level = level,
@@ -73,7 +87,8 @@ void vtd_psc_add(IntelIOMMUState *s, const VTDFSBinding *b, uint64_t va,
         .table = table,
         .writable = writable,
     };
-    if (g_hash_table_size(s->psc) >= VTD_PSC_MAX_SIZE) {
+    if (g_hash_table_size(s->psc) >= VTD_PSC_MAX_SIZE &&
+        !g_hash_table_contains(s->psc, e)) {
         s->counters.evicted += g_hash_table_size(s->psc);
         g_hash_table_remove_all(s->psc);
     }
@@ -92,15 +107,22 @@ static gboolean vtd_psc_match(gpointer key, gpointer value, gpointer user_data)
 
 void vtd_psc_invalidate(IntelIOMMUState *s, const VTDPSCInv *inv)
 {
-    g_hash_table_foreach_remove(s->psc, vtd_psc_match, (gpointer)inv);
+    if (s->psc) {
+        g_hash_table_foreach_remove(s->psc, vtd_psc_match, (gpointer)inv);
+    }
 }
 
 void vtd_psc_init(IntelIOMMUState *s)
 {
-    s->psc = g_hash_table_new_full(vtd_psc_hash, vtd_psc_equal, NULL, g_free);
+    if (s->use_psc == ON_OFF_AUTO_ON) {
+        s->psc = g_hash_table_new_full(vtd_psc_hash, vtd_psc_equal, NULL,
+                                       g_free);
+    }
 }
 
 void vtd_psc_reset(IntelIOMMUState *s)
 {
-    g_hash_table_remove_all(s->psc);
+    if (s->psc) {
+        g_hash_table_remove_all(s->psc);
+    }
 }

@@ -193,17 +193,6 @@ static bool vtd_audit_bind(IntelIOMMUState *s, PCIBus *bus, uint8_t devfn,
     return !ret;
 }
 
-static void vtd_audit_note(PCISVAAudit *audit, bool stale, hwaddr addr,
-                           uint32_t pasid)
-{
-    audit->checked++;
-    if (stale) {
-        audit->stale++;
-        audit->addr = addr;
-        audit->pasid = pasid;
-    }
-}
-
 /* Compare an IOTLB entry with the tables of @b, which may be NULL. */
 static void vtd_audit_iotlb(IntelIOMMUState *s, const VTDIOTLBEntry *e,
                             const VTDFSBinding *b, PCISVAAudit *audit)
@@ -221,7 +210,8 @@ static void vtd_audit_iotlb(IntelIOMMUState *s, const VTDIOTLBEntry *e,
                 leaf.addr + (iova & leaf.mask) != addr ||
                 (e->access_flags & ~leaf.perm);
     }
-    vtd_audit_note(audit, stale, iova, e->pasid);
+    pci_sva_audit_note(audit, PCI_SVA_CACHE_IOTLB, stale, iova, ~e->mask,
+                       e->pasid);
 }
 
 /* The same with an entry of the paging-structure caches */
@@ -236,7 +226,8 @@ static void vtd_audit_psc(IntelIOMMUState *s, const VTDPSCEntry *e,
         vtd_fs_peek_table(s, b, e->va, e->level, &table, &writable)) {
         stale = table != e->table || (e->writable && !writable);
     }
-    vtd_audit_note(audit, stale, e->va, e->pasid);
+    pci_sva_audit_note(audit, PCI_SVA_CACHE_UPPER, stale, e->va,
+                       ~vtd_pt_level_page_mask(e->level), e->pasid);
 }
 
 static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
@@ -249,7 +240,22 @@ static void vtd_audit_pasid_entry(IntelIOMMUState *s, uint16_t sid,
 
     same = as && vtd_audit_bind(s, as->bus, as->devfn, pasid, &b) &&
            !memcmp(&b.pe, pe, sizeof(*pe));
-    vtd_audit_note(audit, !same, 0, pasid);
+    pci_sva_audit_note(audit, PCI_SVA_CACHE_CONFIG, !same, 0, 0, pasid);
+}
+
+/* Bits of a context entry that the unit does not look at */
+static VTDContextEntry vtd_audit_ignored(IntelIOMMUState *s,
+                                         const VTDContextEntry *ce)
+{
+    VTDContextEntry ignored = { .lo = VTD_CONTEXT_ENTRY_FPD };
+
+    if (!s->root_scalable) {
+        ignored.hi = VTD_CONTEXT_ENTRY_AVAIL;
+        if ((ce->lo & VTD_CONTEXT_ENTRY_TT) == VTD_CONTEXT_TT_PASS_THROUGH) {
+            ignored.lo |= VTD_CONTEXT_ENTRY_SLPTPTR;
+        }
+    }
+    return ignored;
 }
 
 /*
@@ -266,6 +272,7 @@ static void vtd_audit_context(IntelIOMMUState *s, VTDAddressSpace *as,
                              VTD_SM_CONTEXT_ENTRY_PRE;
     const VTDContextCacheEntry *cc = &as->context_cache_entry;
     const VTDContextEntry *cached = &cc->context_entry;
+    const VTDContextEntry ignored = vtd_audit_ignored(s, cached);
     VTDContextEntry ce;
     bool fpd, stale;
 
@@ -276,9 +283,9 @@ static void vtd_audit_context(IntelIOMMUState *s, VTDAddressSpace *as,
     stale = vtd_fs_context(s, as->bus, as->devfn, PCI_NO_PASID, VTD_FS_PEEK,
                            &ce, &fpd) ||
             (cached->lo & ~ce.lo & permits) ||
-            ((cached->lo ^ ce.lo) & ~(permits | VTD_CONTEXT_ENTRY_FPD)) ||
-            cached->hi != ce.hi;
-    vtd_audit_note(audit, stale, 0, PCI_NO_PASID);
+            ((cached->lo ^ ce.lo) & ~(permits | ignored.lo)) ||
+            ((cached->hi ^ ce.hi) & ~ignored.hi);
+    pci_sva_audit_note(audit, PCI_SVA_CACHE_CONFIG, stale, 0, 0, PCI_NO_PASID);
 }
 
 /*
@@ -355,6 +362,9 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
                                 audit);
             }
         }
+        if (!s->psc) {
+            return;
+        }
         g_hash_table_iter_init(&iter, s->psc);
         while (g_hash_table_iter_next(&iter, NULL, (void **)&t)) {
             vtd_audit_psc(s, t, vtd_audit_find_owner(s, t->source_id, t->pasid,
@@ -384,6 +394,9 @@ static void vtd_sva_audit(PCIBus *bus, void *opaque, int devfn, uint32_t pasid,
             e->domain_id == did) {
             vtd_audit_iotlb(s, e, bound ? &b : NULL, audit);
         }
+    }
+    if (!s->psc) {
+        return;
     }
     g_hash_table_iter_init(&iter, s->psc);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&t)) {

@@ -132,6 +132,8 @@ static void mock_counters(PCIBus *bus, void *opaque, PCISVACounters *counters,
         .refused_translations = 19,
         .refused_page_requests = 20,
         .evicted = 21,
+        .fault_reason = 22,
+        .timeouts_named = 23,
     };
     *unit = 7;
 }

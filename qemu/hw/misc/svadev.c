@@ -192,6 +192,8 @@ static void verify_page(const SVADevPage *page, void *opaque)
                            now.addr, now.perm);
     }
     vs->v->checked++;
+    vs->v->cached_atc += page->va >= vs->s->cached_first &&
+        (page->va | ~SVADEV_PAGE_MASK) <= vs->s->cached_last;
     verify_found(vs->v, stale, page->va, page->pasid, SVADEV_WHERE_ATC);
 }
 
@@ -220,7 +222,10 @@ void svadev_verify(SVADevState *s, uint32_t pasid, SVADevVerdict *v)
         .pasid = svadev_pasid_from_reg(pasid),
         .v = v,
     };
-    PCISVAAudit audit = { };
+    PCISVAAudit audit = {
+        .first = s->cached_first,
+        .last = s->cached_last,
+    };
 
     *v = (SVADevVerdict) { };
     svadev_atc_foreach(&s->atc, verify_page, &vs);
@@ -230,6 +235,7 @@ void svadev_verify(SVADevState *s, uint32_t pasid, SVADevVerdict *v)
         pci_sva_audit(PCI_DEVICE(s), vs.any_pasid ? PCI_NO_PASID : pasid,
                       &audit);
         v->checked += audit.checked;
+        memcpy(v->cached, audit.cached, sizeof(v->cached));
         verify_found(v, audit.stale, audit.addr, audit.pasid,
                      SVADEV_WHERE_IOTLB);
     }
@@ -278,6 +284,8 @@ static void svadev_reset_function(SVADevState *s)
     s->inject_kind = 0;
     s->late = 0;
     s->mute = 0;
+    s->cached_first = 0;
+    s->cached_last = UINT64_MAX;
     s->verdict = (SVADevVerdict) { };
     memset(s->counters, 0, sizeof(s->counters));
     trace_svadev_reset();
@@ -361,6 +369,10 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.refused_page_requests;
     case SVADEV_U_EVICTED:
         return c.evicted;
+    case SVADEV_U_FAULT_REASON:
+        return c.fault_reason;
+    case SVADEV_U_NAMED:
+        return c.timeouts_named;
     default:
         return 0;
     }
@@ -452,6 +464,18 @@ static uint64_t svadev_read_control(SVADevState *s, hwaddr reg)
         return s->late;
     case SVADEV_MUTE:
         return s->mute;
+    case SVADEV_CACHED_FIRST:
+        return s->cached_first;
+    case SVADEV_CACHED_LAST:
+        return s->cached_last;
+    case SVADEV_CACHED_ATC:
+        return s->verdict.cached_atc;
+    case SVADEV_CACHED_IOTLB:
+        return s->verdict.cached[PCI_SVA_CACHE_IOTLB];
+    case SVADEV_CACHED_UPPER:
+        return s->verdict.cached[PCI_SVA_CACHE_UPPER];
+    case SVADEV_CACHED_CONFIG:
+        return s->verdict.cached[PCI_SVA_CACHE_CONFIG];
     case SVADEV_COUNTERS ... SVADEV_COUNTERS_END - 1:
         return svadev_read_counter(s, reg);
     default:
@@ -551,6 +575,12 @@ static void svadev_write_control(SVADevState *s, hwaddr reg, uint64_t val,
         break;
     case SVADEV_MUTE:
         s->mute = MIN(val, SVADEV_MUTE_ALL);
+        break;
+    case SVADEV_CACHED_FIRST:
+        s->cached_first = val;
+        break;
+    case SVADEV_CACHED_LAST:
+        s->cached_last = val;
         break;
     case SVADEV_VERIFY:
         if (low) {

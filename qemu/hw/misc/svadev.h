@@ -98,6 +98,8 @@ typedef struct SVADevQueue {
 
 typedef struct SVADevVerdict {
     uint64_t checked;
+    uint64_t cached_atc;        /* in the range that was asked for */
+    uint64_t cached[PCI_SVA_CACHES];
     uint64_t stale;
     uint64_t addr;
     uint64_t where;
@@ -123,6 +125,8 @@ struct SVADevState {
     uint8_t inject_kind;
     uint64_t late;              /* as it was written here last */
     uint32_t mute;
+    uint64_t cached_first;      /* range that is counted apart */
+    uint64_t cached_last;
     SVADevVerdict verdict;
     uint64_t counters[SVADEV_N_COUNTERS];
 

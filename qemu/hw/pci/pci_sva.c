@@ -151,6 +151,20 @@ void pci_sva_audit(PCIDevice *dev, uint32_t pasid, PCISVAAudit *audit)
     }
 }
 
+void pci_sva_audit_note(PCISVAAudit *audit, PCISVACache cache, bool stale,
+                        hwaddr addr, hwaddr mask, uint32_t pasid)
+{
+    audit->checked++;
+    audit->cached[cache] += cache == PCI_SVA_CACHE_CONFIG ||
+                            (addr >= audit->first &&
+                             (addr | mask) <= audit->last);
+    if (stale) {
+        audit->stale++;
+        audit->addr = addr;
+        audit->pasid = pasid;
+    }
+}
+
 bool pci_sva_counters(PCIDevice *dev, PCISVACounters *counters,
                       unsigned *unit)
 {

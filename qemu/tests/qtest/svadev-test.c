@@ -846,6 +846,8 @@ static void test_ats(void)
     g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_XLATE), ==, 19);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_REFUSED_PAGE), ==, 20);
     g_assert_cmpint(ctl_read(&f, SVADEV_U_EVICTED), ==, 21);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_FAULT_REASON), ==, 22);
+    g_assert_cmpint(ctl_read(&f, SVADEV_U_NAMED), ==, 23);
     qtest_writeb(f.qts, BUF, 1);
     qtest_writeb(f.qts, BUF + PAGE, 2);
     map(&f, 1, VA, BUF, 3);
@@ -1231,6 +1233,19 @@ static void test_hold_ats(void)
     g_assert_cmpint(verify(&f, 1), ==, 1);
     g_assert_cmphex(ctl_read(&f, SVADEV_VERIFY_ADDR), ==, VA + 9 * PAGE);
     g_assert_cmpint(ctl_read(&f, SVADEV_VERIFY_CHECKED), ==, 5);
+    g_assert_cmpint(ctl_read(&f, SVADEV_CACHED_ATC), ==, 5);
+    g_assert_cmpint(ctl_read(&f, SVADEV_CACHED_IOTLB), ==, 0);
+    ctl_write(&f, SVADEV_CACHED_FIRST, VA + 1);
+    ctl_write(&f, SVADEV_CACHED_LAST, VA + 10 * PAGE - 1);
+    g_assert_cmpint(verify(&f, 1), ==, 1);
+    g_assert_cmpint(ctl_read(&f, SVADEV_CACHED_ATC), ==, 4);
+    ctl_write(&f, SVADEV_CACHED_LAST, VA + 10 * PAGE - 2);
+    /* what is stale counts wherever it is */
+    g_assert_cmpint(verify(&f, 1), ==, 1);
+    g_assert_cmpint(ctl_read(&f, SVADEV_CACHED_ATC), ==, 3);
+    g_assert_cmpint(ctl_read(&f, SVADEV_VERIFY_CHECKED), ==, 5);
+    g_assert_cmpint(verify(&f, 2), ==, 0);
+    g_assert_cmpint(ctl_read(&f, SVADEV_CACHED_ATC), ==, 0);
     /* an invalidation of another PASID leaves it, its own one takes it */
     g_assert_true(invalidate(&f, 2, 0, UINT64_MAX));
     g_assert_cmpint(verify(&f, 1), ==, 1);

@@ -274,6 +274,20 @@ static void touch_all(Fix *f)
     touch(f, B, 1, SHARED * PAGE_4K, 1);
 }
 
+/* What VERIFY has compared is of that cache. */
+static void check_counts(Fix *f, int dev, uint64_t which)
+{
+    g_assert_cmpint(dev_read(f, dev, SVADEV_VERIFY_CHECKED), ==,
+                    ctpop64(which));
+    g_assert_cmpint(dev_read(f, dev, SVADEV_CACHED_ATC), ==, 0);
+    g_assert_cmpint(dev_read(f, dev, SVADEV_CACHED_IOTLB), ==,
+                    ctpop64(which & PAGES));
+    g_assert_cmpint(dev_read(f, dev, SVADEV_CACHED_UPPER), ==,
+                    ctpop64(which & TABLES));
+    g_assert_cmpint(dev_read(f, dev, SVADEV_CACHED_CONFIG), ==,
+                    ctpop64(which & (PASID_ENTRIES | CONTEXTS)));
+}
+
 static void command(Fix *f, uint64_t lo, uint64_t hi)
 {
     put(f, lo, hi);
@@ -302,7 +316,13 @@ typedef struct Command {
     uint64_t drops;
 } Command;
 
-static void check_unit(const Command *commands, size_t n)
+static void by_queue(Fix *f, const Command *c)
+{
+    command(f, c->lo, c->hi);
+}
+
+static void check_commands(const Command *commands, size_t n,
+                           void (*run)(Fix *f, const Command *c))
 {
     uint64_t left;
     Fix f;
@@ -316,20 +336,24 @@ static void check_unit(const Command *commands, size_t n)
         command(&f, IOTLB(GLOBAL, 0), 0);
         touch_all(&f);
         g_assert_cmpint(verify(&f, A), ==, 0);
-        g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), ==,
-                        ctpop64(UNIT_ENTRIES));
+        check_counts(&f, A, UNIT_ENTRIES);
         g_assert_cmphex(cached(&f, UNIT_ENTRIES), ==, UNIT_ENTRIES);
 
-        command(&f, commands[i].lo, commands[i].hi);
+        run(&f, &commands[i]);
         left = UNIT_ENTRIES & ~commands[i].drops;
         g_test_message("command %zu: 0x%" PRIx64 " 0x%" PRIx64, i,
                        commands[i].lo, commands[i].hi);
         g_assert_cmphex(cached(&f, UNIT_ENTRIES), ==, left);
-        g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), ==,
-                        ctpop64(left));
+        g_assert_cmpint(verify(&f, A), ==, 0);
+        check_counts(&f, A, left);
     }
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_EVICTED), ==, 0);
     stop(&f);
+}
+
+static void check_unit(const Command *commands, size_t n)
+{
+    check_commands(commands, n, by_queue);
 }
 
 /* Invalidation Hint: what refers to tables has not changed. */
@@ -416,6 +440,196 @@ static void test_piotlb_range(void)
     };
 
     check_unit(commands, ARRAY_SIZE(commands));
+}
+
+/* --- the same by registers, which work while the queue is off --- */
+
+#define CCMD(g, did, sid, fm) \
+    (VTD_CCMD_ICC | VTD_CCMD_##g##_INVL | (did) | (sid) << 16 | \
+     (uint64_t)(fm) << 32)
+#define TLB(g, did)     (VTD_TLB_IVT | VTD_TLB_##g##_FLUSH | \
+                         (uint64_t)(did) << 32)
+
+/* What IOTLB_REG and CCMD_REG say has been done is what they were told to. */
+static void write_command(Fix *f, unsigned reg, uint64_t val)
+{
+    const unsigned told = reg == DMAR_CCMD_REG ? 61 : 60;
+    const unsigned done = reg == DMAR_CCMD_REG ? 59 : 57;
+
+    put_wait(f, 0, 0);
+    go(f);
+    set_gcmd(f, VTD_GCMD_TE);
+    unit_writeq(f, reg, val);
+    val = unit_read(f, reg);
+    g_assert_cmpint(val >> 63, ==, 0);
+    g_assert_cmpint(val >> done & 3, ==, val >> told & 3);
+    f->tail = 0;
+    unit_writeq(f, DMAR_IQT_REG, 0);
+    set_gcmd(f, VTD_GCMD_QIE | VTD_GCMD_TE);
+}
+
+/* @hi is for IVA_REG. */
+static void by_iotlb_reg(Fix *f, const Command *c)
+{
+    unit_writeq(f, DMAR_IVA_REG, c->hi);
+    write_command(f, DMAR_IOTLB_REG, c->lo);
+}
+
+static void test_iotlb_register(void)
+{
+    const uint64_t domain1 = A1 | A2 | T_A1 | T_A2;
+    const uint64_t domain2 = A3 | B1 | T_A3 | T_B1;
+    const Command commands[] = {
+        { TLB(GLOBAL, 0), 0, PAGES | TABLES },
+        { TLB(DSI, 1), 0, domain1 },
+        { TLB(DSI, 2), 0, domain2 },
+        { TLB(DSI, 3), 0, 0 },
+        { TLB(PSI, 1), RANGE(SHARED, 0), domain1 },
+        { TLB(PSI, 2), RANGE(SHARED, 0), domain2 },
+        { TLB(PSI, 3), RANGE(SHARED, 0), 0 },
+        { TLB(PSI, 1), RANGE(SHARED, 0) | IH, A1 | A2 },
+    };
+
+    check_commands(commands, ARRAY_SIZE(commands), by_iotlb_reg);
+}
+
+static void by_ccmd_reg(Fix *f, const Command *c)
+{
+    write_command(f, DMAR_CCMD_REG, c->lo);
+}
+
+static void test_context_register(void)
+{
+    const uint64_t a = BIT_ULL(E_CE_A), b = BIT_ULL(E_CE_B);
+    const Command commands[] = {
+        { CCMD(GLOBAL, 0, 0, 0), 0, a | b },
+        { CCMD(DOMAIN, 1, 0, 0), 0, a | b },
+        { CCMD(DEVICE, 0, SID(A), 0), 0, a },
+        { CCMD(DEVICE, 7, SID(B), 0), 0, b },
+        { CCMD(DEVICE, 0, SID(A) | 4, 0), 0, 0 },
+        { CCMD(DEVICE, 0, SID(A) | 4, 1), 0, a },
+        { CCMD(DEVICE, 0, SID(A) | 6, 2), 0, a },
+        { CCMD(DEVICE, 0, SID(A) | 7, 3), 0, a },
+        { CCMD(DEVICE, 0, SID_OF_NOBODY, 3), 0, 0 },
+    };
+
+    check_commands(commands, ARRAY_SIZE(commands), by_ccmd_reg);
+}
+
+/* --- VERIFY of a range --- */
+
+static void count_range(Fix *f, uint64_t first, uint64_t len)
+{
+    dev_write(f, A, SVADEV_CACHED_FIRST, first);
+    dev_write(f, A, SVADEV_CACHED_LAST, first + len - 1);
+    g_assert_cmpint(verify(f, A), ==, 0);
+}
+
+/* Entries count that are for nothing else; those of configuration always do. */
+static void test_verify_range(void)
+{
+    const struct {
+        uint64_t first, len;
+        unsigned atc, iotlb, upper;
+    } ranges[] = {
+        /* The row, and page SHARED of A2, A3 and, in the IOTLB, B1 */
+        { 0, ROW * PAGE_4K, ROW + 2, ROW + 3, 0 },
+        { 0, ROW * PAGE_4K - 1, ROW - 1 + 2, ROW - 1 + 3, 0 },
+        { 1, ROW * PAGE_4K, ROW - 1 + 2, ROW - 1 + 3, 0 },
+        { ROW * PAGE_4K, VA_PT - ROW * PAGE_4K, 0, 0, 0 },
+        { VA_PT, PAGE_4K, 1, 1, 0 },
+        { VA_PT, 2 * MiB, 1, 1, 1 },
+        { IN_LARGE, PAGE_4K, 1, 0, 0 },
+        { VA_LARGE, 2 * MiB, 1, 1, 0 },
+        { VA_LARGE, 2 * MiB - 1, 1, 0, 0 },
+        /*
+         * Besides, VA_PT and VA_LARGE, and A's page without PASID; two page
+         * tables and a directory, and one each of the three others
+         */
+        { 0, 1 * GiB, ROW + 2 + 3, ROW + 3 + 2, 3 + 3 * 2 },
+        { 1 * GiB, 1 * GiB, 1, 1, 2 },
+    };
+    Fix f;
+
+    start_cache(&f, "");
+    touch_all(&f);
+    for (int i = 0; i < ARRAY_SIZE(ranges); i++) {
+        count_range(&f, ranges[i].first, ranges[i].len);
+        g_test_message("range %d", i);
+        g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_ATC), ==,
+                        ranges[i].atc);
+        g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_IOTLB), ==,
+                        ranges[i].iotlb);
+        g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==,
+                        ranges[i].upper);
+        g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_CONFIG), ==,
+                        ctpop64(PASID_ENTRIES | CONTEXTS));
+        g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), ==,
+                        ctpop64(UNIT_ENTRIES) + ctpop64(ATC_ENTRIES & ~B1));
+    }
+    dev_write(&f, A, SVADEV_CTRL, SVADEV_CTRL_RESET);
+    g_assert_cmphex(dev_read(&f, A, SVADEV_CACHED_FIRST), ==, 0);
+    g_assert_cmphex(dev_read(&f, A, SVADEV_CACHED_LAST), ==, UINT64_MAX);
+    stop(&f);
+}
+
+/* --- what is cached against the tables --- */
+
+/*
+ * Writing becomes permitted on the way, and software need not say so. A table
+ * that is another one now is a different matter.
+ */
+static void test_permitted(void)
+{
+    const uint64_t tables[] = {
+        PAGING(1, VTD_PML4_LEVEL), PAGING(1, VTD_PDP_LEVEL),
+        PAGING(1, VTD_PD_LEVEL),
+    };
+    Fix f;
+
+    start_cache(&f, "");
+    dev_write(&f, A, SVADEV_CTRL, SVADEV_CTRL_NO_CACHE | SVADEV_CTRL_NO_PRI);
+    for (int i = 0; i < ARRAY_SIZE(tables); i++) {
+        uint64_t entry = qtest_readq(f.qts, tables[i]);
+
+        command(&f, IOTLB(GLOBAL, 0), 0);
+        qtest_writeq(f.qts, tables[i], entry & ~VTD_FL_RW);
+        touch(&f, A, 1, 0, 1);
+        submit(&f, A, 1, SVADEV_OP_FILL, 0, 0);
+        g_assert_cmpint(settle(&f, A, 1), ==, SVADEV_STATE_ERROR);
+        g_assert_cmpint(q_read(&f, A, Q(1, SVADEV_Q_ERROR)), ==,
+                        SVADEV_ERR_NOT_MAPPED);
+        g_assert_cmpint(verify(&f, A), ==, 0);
+
+        qtest_writeq(f.qts, tables[i], entry ^ TO_COPY);
+        submit(&f, A, 1, SVADEV_OP_FILL, 0, PAGE_4K);
+        g_assert_cmpint(settle(&f, A, 1), ==, SVADEV_STATE_ERROR);
+        g_assert_cmpint(verify(&f, A), !=, 0);
+
+        qtest_writeq(f.qts, tables[i], entry);
+        for (int page = 0; page < 2; page++) {
+            submit(&f, A, 1, SVADEV_OP_FILL, 0, page * PAGE_4K);
+            g_assert_cmpint(settle(&f, A, 1), ==, SVADEV_STATE_DONE);
+        }
+        g_assert_cmpint(verify(&f, A), ==, 0);
+    }
+    stop(&f);
+}
+
+/* A unit has the paging-structure caches only if it is told to. */
+static void test_no_tables(void)
+{
+    Fix f;
+
+    start_cache(&f, ",x-psc=off");
+    touch_all(&f);
+    g_assert_cmpint(verify(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_IOTLB), ==, ctpop64(PAGES));
+    command(&f, PSI(1, 1), RANGE(8, 0));
+    command(&f, IOTLB(GLOBAL, 0), 0);
+    g_assert_cmpint(verify(&f, A), ==, 0);
+    stop(&f);
 }
 
 static uint64_t sum_of_page(Fix *f, unsigned page)
@@ -657,9 +871,15 @@ static void test_evict_iotlb(void)
     for (unsigned i = 0; i < 512; i++) {
         write_pte(&f, PAGING(1, 5) + i * 8, DATA);
     }
+    qtest_writeq(f.qts, PAGING(1, 5), DATA | VTD_FL_P | VTD_FL_RW | VTD_FL_US |
+                                      VTD_FL_A);
     for (unsigned i = 0; i < n; i += 256) {
         touch(&f, A, 1, i * PAGE_4K, 256 * PAGE_4K);
     }
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_EVICTED), ==, 0);
+    /* One that is there is written anew. */
+    submit(&f, A, 1, SVADEV_OP_FILL, 0, 0);
+    g_assert_cmpint(settle(&f, A, 1), ==, SVADEV_STATE_DONE);
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_EVICTED), ==, 0);
     touch(&f, B, 1, 0, 1);
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_EVICTED), ==, n);
@@ -737,6 +957,11 @@ int main(int argc, char **argv)
     qtest_add_func("/vtd-cache/iotlb", test_iotlb);
     qtest_add_func("/vtd-cache/piotlb", test_piotlb);
     qtest_add_func("/vtd-cache/piotlb-range", test_piotlb_range);
+    qtest_add_func("/vtd-cache/iotlb-register", test_iotlb_register);
+    qtest_add_func("/vtd-cache/context-register", test_context_register);
+    qtest_add_func("/vtd-cache/verify-range", test_verify_range);
+    qtest_add_func("/vtd-cache/permitted", test_permitted);
+    qtest_add_func("/vtd-cache/no-tables", test_no_tables);
     qtest_add_func("/vtd-cache/old-table", test_old_table);
     qtest_add_func("/vtd-cache/pasid-cache", test_pasid_cache);
     qtest_add_func("/vtd-cache/context-cache", test_context_cache);

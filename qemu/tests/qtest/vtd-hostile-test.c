@@ -1,13 +1,15 @@
 /*
  * QTest of VT-d with x-svm against a hostile guest: it has the unit write to
  * registers, sends interrupts to them, fills the queue with commands that are
- * never over, and uses one PASID after the other.
+ * never over, uses one PASID after the other, and changes its tables all the
+ * time.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
 #include "qobject/qdict.h"
+#include "qemu/atomic.h"
 #include "vtd-fixture.h"
 
 #define PENDING_MAX     256             /* VTD_INV_PENDING_MAX */
@@ -412,6 +414,135 @@ static void test_pasid_interrupt(void)
     stop(&f);
 }
 
+/* --- tables that are never the same --- */
+
+#define RAM_SIZE        (128 * MiB)
+
+/* A vCPU that writes to the entry at @addr, each time something else */
+typedef struct Writer {
+    char *file;
+    uint8_t *ram;
+    uint64_t addr, val;
+    bool stop;
+    GThread *thread;
+} Writer;
+
+/* Bits 52 to 58 are nobody's, neither of a PASID nor of a paging entry. */
+static void *write_all_the_time(void *arg)
+{
+    Writer *w = arg;
+    uint64_t *entry = (uint64_t *)(w->ram + w->addr);
+
+    for (uint64_t n = 0; !qatomic_read(&w->stop); n++) {
+        qatomic_set(entry, cpu_to_le64(w->val | (n % 127 + 1) << 52));
+    }
+    qatomic_set(entry, cpu_to_le64(w->val));
+    return NULL;
+}
+
+static void start_shared(Fix *f, Writer *w)
+{
+    g_autofree char *unit = NULL;
+    int fd = g_file_open_tmp("vtd-ram-XXXXXX", &w->file, NULL);
+
+    g_assert(fd >= 0 && !ftruncate(fd, RAM_SIZE));
+    w->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    g_assert(w->ram != MAP_FAILED);
+    close(fd);
+    unit = g_strdup_printf(UNIT_SVM " -object memory-backend-file,id=ram,"
+                           "size=128M,share=on,mem-path=%s "
+                           "-machine memory-backend=ram", w->file);
+    start_with(f, unit);
+    translate(f);
+    for (int dev = A; dev <= B; dev++) {
+        dev_write(f, dev, SVADEV_CTRL, SVADEV_CTRL_NO_CACHE);
+    }
+}
+
+static void start_writer(Fix *f, Writer *w, uint64_t addr)
+{
+    w->addr = addr;
+    w->val = qtest_readq(f->qts, addr);
+    w->stop = false;
+    w->thread = g_thread_new("writer", write_all_the_time, w);
+}
+
+static void stop_writer(Writer *w)
+{
+    qatomic_set(&w->stop, true);
+    g_thread_join(w->thread);
+}
+
+static void stop_shared(Fix *f, Writer *w)
+{
+    stop(f);
+    munmap(w->ram, RAM_SIZE);
+    unlink(w->file);
+    g_free(w->file);
+}
+
+/* Caches are empty when A makes a request, which ends one way or the other. */
+static uint64_t request(Fix *f)
+{
+    put(f, VTD_INV_DESC_IOTLB | VTD_INV_DESC_IOTLB_GLOBAL, 0);
+    put_config(f);
+    put_wait(f, 0, 0);
+    go(f);
+    g_assert_true(over(f, 0));
+    submit(f, A, 0, SVADEV_OP_SUM, 0, VA);
+    return settle(f, A, 0);
+}
+
+/*
+ * Now and then the writer has no CPU, and the request finds what it wants. The
+ * other times it is not tried for ever: it ends with that fault.
+ */
+static void expect_given_up(Fix *f, Writer *w, uint64_t addr, unsigned reason)
+{
+    unsigned tries = 0;
+
+    start_writer(f, w, addr);
+    while (request(f) != SVADEV_STATE_ERROR) {
+        g_assert_cmpint(q_read(f, A, SVADEV_Q_STATE), ==, SVADEV_STATE_DONE);
+        g_assert_cmpint(++tries, <, 100000);
+    }
+    g_assert_cmpint(q_read(f, A, SVADEV_Q_ERROR), ==, SVADEV_ERR_DMA);
+    g_assert_cmphex(dev_read(f, A, SVADEV_U_FAULT_REASON), ==, reason);
+    g_assert_cmphex(unit_read(f, DMAR_FRCD_REG_0_2) >> 32 & 0xff, ==, reason);
+    stop_writer(w);
+    qtest_writel(f->qts, reg_addr(DMAR_FRCD_REG_0_3), VTD_FRCD_F >> 32);
+    g_assert_cmpint(request(f), ==, SVADEV_STATE_DONE);
+}
+
+static void test_restless_pasid_entry(void)
+{
+    Writer w;
+    Fix f;
+
+    start_shared(&f, &w);
+    use_queue(&f, A, 0, 1);
+    expect_given_up(&f, &w, PASID_TABLE + VTD_PASID_ENTRY_SIZE,
+                    VTD_FR_PASID_TABLE_ACCESS_ERR);
+    stop_shared(&f, &w);
+}
+
+/* The entry has no accessed bit, and never keeps the one that it gets. */
+static void test_restless_page(void)
+{
+    const uint64_t entries[] = { pte_addr(1), PAGING(1, VTD_PML4_LEVEL) };
+    Writer w;
+    Fix f;
+
+    start_shared(&f, &w);
+    use_queue(&f, A, 0, 1);
+    for (int i = 0; i < ARRAY_SIZE(entries); i++) {
+        qtest_writeq(f.qts, entries[i],
+                     qtest_readq(f.qts, entries[i]) & ~VTD_FL_A);
+        expect_given_up(&f, &w, entries[i], VTD_FR_FS_BIT_UPDATE_FAILED);
+    }
+    stop_shared(&f, &w);
+}
+
 /* --- the rest of the machine --- */
 
 /* Two registers in one access, where the manual has 32-bit ones */
@@ -484,7 +615,7 @@ static void test_migration_last(void)
                                      ",primary-bus=pcie.0");
     g_autofree char *migration = complaint("intel-iommu," UNIT_SVM);
 
-    g_assert(strstr(bus, "primary-bus"));
+    g_assert(strstr(bus, "first intel-iommu takes no primary-bus"));
     g_assert(!strstr(bus, "migrat"));
     g_assert(strstr(migration, "x-svm"));
 }
@@ -648,6 +779,9 @@ int main(int argc, char **argv)
     qtest_add_func("/vtd-hostile/pasids-cost-nothing",
                    test_pasids_cost_nothing);
     qtest_add_func("/vtd-hostile/pasid-interrupt", test_pasid_interrupt);
+    qtest_add_func("/vtd-hostile/restless/pasid-entry",
+                   test_restless_pasid_entry);
+    qtest_add_func("/vtd-hostile/restless/page", test_restless_page);
     qtest_add_func("/vtd-hostile/wide-write", test_wide_write);
     qtest_add_func("/vtd-hostile/nothing-pends", test_nothing_pends);
     qtest_add_func("/vtd-hostile/migration", test_migration);

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "libqos/fw_cfg.h"
 #include "qobject/qdict.h"
 #include "vtd-fixture.h"
 
@@ -262,6 +263,7 @@ static void test_two_timeouts(void)
     g_assert_cmphex(fsts(&f), ==, 0);
     g_assert_false(over(&f, 0));
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_TIMEOUT), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_NAMED), ==, 2);
     stop(&f);
 }
 
@@ -290,6 +292,7 @@ static void test_timeouts_of_nobody(void)
         g_assert_false(over(&f, 0));
     }
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_TIMEOUT), ==, 6);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_NAMED), ==, 0);
     g_assert_cmpint(obeyed(&f, A) + obeyed(&f, B), ==, 0);
     stop(&f);
 }
@@ -424,6 +427,8 @@ static void assert_no_fault(Fix *f)
 static void take_fault(Fix *f, uint64_t fault, uint64_t addr)
 {
     g_assert_cmphex(unit_read(f, DMAR_FRCD_REG_0_2), ==, fault | VTD_FRCD_F);
+    g_assert_cmphex(dev_read(f, A, SVADEV_U_FAULT_REASON), ==,
+                    fault >> 32 & 0xff);
     g_assert_cmphex(unit_read(f, DMAR_FRCD_REG_0_0), ==, addr);
     qtest_writel(f->qts, reg_addr(DMAR_FRCD_REG_0_3), VTD_FRCD_F >> 32);
     assert_no_fault(f);
@@ -748,6 +753,68 @@ static void test_access_legacy(void)
     stop(&f);
 }
 
+/* Bits that hardware does not look at can change without a command. */
+static void test_legacy_ignored(void)
+{
+    const uint64_t entry = LEGACY_CONTEXT + SID(A) * VTD_CTX_ENTRY_LEGACY_SIZE;
+    uint64_t atc;
+    Fix f;
+
+    start_legacy(&f);
+    atc = dev_read(&f, A, SVADEV_C_ATC_USED);
+    g_assert_true(passes(&f, A));
+    g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==, atc);
+    for (int bit = 0; bit < 32; bit++) {
+        uint64_t old = qtest_readq(f.qts, entry + 8);
+        bool ignored = VTD_CONTEXT_ENTRY_AVAIL >> bit & 1;
+
+        qtest_writeq(f.qts, entry + 8, old ^ 1ULL << bit);
+        g_test_message("bit %d", 64 + bit);
+        g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==, atc + !ignored);
+        qtest_writeq(f.qts, entry + 8, old);
+    }
+    qtest_writeq(f.qts, entry, qtest_readq(f.qts, entry) ^ 0x1000);
+    g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==, atc + 1);
+    stop(&f);
+}
+
+/* The function mask counts in legacy mode, too. */
+static void test_legacy_mask(void)
+{
+    const struct {
+        uint16_t sid;
+        unsigned fm;
+        bool seen;
+    } commands[] = {
+        { SID(A) | 4, 0, false }, { SID(A) | 4, 1, true },
+        { SID(A) | 2, 1, false }, { SID(A) | 6, 2, true },
+        { SID(A) | 1, 2, false }, { SID(A) | 7, 3, true },
+        { SID(B), 3, false },
+    };
+    uint64_t atc;
+    Fix f;
+
+    start_legacy(&f);
+    atc = dev_read(&f, A, SVADEV_C_ATC_USED);
+    for (int i = 0; i < ARRAY_SIZE(commands); i++) {
+        for (int other = 1; other >= 0; other--) {
+            g_assert_true(passes(&f, A));
+            write_legacy(&f, A, VTD_CONTEXT_TT_MULTI_LEVEL);
+            put(&f, VTD_INV_DESC_CC | VTD_INV_DESC_CC_DEVICE |
+                    (LEGACY_DID + other) << 16 |
+                    (uint64_t)commands[i].sid << 32 |
+                    (uint64_t)commands[i].fm << 48, 0);
+            go(&f);
+            g_assert_cmphex(fsts(&f), ==, 0);
+            g_assert_cmpint(stale(&f, SVADEV_PASID_ALL), ==,
+                            atc + (other || !commands[i].seen));
+            write_legacy(&f, A, VTD_CONTEXT_TT_DEV_IOTLB);
+            do_context(&f, VTD_INV_DESC_CC_GLOBAL, 0, 0);
+        }
+    }
+    stop(&f);
+}
+
 /* The registers know the domain, too. */
 static void test_access_legacy_register(void)
 {
@@ -927,7 +994,8 @@ static bool plug(QTestState *qts, const char *bus, const char *id)
                                          "desc");
 
         g_test_message("%s: %s", id, desc);
-        g_assert_nonnull(strstr(desc, "intel-iommu 1"));
+        g_assert_nonnull(strstr(desc, "no function at 00.0 of the primary-bus "
+                                      "of intel-iommu 1"));
     }
     qobject_unref(answer);
     return good;
@@ -942,15 +1010,28 @@ static void unplug(QTestState *qts, unsigned slot)
 
     g_assert_nonnull(port);
     cap = qpci_find_capability(port, PCI_CAP_ID_EXP, 0);
+    qpci_config_writew(port, cap + PCI_EXP_SLTCTL, PCI_EXP_SLTCTL_PWR_IND_ON);
     qpci_config_writew(port, cap + PCI_EXP_SLTCTL,
                        PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF);
     g_free(port);
     qpci_free_pc(bus);
 }
 
+/* What a firmware does at boot */
+static void read_tables(QTestState *qts)
+{
+    g_autofree uint8_t *tables = g_malloc(MiB);
+    QFWCFG *fw_cfg = pc_fw_cfg_init(qts);
+
+    g_assert_cmpint(qfw_cfg_get_file(fw_cfg, "etc/acpi/tables", tables, MiB),
+                    >, 0);
+    pc_fw_cfg_uninit(fw_cfg);
+}
+
 /*
  * Behind a further unit there is room only for what the guest has been told
- * about; unit 0 has all else.
+ * about; unit 0 has all else. What is there before the firmware reads the
+ * tables is among what they tell, at each boot.
  */
 static void test_plug(void)
 {
@@ -966,11 +1047,18 @@ static void test_plug(void)
                       "-device intel-iommu," UNIT_SVM ",primary-bus=rp1 "
                       "-device intel-iommu," UNIT_SVM ",primary-bus=rp2 "
                       "-device svadev,bus=rp2", bios, UNIT_SVM);
+    read_tables(qts);
     g_assert_true(plug(qts, "rp0", "there"));
     g_assert_false(plug(qts, "rp1", "here"));
     g_assert_false(plug(qts, "rp1", "here"));
     unplug(qts, 3);
     g_assert_true(plug(qts, "rp2", "back"));
+    qobject_unref(qtest_qmp(qts, "{ 'execute': 'system_reset' }"));
+    qtest_qmp_eventwait(qts, "RESET");
+    g_assert_true(plug(qts, "rp1", "early"));
+    read_tables(qts);
+    unplug(qts, 2);
+    g_assert_true(plug(qts, "rp1", "again"));
     qtest_quit(qts);
     unlink(bios);
 }
@@ -1176,6 +1264,8 @@ int main(int argc, char **argv)
     qtest_add_func("/vtd-inv/requests", test_requests);
     qtest_add_func("/vtd-inv/requests-legacy", test_requests_legacy);
     qtest_add_func("/vtd-inv/page-request-overflow", test_prq_overflow);
+    qtest_add_func("/vtd-inv/legacy/ignored", test_legacy_ignored);
+    qtest_add_func("/vtd-inv/legacy/mask", test_legacy_mask);
     qtest_add_func("/vtd-inv/plug", test_plug);
     qtest_add_func("/vtd-inv/fence/held", test_fence_held);
     qtest_add_func("/vtd-inv/fence/lost", test_fence_lost);

@@ -70,6 +70,15 @@
 /* rw: so many Invalidation Requests to come get no answer, and do nothing */
 #define SVADEV_MUTE              0x068
 #define  SVADEV_MUTE_ALL         0xffffffff   /* until it is written again */
+/* rw: of VERIFY_CHECKED, count in what follows what is for this range; 0, ~0 */
+#define SVADEV_CACHED_FIRST      0x070
+#define SVADEV_CACHED_LAST       0x078
+#define SVADEV_CACHED_ATC        0x080        /* ro: pages in the function */
+#define SVADEV_CACHED_IOTLB      0x088        /* ro: pages in the IOMMU, */
+/* ro: its entries that refer to another table of pages, */
+#define SVADEV_CACHED_UPPER      0x090
+/* ro: and those of its configuration, for which the range is no matter */
+#define SVADEV_CACHED_CONFIG     0x098
 
 /*
  * --- counters, 8 bytes each, ro, at these offsets in BAR 0 and, less
@@ -122,7 +131,11 @@
 #define SVADEV_U_REFUSED_PAGE    0x288        /* Page Requests */
 /* entries of its caches that made room for others */
 #define SVADEV_U_EVICTED         0x290
-#define SVADEV_COUNTERS_END      0x298
+/* no counter: reason of the last fault, in the IOMMU's own numbers; 0 none */
+#define SVADEV_U_FAULT_REASON    0x298
+/* of the time-outs, those that say which function it was */
+#define SVADEV_U_NAMED           0x2a0
+#define SVADEV_COUNTERS_END      0x2a8
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)           (0x1000 + (q) * 0x20)

@@ -136,17 +136,34 @@ typedef struct PCISVACounters {
     uint64_t refused_translations; /* Translation Requests answered UR */
     uint64_t refused_page_requests; /* ... that the function may not send */
     uint64_t evicted;           /* cached entries that made room for others */
+    uint64_t fault_reason;      /* of the last fault; 0: there was none */
+    uint64_t timeouts_named;    /* time-outs that say whose they were */
 } PCISVACounters;
+
+/* Caches of an IOMMU, by what their entries are made from */
+typedef enum PCISVACache {
+    PCI_SVA_CACHE_IOTLB,        /* the entry of a page */
+    PCI_SVA_CACHE_UPPER,        /* an entry that refers to another table */
+    PCI_SVA_CACHE_CONFIG,       /* context or PASID entry, STE, CD */
+    PCI_SVA_CACHES,
+} PCISVACache;
 
 /**
  * struct PCISVAAudit - how cached entries compare with the tables
- * @checked: entries compared
+ * @first: first address of a range, set by the caller
+ * @last: its last one
+ * @checked: entries compared, whatever they are for
+ * @cached: of these, in each cache, those for nothing but the range; of the
+ *          configuration, which is for all addresses, all of them
  * @stale: entries that say another page than the tables do now, or permit more
  * @addr: first byte of the page of one stale entry, where there is one
  * @pasid: its PASID
  */
 typedef struct PCISVAAudit {
+    hwaddr first;
+    hwaddr last;
     uint64_t checked;
+    uint64_t cached[PCI_SVA_CACHES];
     uint64_t stale;
     hwaddr addr;
     uint32_t pasid;
@@ -175,7 +192,7 @@ typedef struct PCISVAAudit {
  * @audit: compare every entry of the IOMMU's own IOTLB, and of the caches of
  *         its configuration and of upper levels of the tables, that a request
  *         of this function with @pasid could hit (PCI_NO_PASID: all of the
- *         instance) with the tables; adds to @audit
+ *         instance) with the tables; calls pci_sva_audit_note() for each
  * @counters: this instance's counters; @unit says which instance it is
  * @drop: lose the @nth (1 is the next) invalidation of @kind that this
  *        instance takes from its queue; 0 calls it off. One at a time.
@@ -240,6 +257,9 @@ bool pci_ats_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                         uint64_t size);
 void pci_pri_respond(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
                      PCIPRIResponse code);
+/* An entry of @cache was compared, which is for [@addr, @addr + @mask]. */
+void pci_sva_audit_note(PCISVAAudit *audit, PCISVACache cache, bool stale,
+                        hwaddr addr, hwaddr mask, uint32_t pasid);
 
 PCIATSStatus pci_sva_probe(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                            PCIATSReply *reply);

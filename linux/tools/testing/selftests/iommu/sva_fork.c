@@ -135,8 +135,8 @@ static int child_is_unbound(struct sva *s, char *buf)
 		return 4;
 	sva_close(&q);
 
-	sva_take(&rogue, &s->dev[0], pasid);
-	refused = SVA_IS_REFUSED(s, &rogue, SVA_UNBOUND,
+	refused = sva_take(&rogue, &s->dev[0], pasid) &&
+		  SVA_IS_REFUSED(s, &rogue, SVA_UNBOUND,
 				 sva_fill(&rogue, buf, 6, LEN));
 	sva_give_back(&rogue);
 	return refused && sva_all(buf, 5, LEN) ? 0 : 5;

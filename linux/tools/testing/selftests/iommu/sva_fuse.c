@@ -147,7 +147,7 @@ static bool server_start(struct server *srv)
 {
 	if (!server_mount(srv))
 		return false;
-	srv->pid = fork();
+	srv->pid = sva_fork();
 	if (!srv->pid) {
 		serve_all(srv);
 		_exit(0);
@@ -250,7 +250,7 @@ static bool user_start(struct user *u, struct sva_dev *d, struct server *srv,
 
 	if (pipe(u->commands) || pipe(u->replies))
 		return false;
-	u->pid = fork();
+	u->pid = sva_fork();
 	if (u->pid)
 		return u->pid > 0 && replied(u, 'b');
 
@@ -284,7 +284,7 @@ static bool reaped(pid_t pid)
 static bool process_does(bool (*what)(struct sva_dev *d), struct sva_dev *d)
 {
 	double end = sva_now() + LIMIT_S;
-	pid_t pid = fork();
+	pid_t pid = sva_fork();
 	int status;
 
 	if (!pid)
@@ -545,7 +545,7 @@ TEST_F_TIMEOUT(sva_fuse, other_queue_goes_on, 4 * LIMIT_S)
 	if (!variant->mapped)
 		SKIP(return, "a queue is used through its page");
 	ASSERT_TRUE(server_start(&self->srv));
-	pid = fork();
+	pid = sva_fork();
 	if (!pid)
 		two_queues(&self->srv, self->dev);
 	while (waitpid(pid, &status, WNOHANG) != pid && sva_now() < end)
@@ -615,7 +615,7 @@ TEST_F_TIMEOUT(sva_fuse, opener_waits_for_mmap_lock, 4 * LIMIT_S)
 		SKIP(return, "is about an open");
 	self->srv.fails_reads = FAILED_READS;
 	ASSERT_TRUE(server_start(&self->srv));
-	pid = fork();
+	pid = sva_fork();
 	if (!pid)
 		open_behind_fault(&self->srv, self->dev);
 	ASSERT_TRUE(waits_for_lock(pid));

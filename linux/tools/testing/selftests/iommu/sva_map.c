@@ -269,6 +269,7 @@ static bool is_huge(void)
 TEST_F(sva_map, huge_page_split)
 {
 	const size_t huge = 2 << 20;
+	struct sva_cached c;
 	struct sva_queue *q;
 	char *map, *p;
 
@@ -286,8 +287,9 @@ TEST_F(sva_map, huge_page_split)
 		ASSERT_TRUE(sva_sees(q, p, 9, 32 * SVA_PAGE));
 		ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, p + 6 * SVA_PAGE,
 				      3 * SVA_PAGE, 9));
-		ASSERT_LE(self->s.mode == SVA_UNTRANSLATED ? 2 : 32 + 2,
-			  sva_compared(q->dev, sva_reg(q, SVADEV_Q_PASID)));
+		sva_count_cached(q->dev, sva_reg(q, SVADEV_Q_PASID), p, huge, &c);
+		ASSERT_EQ(self->s.mode == SVA_UNTRANSLATED ? 0 : 32, c.atc);
+		ASSERT_EQ(1, c.iotlb);
 	}
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p + 7 * SVA_PAGE, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);
@@ -328,8 +330,11 @@ TEST_F(sva_map, munmap_tables)
 			    sva_warm_up(&self->s, at[i], i, SVA_PAGE));
 	for (q = self->s.q; q < self->s.end; q++)
 		ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, at[1], SVA_PAGE, 7));
-	ASSERT_TRUE(sva_cached(&self->s, sva_reg(self->s.q, SVADEV_Q_PASID),
-			       ARRAY_SIZE(at)));
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		ASSERT_TRUE(sva_all_cached(&self->s, at[i], SVA_PAGE));
+	for (q = self->s.q; q < self->s.end; q++)
+		ASSERT_EQ(NR_TABLES + 1,
+			  sva_tables_cached(q, p + part - TABLE, len + TABLE));
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, len)));
 	ASSERT_CLEAN(&self->s);
 	for (q = self->s.q; q < self->s.end; q++) {
@@ -356,6 +361,8 @@ TEST_F(sva_map, munmap_table)
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
 	memset(p, 1, SVA_PAGE);
 	ASSERT_TRUE(sva_warm_up(&self->s, p, 1, SVA_PAGE));
+	for (q = self->s.q; q < self->s.end; q++)
+		ASSERT_EQ(1, sva_tables_cached(q, p, TABLE));
 
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);

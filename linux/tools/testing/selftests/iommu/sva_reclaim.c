@@ -7,6 +7,7 @@
  * whole address space for every one of them would empty all caches N times.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <sched.h>
 #include <sys/swap.h>
 
@@ -15,6 +16,8 @@
 
 #define ZRAM_CONTROL	"/sys/class/zram-control/"
 #define SWAP_BYTES	"8388608"
+#define SWAP_LABEL	"sva_reclaim"
+#define LABEL_AT	(1024 + 28)	/* in the header: see union swap_header */
 /* Few enough that one flush for all of them would still be a range */
 #define NR_PAGES	24
 
@@ -24,7 +27,7 @@ FIXTURE(sva_reclaim)
 	char *buf;
 	int zram;
 	bool stop;
-	pthread_t thread;
+	struct sva_thread thread;
 };
 
 /* A file of the zram device in sysfs */
@@ -48,6 +51,7 @@ static bool make_swap(const char *device)
 		return false;
 	info[0] = 1;
 	info[1] = atoi(SWAP_BYTES) / SVA_PAGE - 1;
+	memcpy(page + LABEL_AT, SWAP_LABEL, sizeof(SWAP_LABEL));
 	memcpy(page + SVA_PAGE - 10, "SWAPSPACE2", 10);
 	ok = pwrite(fd, page, sizeof(page), 0) == sizeof(page) && !fsync(fd);
 	close(fd);
@@ -63,6 +67,38 @@ static void drop_swap(int zram)
 	zram_write(zram, "reset", "1");
 	snprintf(text, sizeof(text), "%d", zram);
 	sva_write_file(ZRAM_CONTROL "hot_remove", text);
+}
+
+/* That is, has it our label? */
+static bool is_ours(int zram)
+{
+	char text[32], label[sizeof(SWAP_LABEL)] = "";
+	int fd;
+
+	snprintf(text, sizeof(text), "/dev/zram%d", zram);
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (pread(fd, label, sizeof(label), LABEL_AT) != sizeof(label))
+		label[0] = 0;
+	close(fd);
+	return !memcmp(label, SWAP_LABEL, sizeof(label));
+}
+
+/* What a run has left that was killed; there is one at a time. */
+static void drop_left(void)
+{
+	struct dirent *e;
+	DIR *dir = opendir("/sys/block");
+	int zram, found = -1;
+
+	while (dir && found < 0 && (e = readdir(dir)))
+		if (sscanf(e->d_name, "zram%d", &zram) == 1 && is_ours(zram))
+			found = zram;
+	if (dir)
+		closedir(dir);
+	if (found >= 0)
+		drop_swap(found);
 }
 
 /* A device that was not there before, so that nobody's is overwritten; or -1 */
@@ -104,7 +140,6 @@ static void *run_elsewhere(void *arg)
 {
 	bool *stop = arg;
 
-	sva_stay_on(1);
 	while (!__atomic_load_n(stop, __ATOMIC_RELAXED))
 		sched_yield();
 	return NULL;
@@ -116,24 +151,25 @@ FIXTURE_SETUP(sva_reclaim)
 
 	if (why)
 		SKIP(return, "%s", why);
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		SKIP(return, "needs two CPUs");
-	self->zram = have_swap() ? -1 : add_swap();
-	if (!have_swap())
-		SKIP(return, "no swap, and no zram to make one");
-	sva_stay_on(0);
+	if (sva_too_few_cpus(2))
+		SKIP(return, "needs 2 CPUs");
+	drop_left();
 	self->buf = sva_pages(NR_PAGES, 1);
 	ASSERT_NE(NULL, self->buf);
 	ASSERT_TRUE(sva_open_all(&self->s));
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 2, NR_PAGES * SVA_PAGE));
-	ASSERT_EQ(0, pthread_create(&self->thread, NULL, run_elsewhere, &self->stop));
+	ASSERT_TRUE(sva_thread_start(&self->thread, 1, run_elsewhere, &self->stop));
+	/* Nothing fails from here on: only then is there a teardown. */
+	self->zram = have_swap() ? -1 : add_swap();
+	if (!have_swap())
+		SKIP(return, "no swap, and no zram to make one");
 	usleep(50000);
 }
 
 FIXTURE_TEARDOWN(sva_reclaim)
 {
 	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
-	pthread_join(self->thread, NULL);
+	sva_thread_end(&self->thread);
 	sva_close_all(&self->s);
 	if (self->zram >= 0)
 		drop_swap(self->zram);
@@ -177,6 +213,7 @@ TEST_F(sva_reclaim, is_seen)
 	struct sva_counts c;
 	unsigned int i;
 
+	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 2, NR_PAGES * SVA_PAGE));
 	ASSERT_LT(0, page_out(&self->s, self->buf, &c));
 	ASSERT_CLEAN(&self->s);
 	for (i = 0; i < self->s.nr; i++)

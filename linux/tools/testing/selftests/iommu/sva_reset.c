@@ -12,10 +12,18 @@
 
 #define NR_PAGES	4
 
+struct resetter {
+	struct sva_dev *dev;
+	struct sva_thread thread;
+	bool ok;
+	bool over;
+};
+
 FIXTURE(sva_reset)
 {
 	struct sva s;
 	char *buf;
+	struct resetter r;
 };
 
 FIXTURE_SETUP(sva_reset)
@@ -35,6 +43,7 @@ FIXTURE_SETUP(sva_reset)
 
 FIXTURE_TEARDOWN(sva_reset)
 {
+	sva_thread_end(&self->r.thread);
 	sva_close_all(&self->s);
 	EXPECT_CLEAN(&self->s);
 	sva_teardown(&self->s);
@@ -44,13 +53,6 @@ static bool reset_function(struct sva_dev *d)
 {
 	return sva_pci_write(d, "reset", "1");
 }
-
-struct resetter {
-	struct sva_dev *dev;
-	pthread_t thread;
-	bool ok;
-	bool over;
-};
 
 static void *reset_thread(void *arg)
 {
@@ -63,8 +65,10 @@ static void *reset_thread(void *arg)
 
 static bool reset_start(struct resetter *r, struct sva_dev *d)
 {
+	if (r->thread.runs)
+		return false;
 	*r = (struct resetter){ .dev = d };
-	return !pthread_create(&r->thread, NULL, reset_thread, r);
+	return sva_thread_start(&r->thread, SVA_ANY_CPU, reset_thread, r);
 }
 
 static bool reset_over(struct resetter *r)
@@ -74,7 +78,7 @@ static bool reset_over(struct resetter *r)
 
 static bool reset_end(struct resetter *r)
 {
-	return !pthread_join(r->thread, NULL) && r->ok;
+	return sva_thread_end(&r->thread) && r->ok;
 }
 
 /* Another queue of the same process: 0, or a negative errno */
@@ -149,18 +153,17 @@ TEST_F(sva_reset, start_again)
 	}
 }
 
-/* Who waits for the end of an operation does not wait for ever. */
+/* A process that waits for the end of an operation does not wait for ever. */
 TEST_F(sva_reset, wakes_up)
 {
 	struct sva_queue *q = self->s.q;
-	struct resetter r;
 
 	ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, self->buf,
 			      SVA_PAGE, 2));
 	EXPECT_FALSE(event(q, 0));
-	ASSERT_TRUE(reset_start(&r, q->dev));
+	ASSERT_TRUE(reset_start(&self->r, q->dev));
 	EXPECT_TRUE(event(q, 1000 * SVA_TIMEOUT_S));
-	EXPECT_TRUE(reset_end(&r));
+	EXPECT_TRUE(reset_end(&self->r));
 	EXPECT_EQ(SVADEV_STATE_DISABLED, sva_reg(q, SVADEV_Q_STATE));
 	EXPECT_TRUE(sva_all(self->buf, 1, SVA_PAGE));
 }
@@ -171,11 +174,10 @@ TEST_F(sva_reset, busy)
 	unsigned int opens = 0, starts = 0;
 	struct sva_queue *q = self->s.q;
 	struct sva_queue *other = self->s.end - 1;
-	struct resetter r;
 	int err;
 
-	ASSERT_TRUE(reset_start(&r, q->dev));
-	while (!reset_over(&r)) {
+	ASSERT_TRUE(reset_start(&self->r, q->dev));
+	while (!reset_over(&self->r)) {
 		err = try_open(q->dev);
 		EXPECT_TRUE(!err || err == -EBUSY)
 			TH_LOG("open: %s", strerror(-err));
@@ -190,7 +192,7 @@ TEST_F(sva_reset, busy)
 		if (other != q)
 			EXPECT_EQ(0, try_open(other->dev));
 	}
-	EXPECT_TRUE(reset_end(&r));
+	EXPECT_TRUE(reset_end(&self->r));
 	EXPECT_NE(0, opens);
 	EXPECT_NE(0, starts);
 	EXPECT_EQ(0, try_open(q->dev));
@@ -200,15 +202,14 @@ TEST_F(sva_reset, close_meanwhile)
 {
 	struct sva_dev *d = self->s.q->dev;
 	bool meanwhile = false;
-	struct resetter r;
 	int n;
 
 	for (n = 0; n < 10 && !meanwhile; n++) {
-		ASSERT_TRUE(reset_start(&r, d));
-		EXPECT_TRUE(reset_has_begun(&r));
+		ASSERT_TRUE(reset_start(&self->r, d));
+		EXPECT_TRUE(reset_has_begun(&self->r));
 		sva_close_all(&self->s);
-		meanwhile = !reset_over(&r);
-		EXPECT_TRUE(reset_end(&r));
+		meanwhile = !reset_over(&self->r);
+		EXPECT_TRUE(reset_end(&self->r));
 		ASSERT_TRUE(sva_open_all(&self->s));
 	}
 	EXPECT_TRUE(meanwhile);
@@ -219,12 +220,11 @@ TEST_F(sva_reset, close_meanwhile)
 TEST_F(sva_reset, unmap_meanwhile)
 {
 	struct sva_queue *q = self->s.q;
-	struct resetter r;
 
-	ASSERT_TRUE(reset_start(&r, q->dev));
-	EXPECT_TRUE(reset_has_begun(&r));
+	ASSERT_TRUE(reset_start(&self->r, q->dev));
+	EXPECT_TRUE(reset_has_begun(&self->r));
 	EXPECT_EQ(0, munmap(self->buf, SVA_PAGE));
-	EXPECT_TRUE(reset_end(&r));
+	EXPECT_TRUE(reset_end(&self->r));
 
 	ASSERT_EQ(0, start_again(&self->s, q));
 	EXPECT_TRUE(sva_sees(q, self->buf + SVA_PAGE, 1, SVA_PAGE));
@@ -235,7 +235,7 @@ TEST_F(sva_reset, unmap_meanwhile)
 /* By a process that is not bound yet: 0, or an errno */
 static int bind_of_another(struct sva_dev *d)
 {
-	pid_t pid = fork();
+	pid_t pid = sva_fork();
 
 	if (!pid)
 		_exit(-try_open(d));
@@ -274,7 +274,7 @@ TEST_F(sva_reset, after_fence)
 static pid_t binding_child(struct sva_dev *d, const bool *stop)
 {
 	unsigned int binds = 0;
-	pid_t pid = fork();
+	pid_t pid = sva_fork();
 	int err = 0;
 
 	if (pid)
@@ -300,7 +300,6 @@ TEST_F_TIMEOUT(sva_reset, beside_munmap_and_bind, 300)
 	struct sva_queue *q = self->s.q;
 	unsigned int n, nr = nr_resets();
 	double start = sva_now();
-	struct resetter r;
 	struct sva_counts c;
 	bool *stop;
 	pid_t pid;
@@ -316,10 +315,10 @@ TEST_F_TIMEOUT(sva_reset, beside_munmap_and_bind, 300)
 		p = sva_pages(1, 1);
 		ASSERT_NE(NULL, p);
 		ASSERT_TRUE(sva_sees(q, p, 1, SVA_PAGE));
-		ASSERT_TRUE(reset_start(&r, q->dev));
+		ASSERT_TRUE(reset_start(&self->r, q->dev));
 		usleep(n * 7919 % 150000);
 		EXPECT_EQ(0, munmap(p, SVA_PAGE));
-		ASSERT_TRUE(reset_end(&r));
+		ASSERT_TRUE(reset_end(&self->r));
 		ASSERT_EQ(0, start_again(&self->s, q));
 		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(q, p, 2, 8)));
 	}

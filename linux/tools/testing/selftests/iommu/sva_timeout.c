@@ -15,13 +15,14 @@
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
 
-#define PROMPT_S	SVA_TIMEOUT_S	/* nobody waits for anything, but emulation is slow */
+#define PROMPT_S	20	/* nobody waits for anything, but emulation is slow */
 
 FIXTURE(sva_timeout)
 {
 	struct sva s;
 	char *buf;
 	int log;
+	struct sva_unmapper u[2];
 };
 
 FIXTURE_SETUP(sva_timeout)
@@ -45,7 +46,7 @@ FIXTURE_SETUP(sva_timeout)
 static int new_bind(struct sva_dev *d)
 {
 	struct sva_queue q;
-	pid_t pid = fork();
+	pid_t pid = sva_fork();
 
 	if (!pid)
 		_exit(-sva_open(&q, d));
@@ -87,6 +88,8 @@ FIXTURE_TEARDOWN(sva_timeout)
 	struct sva_dev *d;
 
 	sva_on_time(&self->s);
+	sva_unmap_end(&self->u[0]);
+	sva_unmap_end(&self->u[1]);
 	sva_close_all(&self->s);
 	for (d = self->s.dev; d < self->s.dev + self->s.nr; d++) {
 		sva_mute(d, 0);
@@ -169,20 +172,28 @@ static bool cost_nothing(struct sva *s, struct cost *cost)
 }
 
 /*
- * It takes two. Each more of @askers, who ask it at the same time, can cause one. If
- * the unit does not say who it was, and others were asked as well, each of them can
- * need three: nobody knows from the other's what it has to do with its own.
+ * It takes two for each of @askers, that ask it at the same time, unless they share
+ * them: one asker has to see two that are its own.
+ *
+ * A unit that does not say which function it was says as much as one that does, if
+ * it has no other. If it has, it takes up to three.
+ *
+ * Units that it is not behind have none.
  */
-static bool fenced_by_now(struct sva *s, struct cost *cost,
+static bool fenced_by_now(struct sva *s, struct sva_dev *d, struct cost *cost,
 			  unsigned int askers)
 {
-	unsigned long long n;
+	const struct sva_commands *c = &cost->c.unit[sva_unit_of(s, d)];
+	unsigned long long n, most = 2 * askers;
 
 	sva_count_since(s, &cost->c);
-	n = cost->c.all.timeouts;
-	fprintf(stderr, "# fenced after %llu time-outs\n", n);
-	return n >= 2 &&
-	       n <= (sva_units(s) < s->nr ? 3 * askers : askers + 1);
+	n = c->timeouts;
+	if (n != c->named && sva_functions_of(s, sva_unit_of(s, d)) > 1)
+		most = 3 * askers;
+	fprintf(stderr, "# fenced after %llu time-outs, %llu of them named\n", n,
+		(unsigned long long)c->named);
+	return n >= 2 && n <= most && n == cost->c.all.timeouts &&
+	       (c->named == n || !c->named);
 }
 
 /* Does not answer from now on, and somebody has asked it for the first time */
@@ -196,7 +207,8 @@ static bool fence(struct sva *s, struct sva_queue *q, char *p)
 		return false;
 	sva_mute(q->dev, SVADEV_MUTE_ALL);
 	cost_begin(s, &cost);
-	if (madvise(p, SVA_PAGE, MADV_DONTNEED) || !fenced_by_now(s, &cost, 1))
+	if (madvise(p, SVA_PAGE, MADV_DONTNEED) ||
+	    !fenced_by_now(s, q->dev, &cost, 1))
 		return false;
 	err = sva_fill(q, p, 2, SVA_PAGE);
 	if (err != SVADEV_ERR_REFUSED)
@@ -294,8 +306,6 @@ static bool page_twice(char **p, char **other)
 	return *p != MAP_FAILED && *other != MAP_FAILED;
 }
 
-#define MIN_CPUS		3	/* ours, and two that wait */
-
 /*
  * The function has translated what it is going to write to, and does not answer.
  * Two threads unmap, the second of them what is being written to; the IOMMU does
@@ -303,29 +313,29 @@ static bool page_twice(char **p, char **other)
  * it is blocked.
  */
 static void held_write(struct __test_metadata *_metadata,
-		       struct sva *s, char *buf, int log, bool together)
+		       struct sva *s, struct sva_unmapper *u, char *buf, int log,
+		       bool together)
 {
-	struct sva_unmapper u[2] = {
-		{ .s = s, .p = buf, .cpu = 1 }, { .s = s, .cpu = 2 },
-	};
 	struct sva_queue *q = s->end - 1;
-	pthread_barrier_t start;
 	uint64_t late, refused;
+	char *other, *p;
 	struct cost cost;
-	char *other;
 
-	if (sysconf(_SC_NPROCESSORS_ONLN) < MIN_CPUS || !sva_stay_on(0))
+	/* The test, and two that wait */
+	if (sva_too_few_cpus(3))
 		SKIP(return, "needs 3 CPUs");
-	ASSERT_TRUE(page_twice(&u[1].p, &other));
-	memset(u[1].p, 1, SVA_PAGE);
+	ASSERT_TRUE(page_twice(&p, &other));
+	memset(p, 1, SVA_PAGE);
 	ASSERT_EQ(0, sva_fill(q, buf, 1, SVA_PAGE));
-	ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, u[1].p, SVA_PAGE, 2));
+	ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, p, SVA_PAGE, 2));
 	refused = sva_counter(q->dev, SVADEV_U_REFUSED_ACCESS);
 	late = sva_counter(q->dev, SVADEV_U_LATE);
-	pthread_barrier_init(&start, NULL, 2);
-	u[1].start = together ? &start : NULL;
-	u[0].start = u[1].start;
-	ASSERT_TRUE(sva_unmap_prepare(&u[0]) && sva_unmap_prepare(&u[1]));
+	ASSERT_TRUE(sva_unmap_prepare(&u[0], s, buf, 1));
+	ASSERT_TRUE(sva_unmap_prepare(&u[1], s, p, 2));
+	if (together) {
+		u[0].with = &u[1];
+		u[1].with = &u[0];
+	}
 	sva_settle();
 	cost_begin(s, &cost);
 
@@ -350,7 +360,7 @@ static void held_write(struct __test_metadata *_metadata,
 	EXPECT_TRUE(sva_unmap_end(&u[0]));
 	EXPECT_TRUE(sva_unmap_end(&u[1]));
 
-	EXPECT_TRUE(fenced_by_now(s, &cost, 2));
+	EXPECT_TRUE(fenced_by_now(s, q->dev, &cost, 2));
 	EXPECT_TRUE(log_says_fenced(log, s, q->dev));
 
 	/* It is no more than ATS that it has lost. */
@@ -361,13 +371,13 @@ static void held_write(struct __test_metadata *_metadata,
 
 TEST_F(sva_timeout, held_write_both_unmap)
 {
-	held_write(_metadata, &self->s, self->buf, self->log, true);
+	held_write(_metadata, &self->s, self->u, self->buf, self->log, true);
 }
 
 /* The second comes while the first waits for the IOMMU to block the function. */
 TEST_F(sva_timeout, held_write_other_fences)
 {
-	held_write(_metadata, &self->s, self->buf, self->log, false);
+	held_write(_metadata, &self->s, self->u, self->buf, self->log, false);
 }
 
 /* --- 1,000 unmaps --- */
@@ -502,10 +512,14 @@ TEST_F_TIMEOUT(sva_timeout, thousand_unmaps, 120)
 		EXPECT_EQ(before[i] + (&self->s.dev[i] == dead->dev ? 0 :
 				       2 * NR_UNMAPS), asked(&self->s.dev[i]));
 	EXPECT_EQ(0, cost.c.all.timeouts);
-	EXPECT_EQ(2 * NR_UNMAPS * (self->s.nr - 1),
-		  cost.c.all.atc_range + cost.c.all.atc_all);
-	EXPECT_EQ(2 * NR_UNMAPS * sva_units(&self->s),
-		  cost.c.all.iotlb_range + cost.c.all.iotlb_tag);
+	for (i = 0; i < sva_units(&self->s); i++) {
+		const struct sva_commands *u = &cost.c.unit[i];
+		unsigned int alive = sva_functions_of(&self->s, i) -
+				     (i == sva_unit_of(&self->s, dead->dev));
+
+		EXPECT_EQ(2 * NR_UNMAPS * alive, u->atc_range + u->atc_all);
+		EXPECT_EQ(2 * NR_UNMAPS, u->iotlb_range + u->iotlb_tag);
+	}
 	fprintf(stderr, "# %.1f s\n", sva_now() - cost.start);
 	EXPECT_FALSE(memory_lost(&memory));
 
@@ -553,7 +567,7 @@ static int load_round(struct load *l, struct sva *s, struct sva_queue *q,
 static pid_t load_worker(struct load *l, unsigned int id, struct sva *s,
 			 struct sva_dev *d, bool dies)
 {
-	pid_t pid = fork();
+	pid_t pid = sva_fork();
 	struct sva_queue q;
 	char *p;
 	int err;
@@ -574,7 +588,7 @@ static pid_t load_worker(struct load *l, unsigned int id, struct sva *s,
 /* Until each has gone @more rounds, and @flag is set */
 static bool load_goes_on(struct load *l, unsigned int more, const bool *flag)
 {
-	double end = sva_now() + SVA_TIMEOUT_S;
+	double end = sva_now() + SVA_LOAD_S;
 	unsigned int until[3], i;
 	bool all;
 
@@ -620,7 +634,7 @@ static void one_of_two(struct __test_metadata *_metadata,
 		EXPECT_EQ(0, sva_exit_code(pid[i]));
 	fprintf(stderr, "# rounds %u %u %u\n", l->rounds[0], l->rounds[1],
 		l->rounds[2]);
-	EXPECT_TRUE(fenced_by_now(s, &cost, 1));
+	EXPECT_TRUE(fenced_by_now(s, d, &cost, 1));
 	EXPECT_EQ(EIO, new_bind(d));
 	EXPECT_EQ(0, new_bind(alive));
 	EXPECT_TRUE(sva_dontneed_is_seen(s, &s->q[!dead], buf));
@@ -757,8 +771,8 @@ static int dma_for_a_second(void)
 }
 
 /*
- * The function is fenced by who flushes for the DMA API: a thread whose queue of
- * mappings is full, or the timer, on each CPU.
+ * The function is fenced by a flush for the DMA API: that of a thread whose queue of
+ * mappings is full, or that of the timer, on each CPU.
  */
 TEST_F_TIMEOUT(sva_timeout, dma_api, 100)
 {
@@ -773,7 +787,7 @@ TEST_F_TIMEOUT(sva_timeout, dma_api, 100)
 	cost_begin(&self->s, &cost);
 	sva_mute(d, SVADEV_MUTE_ALL);
 	EXPECT_EQ(0, dma_for_a_second());
-	EXPECT_TRUE(fenced_by_now(&self->s, &cost, 4));
+	EXPECT_TRUE(fenced_by_now(&self->s, d, &cost, 4));
 	cost_begin(&self->s, &cost);
 	EXPECT_EQ(0, dma_for_a_second());
 	EXPECT_TRUE(cost_nothing(&self->s, &cost));

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <time.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "sva_utils.h"
@@ -228,30 +229,56 @@ int sva_instances_left(const struct sva_dev *d)
 	return n;
 }
 
+/* The driver gives out the last queue last, so this one is free unless all are in use. */
+static char *sva_last_queue(const struct sva_dev *d)
+{
+	return d->ctl + SVADEV_QCTL(d->nr_queues - 1);
+}
+
+/* Off, with nothing on the way, and for @pasid from now on; the PASID of one that is on stays. */
+static bool sva_set_queue(char *ctl, uint32_t pasid)
+{
+	double end = sva_now() + SVA_TIMEOUT_S;
+
+	sva_write(ctl, SVADEV_QCTL_ENABLE, 0);
+	while (sva_read(ctl, SVADEV_QCTL_BUSY)) {
+		if (sva_now() > end)
+			return false;
+		usleep(100);
+	}
+	sva_write(ctl, SVADEV_QCTL_PASID, pasid);
+	return sva_read(ctl, SVADEV_QCTL_PASID) == pasid;
+}
+
 /*
  * A queue with whatever PASID root wants, without the kernel: the way to ask
- * for DMA with a PASID that nobody is bound to any more. The driver gives out
- * the last queue last, so this one is free unless all are in use.
+ * for DMA with a PASID that nobody is bound to any more.
  */
-void sva_take(struct sva_queue *q, struct sva_dev *d, uint32_t pasid)
+bool sva_take(struct sva_queue *q, struct sva_dev *d, uint32_t pasid)
 {
 	unsigned int id = d->nr_queues - 1;
 
 	*q = (struct sva_queue){ .dev = d, .fd = -1, .id = id };
 	q->page = d->pages + id * SVADEV_QPAGE_SIZE;
-	sva_write(d->ctl, SVADEV_QCTL(id) + SVADEV_QCTL_PASID, pasid);
-	sva_write(d->ctl, SVADEV_QCTL(id) + SVADEV_QCTL_ENABLE, 1);
+	if (sva_set_queue(sva_last_queue(d), pasid)) {
+		sva_write(sva_last_queue(d), SVADEV_QCTL_ENABLE, 1);
+		return sva_reg(q, SVADEV_Q_PASID) == pasid;
+	}
+	fprintf(stderr, "# %s: queue %u cannot have PASID %#x\n", d->name, id,
+		pasid);
+	return false;
 }
 
 void sva_give_back(struct sva_queue *q)
 {
-	char *ctl = q->dev->ctl + SVADEV_QCTL(q->id);
-	unsigned int n;
+	sva_set_queue(sva_last_queue(q->dev), SVADEV_PASID_NONE);
+}
 
-	sva_write(ctl, SVADEV_QCTL_ENABLE, 0);
-	for (n = 0; n < 100000 && sva_read(ctl, SVADEV_QCTL_BUSY); n++)
-		usleep(100);
-	sva_write(ctl, SVADEV_QCTL_PASID, SVADEV_PASID_NONE);
+/* What a test has left that ended early, so that it is of no other one */
+static void sva_give_back_any(const struct sva_dev *d)
+{
+	if (sva_instances_left(d) > 0)
+		sva_set_queue(sva_last_queue(d), SVADEV_PASID_NONE);
 }
 
 /* --- operations --- */
@@ -346,14 +373,30 @@ bool sva_sees(struct sva_queue *q, const void *p, int byte, size_t len)
 	return false;
 }
 
-static bool sva_use_all(struct sva *s, char *p, int byte, size_t len)
-{
-	struct sva_queue *q;
+/* The kernel may free page tables of its own, and flush IOTLBs, at any time. */
+#define SVA_TRIES	4
 
-	for (q = s->q; q < s->end; q++)
-		if (sva_fill(q, p, byte, len) || !sva_sees(q, p, byte, len))
-			return false;
-	return true;
+/* All of @p, of which @len bytes are used, is in the caches of these queues. */
+static bool sva_cache_at(struct sva *s, struct sva_queue *begin,
+			 struct sva_queue *end, char *p, int byte, size_t len)
+{
+	unsigned int tries;
+	struct sva_queue *q;
+	bool all = false;
+
+	for (tries = 0; tries < SVA_TRIES && !all; tries++) {
+		for (q = begin; q < end; q++) {
+			if (tries)
+				sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
+			if (sva_fill(q, p, byte, len) || !sva_sees(q, p, byte, len))
+				return false;
+		}
+		all = true;
+		for (q = begin; q < end; q++)
+			all &= sva_is_cached(s, q->dev, sva_reg(q, SVADEV_Q_PASID),
+					     p, len);
+	}
+	return all;
 }
 
 /*
@@ -362,24 +405,13 @@ static bool sva_use_all(struct sva *s, char *p, int byte, size_t len)
  */
 bool sva_warm_up(struct sva *s, char *p, int byte, size_t len)
 {
-	uint64_t pasid = sva_reg(s->q, SVADEV_Q_PASID);
-	unsigned int tries;
-	struct sva_queue *q;
+	return sva_cache_at(s, s->q, s->end, p, byte, len);
+}
 
-	if (!sva_use_all(s, p, byte, len))
-		return false;
-	/* The kernel may free page tables of its own, and flush IOTLBs, at any time. */
-	for (tries = 0; !sva_cached(s, pasid, len / SVA_PAGE); tries++) {
-		if (tries == 3) {
-			fprintf(stderr, "# not cached: %zu pages\n", len / SVA_PAGE);
-			return false;
-		}
-		for (q = s->q; q < s->end; q++)
-			sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
-		if (!sva_use_all(s, p, byte, len))
-			return false;
-	}
-	return true;
+/* The same with one queue, which can be root's */
+bool sva_cache(struct sva *s, struct sva_queue *q, char *p, int byte, size_t len)
+{
+	return sva_cache_at(s, q, q + 1, p, byte, len);
 }
 
 /* Translates, and stops with the translations in hand until sva_release() */
@@ -431,71 +463,42 @@ bool sva_is_fault(const struct sva *s, int err)
 	return sva_is_error(err, expected[s->mode]);
 }
 
-/* From now on, faults are those of the access to come. */
-int sva_faults_begin(struct sva_dev *d, uint64_t *faults)
-{
-	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	if (log >= 0)
-		lseek(log, 0, SEEK_END);
-	*faults = sva_counter(d, SVADEV_U_FAULT);
-	return log;
-}
-
-/* Of the last fault that the kernel has logged since; 0: it has not, or not yet */
-static unsigned int sva_fault_reason(int log)
-{
-	unsigned int reason = 0;
-	char line[2048], *at;
-	ssize_t len;
-
-	while (log >= 0 &&
-	       ((len = read(log, line, sizeof(line) - 1)) > 0 || errno == EPIPE)) {
-		if (len <= 0)
-			continue;
-		line[len] = 0;
-		at = strstr(line, "[fault reason ");
-		if (at)
-			sscanf(at, "[fault reason %x]", &reason);
-	}
-	return reason;
-}
-
 /* VT-d's: no entry in the PASID directory, none in the PASID table */
 #define SVA_NO_DIRECTORY_ENTRY	0x51
 #define SVA_NO_ENTRY		0x59
 
+/* It is that of a PASID that has no entry. */
+static bool sva_is_no_entry(enum sva_refusal why, uint64_t reason)
+{
+	return reason == SVA_NO_ENTRY ||
+	       (why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY);
+}
+
 /*
  * The end of SVA_IS_REFUSED(). The IOMMU has recorded one fault, or none if a
- * process that is gone has had it disabled. What the fault was is in the log, but
- * for faults that the kernel does not log as there are too many.
+ * process that is gone has had it disabled, and it knows the reason of the last one.
  */
 bool sva_was_refused(const struct sva *s, struct sva_queue *q,
-		     enum sva_refusal why, int err, uint64_t faults, int log)
+		     enum sva_refusal why, int err, uint64_t faults)
 {
+	uint64_t reason = sva_counter(q->dev, SVADEV_U_FAULT_REASON);
 	uint64_t done = sva_reg(q, SVADEV_Q_DONE);
-	unsigned int n, reason = 0;
 	bool ok;
 
 	faults = sva_counter(q->dev, SVADEV_U_FAULT) - faults;
-	for (n = 0; n < 20 && faults && !reason; n++) {
-		usleep(1000);
-		reason = sva_fault_reason(log);
-	}
-	if (log >= 0)
-		close(log);
 	ok = err == (s->mode == SVA_UNTRANSLATED ? SVADEV_ERR_DMA :
-						    SVADEV_ERR_REFUSED);
-	ok = ok && !done && faults == (why != SVA_EXITED);
-	if (reason && reason != SVA_NO_ENTRY)
-		ok = ok && why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY;
+						    SVADEV_ERR_REFUSED) && !done;
+	if (why == SVA_EXITED)
+		ok = ok && !faults;
+	else
+		ok = ok && faults == 1 && sva_is_no_entry(why, reason);
 	if (ok)
 		return true;
 	fprintf(stderr, "# %s: PASID %#llx is not bound: %s, %llu bytes, ",
 		q->dev->name, (unsigned long long)sva_reg(q, SVADEV_Q_PASID),
 		sva_error_string(err), (unsigned long long)done);
-	fprintf(stderr, "%llu faults recorded, reason %#x\n",
-		(unsigned long long)faults, reason);
+	fprintf(stderr, "%llu faults recorded, reason of the last %#llx\n",
+		(unsigned long long)faults, (unsigned long long)reason);
 	return false;
 }
 
@@ -512,45 +515,82 @@ bool sva_faulted_at(struct sva_queue *q, const void *p)
 
 /* --- what the IOMMUs did --- */
 
-static uint64_t sva_verify(struct sva_dev *d, uint64_t pasid, uint64_t *checked)
+/* Entries of all PASIDs in the function and its IOMMU that are stale */
+static uint64_t sva_verify(struct sva_dev *d)
 {
 	uint64_t stale;
 
-	sva_write(d->ctl, SVADEV_VERIFY, pasid);
-	*checked = sva_read(d->ctl, SVADEV_VERIFY_CHECKED);
+	sva_write(d->ctl, SVADEV_VERIFY, SVADEV_PASID_ALL);
 	stale = sva_read(d->ctl, SVADEV_VERIFY_STALE);
 	if (stale)
 		fprintf(stderr, "# %s: %llu of %llu stale, at %#llx in %#llx\n",
 			d->name, (unsigned long long)stale,
-			(unsigned long long)*checked,
+			(unsigned long long)sva_read(d->ctl, SVADEV_VERIFY_CHECKED),
 			(unsigned long long)sva_read(d->ctl, SVADEV_VERIFY_ADDR),
 			(unsigned long long)sva_read(d->ctl, SVADEV_VERIFY_WHERE));
 	return stale;
 }
 
-/* Entries of @pasid, or of any, that a comparison finds in the function and its IOMMU */
-uint64_t sva_compared(struct sva_dev *d, uint64_t pasid)
+/*
+ * What the caches have of @pasid, which can be SVADEV_PASID_ALL, and of these @len
+ * bytes: entries that are for nothing else. Without @p: of all addresses.
+ */
+void sva_count_cached(struct sva_dev *d, uint64_t pasid, const void *p,
+		      size_t len, struct sva_cached *c)
 {
-	uint64_t checked;
-
-	sva_verify(d, pasid, &checked);
-	return checked;
+	sva_write(d->ctl, SVADEV_CACHED_FIRST, (uintptr_t)p);
+	sva_write(d->ctl, SVADEV_CACHED_LAST, p ? (uintptr_t)p + len - 1 : ~0ULL);
+	sva_write(d->ctl, SVADEV_VERIFY, pasid);
+	c->atc = sva_read(d->ctl, SVADEV_CACHED_ATC);
+	c->iotlb = sva_read(d->ctl, SVADEV_CACHED_IOTLB);
+	c->tables = sva_read(d->ctl, SVADEV_CACHED_UPPER);
+	c->config = sva_read(d->ctl, SVADEV_CACHED_CONFIG);
 }
 
-/*
- * Do the caches have at least @pages of @pasid: the ATC of each function, the IOTLB,
- * and besides the entry of the PASID?
- */
-bool sva_cached(struct sva *s, uint64_t pasid, size_t pages)
-{
-	uint64_t wanted = 1 + (s->mode == SVA_UNTRANSLATED ? 1 : 2) * pages;
-	unsigned int i;
+/* An entry for the function, and one for the PASID */
+#define SVA_CONFIG	2
 
-	for (i = 0; i < s->nr; i++)
-		if (&s->q[i] < s->end &&
-		    sva_compared(&s->dev[i], pasid) < wanted)
+/*
+ * Does each cache have all of these pages, once: that of the function, unless it
+ * leaves translating to its IOMMU, that of the IOMMU, and besides what the IOMMU
+ * needs of its configuration?
+ */
+bool sva_is_cached(const struct sva *s, struct sva_dev *d, uint64_t pasid,
+		   const void *p, size_t len)
+{
+	uint64_t pages = len / SVA_PAGE;
+	uint64_t atc = s->mode == SVA_UNTRANSLATED ? 0 : pages;
+	struct sva_cached c;
+
+	sva_count_cached(d, pasid, p, len, &c);
+	if (c.atc == atc && c.iotlb == pages && c.config >= SVA_CONFIG)
+		return true;
+	fprintf(stderr, "# %s: of %llu pages, %llu in the ATC, %llu in the IOTLB;",
+		d->name, (unsigned long long)pages, (unsigned long long)c.atc,
+		(unsigned long long)c.iotlb);
+	fprintf(stderr, " %llu of configuration\n", (unsigned long long)c.config);
+	return false;
+}
+
+/* ... at every function, with the PASID of our queues */
+bool sva_all_cached(struct sva *s, const void *p, size_t len)
+{
+	uint64_t pasid = sva_reg(s->q, SVADEV_Q_PASID);
+	struct sva_queue *q;
+
+	for (q = s->q; q < s->end; q++)
+		if (!sva_is_cached(s, q->dev, pasid, p, len))
 			return false;
 	return true;
+}
+
+/* How many page tables does the IOMMU know that are for nothing but these bytes? */
+uint64_t sva_tables_cached(struct sva_queue *q, const void *p, size_t len)
+{
+	struct sva_cached c;
+
+	sva_count_cached(q->dev, sva_reg(q, SVADEV_Q_PASID), p, len, &c);
+	return c.tables;
 }
 
 /* Cached entries that made room for others, without an invalidation */
@@ -568,13 +608,13 @@ uint64_t sva_evicted(const struct sva *s)
 }
 
 /*
- * No entry of any PASID, in any ATC or IOTLB, that the page table disowns; none that was
- * evicted since the test began, which can have been stale; and at functions at which our
- * queues are open, entries that were compared.
+ * No entry of any PASID, in any ATC or IOTLB, that the page table disowns, and none that
+ * was evicted since the test began, which can have been stale. That there was one which
+ * could have become stale is for the test to see, before.
  */
 bool sva_clean(struct sva *s)
 {
-	uint64_t checked, evicted = sva_evicted(s) - s->evicted;
+	uint64_t evicted = sva_evicted(s) - s->evicted;
 	bool clean = !evicted;
 	unsigned int i;
 
@@ -582,15 +622,9 @@ bool sva_clean(struct sva *s)
 		fprintf(stderr, "# %llu entries evicted from caches too small for the test\n",
 			(unsigned long long)evicted);
 
-	for (i = 0; i < s->nr; i++) {
-		if (sva_verify(&s->dev[i], SVADEV_PASID_ALL, &checked))
+	for (i = 0; i < s->nr; i++)
+		if (sva_verify(&s->dev[i]))
 			clean = false;
-		if (&s->q[i] < s->end && !checked) {
-			fprintf(stderr, "# %s: nothing to compare\n",
-				s->dev[i].name);
-			clean = false;
-		}
-	}
 	return clean;
 }
 
@@ -608,6 +642,7 @@ static const struct {
 	{ offsetof(struct sva_commands, dropped), SVADEV_U_DROPPED },
 	{ offsetof(struct sva_commands, late), SVADEV_U_LATE },
 	{ offsetof(struct sva_commands, timeouts), SVADEV_U_TIMEOUT },
+	{ offsetof(struct sva_commands, named), SVADEV_U_NAMED },
 };
 
 static uint64_t *sva_field(struct sva_commands *c, unsigned int i)
@@ -844,6 +879,7 @@ const char *sva_lacks(const struct sva *s, enum sva_mode mode)
 	return NULL;
 }
 
+/* Whatever tests set is as they want it, and nothing is left of others. */
 void sva_set_mode(struct sva *s, enum sva_mode mode)
 {
 	static const uint64_t ctrl[] = {
@@ -855,6 +891,7 @@ void sva_set_mode(struct sva *s, enum sva_mode mode)
 
 	s->mode = mode;
 	for (i = 0; i < s->nr; i++) {
+		sva_give_back_any(&s->dev[i]);
 		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE);
 		sva_write(s->dev[i].ctl, SVADEV_CTRL, ctrl[mode]);
 		sva_mute(&s->dev[i], 0);
@@ -915,7 +952,7 @@ static void sva_heal(struct sva *s)
 
 	sva_flush_pasid(s);
 	usleep(200000);
-	pid = fork();
+	pid = sva_fork();
 	if (!pid) {
 		sva_flush_pasid(s);
 		_exit(0);
@@ -986,6 +1023,16 @@ bool sva_dontneed_is_seen(struct sva *s, struct sva_queue *q, char *p)
 
 /* --- others: processes and threads --- */
 
+/* A child that does not outlive its parent, in which an ASSERT_*() can fail */
+pid_t sva_fork(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (!pid && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(127);
+	return pid;
+}
+
 /*
  * Parent and child take turns: each says when it is done and waits for the
  * other. A peer that has died ends the wait. Returns 0 in the child.
@@ -996,7 +1043,7 @@ pid_t sva_child_new(struct sva_child *c)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
 		return -1;
-	c->pid = fork();
+	c->pid = sva_fork();
 	c->fd = fd[!c->pid];
 	close(fd[!!c->pid]);
 	return c->pid;
@@ -1034,8 +1081,8 @@ bool sva_lives(pid_t pid)
 }
 
 /*
- * Who waits for an IOMMU may have its CPU for itself: a kernel that does not preempt
- * leaves none of it to others.
+ * A thread that waits for an IOMMU may have its CPU for itself: a kernel that does
+ * not preempt leaves none of it to others.
  */
 bool sva_stay_on(unsigned int cpu)
 {
@@ -1046,28 +1093,65 @@ bool sva_stay_on(unsigned int cpu)
 	return !sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* Not so many CPUs; or there are, and the caller stays on the first of them. */
+bool sva_too_few_cpus(long wanted)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) < wanted || !sva_stay_on(0);
+}
+
+/* On that CPU, if there is one, or on any */
+bool sva_thread_start(struct sva_thread *t, int cpu, void *(*fn)(void *),
+		      void *arg)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+
+	if (t->runs || pthread_attr_init(&attr))
+		return false;
+	CPU_ZERO(&set);
+	if (cpu >= 0)
+		CPU_SET(cpu, &set);
+	if (cpu < 0 || !pthread_attr_setaffinity_np(&attr, sizeof(set), &set))
+		t->runs = !pthread_create(&t->thread, &attr, fn, arg);
+	pthread_attr_destroy(&attr);
+	return t->runs;
+}
+
+/* Waits for its end. False if there is none to wait for */
+bool sva_thread_end(struct sva_thread *t)
+{
+	bool ran = t->runs;
+
+	t->runs = false;
+	return ran && !pthread_join(t->thread, NULL);
+}
+
 static void *sva_unmapper(void *arg)
 {
 	struct sva_unmapper *u = arg;
 
-	sva_stay_on(u->cpu);
 	while (!__atomic_load_n(&u->go, __ATOMIC_ACQUIRE))
 		usleep(50);
-	if (u->start)
-		pthread_barrier_wait(u->start);
+	__atomic_store_n(&u->at_start, true, __ATOMIC_RELEASE);
+	while (u->with && !__atomic_load_n(&u->with->at_start, __ATOMIC_ACQUIRE))
+		;
 	__atomic_store_n(&u->begun, true, __ATOMIC_RELEASE);
-	u->ret = SVA_CHANGE(u->s, madvise(u->p, SVA_PAGE, MADV_DONTNEED));
+	u->ret = SVA_CHANGE(u->s, u->len ? munmap(u->p, u->len) :
+				  madvise(u->p, SVA_PAGE, MADV_DONTNEED));
 	__atomic_store_n(&u->over, true, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-/* Before anybody holds mmap_lock for long: a thread needs a stack. */
-bool sva_unmap_prepare(struct sva_unmapper *u)
+/*
+ * Before anybody holds mmap_lock for long: a thread needs a stack. @with and @len
+ * can be set until it may go.
+ */
+bool sva_unmap_prepare(struct sva_unmapper *u, struct sva *s, char *p, int cpu)
 {
-	u->go = false;
-	u->begun = false;
-	u->over = false;
-	return !pthread_create(&u->thread, NULL, sva_unmapper, u);
+	if (u->thread.runs)
+		return false;
+	*u = (struct sva_unmapper){ .s = s, .p = p, .ret = -1 };
+	return sva_thread_start(&u->thread, cpu, sva_unmapper, u);
 }
 
 void sva_unmap_go(struct sva_unmapper *u)
@@ -1080,24 +1164,46 @@ bool sva_unmap_over(struct sva_unmapper *u)
 	return __atomic_load_n(&u->over, __ATOMIC_ACQUIRE);
 }
 
-#define SVA_HELD_MS	20	/* time enough for a system call that waits for nobody */
+/* CPU time that it has had, as the kernel counts it */
+static double sva_cpu_time(struct sva_unmapper *u)
+{
+	struct timespec ts = { 0 };
+	clockid_t clock;
 
-/* It has begun, and is not over though it could be, if it had not to wait. */
+	if (!pthread_getcpuclockid(u->thread.thread, &clock))
+		clock_gettime(clock, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+#define SVA_HELD_S	0.05	/* CPU time enough for a system call that waits for nobody */
+
+/*
+ * It has begun, and has not come back though it has had CPU time enough for that, or
+ * sleeps. Wait first until the IOMMU has its command, if that is what it waits for.
+ */
 bool sva_unmap_waits(struct sva_unmapper *u)
 {
-	unsigned int n;
+	double end = sva_now() + SVA_TIMEOUT_S / 4, enough;
 
 	while (!__atomic_load_n(&u->begun, __ATOMIC_ACQUIRE))
 		usleep(100);
-	for (n = 0; n < SVA_HELD_MS && !sva_unmap_over(u); n++)
+	enough = sva_cpu_time(u) + SVA_HELD_S;
+	while (!sva_unmap_over(u) && sva_cpu_time(u) < enough && sva_now() < end)
 		usleep(1000);
 	return !sva_unmap_over(u);
 }
 
-/* Waits for its end. Has it dropped the page? */
+/* Lets it go, and waits for its end. Has it dropped the page? */
 bool sva_unmap_end(struct sva_unmapper *u)
 {
-	return !pthread_join(u->thread, NULL) && !u->ret;
+	sva_unmap_go(u);
+	if (u->with) {
+		sva_unmap_go(u->with);
+		if (!u->with->thread.runs)
+			__atomic_store_n(&u->with->at_start, true,
+					 __ATOMIC_RELEASE);
+	}
+	return sva_thread_end(&u->thread) && !u->ret;
 }
 
 static void *sva_binder(void *arg)
@@ -1117,13 +1223,15 @@ static void *sva_binder(void *arg)
 
 bool sva_binder_start(struct sva_binder *b, struct sva_dev *d)
 {
+	if (b->thread.runs)
+		return false;
 	*b = (struct sva_binder){ .dev = d };
-	return !pthread_create(&b->thread, NULL, sva_binder, b);
+	return sva_thread_start(&b->thread, SVA_ANY_CPU, sva_binder, b);
 }
 
 /* Has it been round, and never failed? */
 bool sva_binder_end(struct sva_binder *b)
 {
 	__atomic_store_n(&b->stop, true, __ATOMIC_RELAXED);
-	return !pthread_join(b->thread, NULL) && !b->err && b->rounds;
+	return sva_thread_end(&b->thread) && !b->err && b->rounds;
 }

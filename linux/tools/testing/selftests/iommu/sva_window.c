@@ -3,11 +3,11 @@
  * Attach and detach of one function while others unmap, with an IOMMU that is
  * late. What is a few microseconds between two of its commands becomes a window
  * in which there is time to look: the PASID table entry is clear and still
- * cached, the IOTLB is clean and the ATC is not, and so on. Who unmaps in a
- * window must wait for as long as anything can still be reached.
+ * cached, the IOTLB is clean and the ATC is not, and so on. A thread that unmaps in
+ * a window must wait for as long as anything can still be reached.
  *
  * A window is open until the test closes it: it ends when all has been seen in it
- * that is to be seen. Who waits in one of them does so on a CPU of its own.
+ * that is to be seen. A thread that waits in one of them has a CPU of its own.
  *
  * A queue that root has taken works on in all windows, as a function would that
  * does not know that it is about to lose its PASID.
@@ -19,10 +19,40 @@
 
 #define NR_PAGES	4
 
+/* A thread that binds a function: only the file, as mapping its page takes mmap_lock */
+struct joiner {
+	struct sva_dev *dev;
+	int fd;
+	bool go;
+	bool over;
+	struct sva_thread thread;
+};
+
+#define NR_WORKERS	2
+
+/* Rounds of mapping and unmapping; shared by all processes */
+struct churn {
+	bool stop;
+	bool failed;
+	unsigned int rounds[NR_WORKERS + 1];
+};
+
+/* A thread of ours that does such rounds */
+struct own {
+	struct churn *ch;
+	struct sva *s;
+	char *p;
+	struct sva_thread thread;
+};
+
 FIXTURE(sva_window)
 {
 	struct sva s;
 	char *buf;
+	struct sva_unmapper u;
+	struct joiner joiner;
+	struct own own;
+	struct sva_binder binder;
 };
 
 FIXTURE_VARIANT(sva_window)
@@ -63,9 +93,27 @@ FIXTURE_SETUP(sva_window)
 	ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, NR_PAGES * SVA_PAGE));
 }
 
+/* Lets it go, and waits for its end */
+static bool join_end(struct joiner *j)
+{
+	__atomic_store_n(&j->go, true, __ATOMIC_RELEASE);
+	return sva_thread_end(&j->thread);
+}
+
+static bool own_end(struct own *own)
+{
+	if (own->ch)
+		__atomic_store_n(&own->ch->stop, true, __ATOMIC_RELAXED);
+	return sva_thread_end(&own->thread);
+}
+
 FIXTURE_TEARDOWN(sva_window)
 {
 	sva_on_time(&self->s);
+	sva_unmap_end(&self->u);
+	join_end(&self->joiner);
+	sva_binder_end(&self->binder);
+	own_end(&self->own);
 	sva_close_all(&self->s);
 	EXPECT_CLEAN(&self->s);
 	sva_teardown(&self->s);
@@ -73,13 +121,8 @@ FIXTURE_TEARDOWN(sva_window)
 
 /* --- nobody but us --- */
 
-/* The test itself, and two that wait for the IOMMU */
+/* The test itself, and two threads that wait for the IOMMU */
 #define MIN_CPUS		3
-
-static bool too_few_cpus(void)
-{
-	return sysconf(_SC_NPROCESSORS_ONLN) < MIN_CPUS || !sva_stay_on(0);
-}
 
 /*
  * Late is not never: the system call returns when all is over, and not before. One
@@ -87,27 +130,34 @@ static bool too_few_cpus(void)
  */
 TEST_F(sva_window, unmap)
 {
-	struct sva_unmapper u = { .s = &self->s, .p = self->buf, .cpu = 1 };
 	bool waits = variant->kind != SVADEV_INJECT_CONFIG;
+	struct sva_unmapper *u = &self->u;
 	struct sva_counts c;
 	struct sva_queue *q;
 	unsigned int i, n;
+	uint64_t late;
 
-	if (too_few_cpus())
+	if (sva_too_few_cpus(MIN_CPUS))
 		SKIP(return, "needs 3 CPUs");
 	for (i = 0; i < self->s.nr; i++) {
 		if (!sva_first_of_unit(&self->s, i))
 			continue;
 		memset(self->buf, 1, SVA_PAGE);
 		ASSERT_TRUE(sva_warm_up(&self->s, self->buf, 1, SVA_PAGE));
-		ASSERT_TRUE(sva_unmap_prepare(&u));
+		ASSERT_TRUE(sva_unmap_prepare(u, &self->s, self->buf, 1));
 		sva_settle();
 		sva_count(&self->s, &c);
+		late = sva_counter(&self->s.dev[i], SVADEV_U_LATE);
 		sva_late_at(&self->s.dev[i], variant->kind, SVA_HELD);
-		sva_unmap_go(&u);
-		EXPECT_EQ(waits, sva_unmap_waits(&u));
+		sva_unmap_go(u);
+		if (waits) {
+			EXPECT_TRUE(sva_wait_late(&self->s.dev[i], late));
+			EXPECT_TRUE(sva_unmap_waits(u));
+			sva_on_time(&self->s);
+		}
+		/* Without that, it ends while the window is open, or this does not. */
+		EXPECT_TRUE(sva_unmap_end(u));
 		sva_on_time(&self->s);
-		EXPECT_TRUE(sva_unmap_end(&u));
 		sva_count_since(&self->s, &c);
 		/* An unmap changes no configuration. */
 		for (n = 0; n < sva_units(&self->s); n++)
@@ -141,20 +191,28 @@ static long free_pages(void)
 	return sum;
 }
 
-struct many_tables {
-	char *p;
-	int ret;
-	bool over;
-};
-
-static void *unmap_tables(void *arg)
+/* One page of each table is used by the function, and nothing else is. */
+static bool use_tables(struct sva_queue *q, char *p)
 {
-	struct many_tables *m = arg;
+	struct sva_cached c;
+	unsigned int i, tries;
 
-	sva_stay_on(1);
-	m->ret = munmap(m->p, NR_TABLES * TABLE);
-	__atomic_store_n(&m->over, true, __ATOMIC_RELEASE);
-	return NULL;
+	for (tries = 0; tries < 4; tries++) {
+		if (tries)
+			sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
+		for (i = 0; i < NR_TABLES; i++)
+			if (sva_fill(q, p + i * TABLE, 2, 8))
+				return false;
+		sva_count_cached(q->dev, sva_reg(q, SVADEV_Q_PASID), p,
+				 NR_TABLES * TABLE, &c);
+		if (c.atc == NR_TABLES && c.iotlb == NR_TABLES &&
+		    c.tables == NR_TABLES)
+			return true;
+	}
+	fprintf(stderr, "# cached: %llu pages in the ATC, %llu and %llu tables in the IOMMU\n",
+		(unsigned long long)c.atc, (unsigned long long)c.iotlb,
+		(unsigned long long)c.tables);
+	return false;
 }
 
 /*
@@ -163,42 +221,39 @@ static void *unmap_tables(void *arg)
  */
 TEST_F(sva_window, unmap_many_tables)
 {
-	struct many_tables m = { .ret = -1 };
+	struct sva_unmapper *u = &self->u;
 	struct sva_queue *q = self->s.q;
 	uint64_t late;
 	long before, meanwhile, after;
-	pthread_t thread;
 	unsigned int i;
 	double end;
-	char *map;
+	char *map, *p;
 
 	if (variant->kind == SVADEV_INJECT_CONFIG)
-		SKIP(return, "who unmaps changes no configuration");
-	if (too_few_cpus())
+		SKIP(return, "an unmap changes no configuration");
+	if (sva_too_few_cpus(MIN_CPUS))
 		SKIP(return, "needs 3 CPUs");
 	map = mmap(NULL, (NR_TABLES + 1) * TABLE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	m.p = (char *)(((uintptr_t)map + TABLE - 1) & -TABLE);
-	madvise(m.p, NR_TABLES * TABLE, MADV_NOHUGEPAGE);
-	for (i = 0; i < NR_TABLES; i++) {
-		m.p[i * TABLE] = 1;
-		ASSERT_EQ(0, sva_fill(q, m.p + i * TABLE, 2, 8));
-	}
-	ASSERT_LE(NR_TABLES, sva_compared(q->dev, sva_reg(q, SVADEV_Q_PASID)));
+	p = (char *)(((uintptr_t)map + TABLE - 1) & -TABLE);
+	madvise(p, NR_TABLES * TABLE, MADV_NOHUGEPAGE);
+	for (i = 0; i < NR_TABLES; i++)
+		p[i * TABLE] = 1;
+	ASSERT_TRUE(use_tables(q, p));
 
+	ASSERT_TRUE(sva_unmap_prepare(u, &self->s, p, 1));
+	u->len = NR_TABLES * TABLE;
 	sva_settle();
 	before = free_pages();
 	late = sva_counter(q->dev, SVADEV_U_LATE);
 	sva_late(&self->s, variant->kind, SVA_HELD);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, unmap_tables, &m));
+	sva_unmap_go(u);
 	EXPECT_TRUE(sva_wait_late(q->dev, late));
-	usleep(20000);
+	EXPECT_TRUE(sva_unmap_waits(u));
 	meanwhile = free_pages();
-	EXPECT_FALSE(__atomic_load_n(&m.over, __ATOMIC_ACQUIRE));
 	sva_on_time(&self->s);
-	EXPECT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, m.ret);
+	EXPECT_TRUE(sva_unmap_end(u));
 	/* Tables can be freed after an RCU grace period. */
 	end = sva_now() + SVA_TIMEOUT_S;
 	do
@@ -210,14 +265,14 @@ TEST_F(sva_window, unmap_many_tables)
 	EXPECT_CLEAN(&self->s);
 	for (i = 0; i < NR_TABLES; i += NR_TABLES / 4)
 		EXPECT_TRUE(sva_is_fault(&self->s,
-					 sva_fill(q, m.p + i * TABLE, 3, 8)));
+					 sva_fill(q, p + i * TABLE, 3, 8)));
 }
 
 /* --- detach --- */
 
 /*
  * The last file of the function is closed by a child: its CPU has another mm,
- * so that nobody who unmaps needs it.
+ * so that no unmap needs it.
  */
 static pid_t child_closes(struct sva_queue *q, struct sva_child *c)
 {
@@ -236,27 +291,26 @@ static bool is_gone(struct sva *s, struct sva_queue *rogue, char *p)
 }
 
 /*
- * What can still be cached when the window opens may be so once more. Who unmaps in
- * the window tells the function of it, and waits.
+ * What can still be cached when the window opens may be so once more. A thread that
+ * unmaps in the window tells the function of it, and waits.
  */
 TEST_F(sva_window, unmap_while_detached)
 {
-	struct sva_unmapper u = { .s = &self->s, .p = self->buf, .cpu = 1 };
+	struct sva_unmapper *u = &self->u;
 	struct sva_queue *q, rogue;
 	struct sva_child c;
 	uint64_t late, told;
 
-	if (too_few_cpus())
+	if (sva_too_few_cpus(MIN_CPUS))
 		SKIP(return, "needs 3 CPUs");
 	for (q = self->s.q; q < self->s.end; q++) {
-		sva_take(&rogue, q->dev, sva_reg(q, SVADEV_Q_PASID));
+		ASSERT_TRUE(sva_take(&rogue, q->dev, sva_reg(q, SVADEV_Q_PASID)));
 		ASSERT_LT(0, child_closes(q, &c));
 		memset(self->buf, 1, NR_PAGES * SVA_PAGE);
-		ASSERT_EQ(0, sva_fill(&rogue, self->buf, 1, NR_PAGES * SVA_PAGE));
-		ASSERT_LE(NR_PAGES, sva_compared(q->dev,
-						 sva_reg(&rogue, SVADEV_Q_PASID)));
+		ASSERT_TRUE(sva_cache(&self->s, &rogue, self->buf, 1,
+				      NR_PAGES * SVA_PAGE));
 
-		ASSERT_TRUE(sva_unmap_prepare(&u));
+		ASSERT_TRUE(sva_unmap_prepare(u, &self->s, self->buf, 1));
 		sva_settle();
 		late = sva_counter(q->dev, SVADEV_U_LATE);
 		told = sva_counter(q->dev, SVADEV_C_INV_RANGE);
@@ -265,13 +319,11 @@ TEST_F(sva_window, unmap_while_detached)
 		ASSERT_TRUE(sva_wait_late(q->dev, late));
 		sva_do(&rogue, SVADEV_OP_TOUCH, SVADEV_FLAG_WRITE, self->buf,
 		       NULL, SVA_PAGE, 0);
-		sva_unmap_go(&u);
-		EXPECT_TRUE(sva_unmap_waits(&u));
-		if (sva_unmap_over(&u))
-			EXPECT_NE(0, sva_fill(&rogue, self->buf, 2, SVA_PAGE));
+		sva_unmap_go(u);
+		EXPECT_TRUE(sva_unmap_waits(u));
 		EXPECT_TRUE(sva_lives(c.pid));
 		sva_on_time(&self->s);
-		EXPECT_TRUE(sva_unmap_end(&u));
+		EXPECT_TRUE(sva_unmap_end(u));
 		EXPECT_EQ(0, sva_exit_code(c.pid));
 		close(c.fd);
 		EXPECT_LT(told, sva_counter(q->dev, SVADEV_C_INV_RANGE));
@@ -286,21 +338,11 @@ TEST_F(sva_window, unmap_while_detached)
 
 /* --- attach --- */
 
-/* Only the file: mapping its page would wait for who unmaps. */
-struct joiner {
-	struct sva_dev *dev;
-	int fd;
-	bool go;
-	bool over;
-	pthread_t thread;
-};
-
 static void *bind_only(void *arg)
 {
 	struct joiner *j = arg;
 	char path[64];
 
-	sva_stay_on(2);
 	while (!__atomic_load_n(&j->go, __ATOMIC_ACQUIRE))
 		usleep(50);
 	snprintf(path, sizeof(path), "/dev/%s", j->dev->name);
@@ -310,60 +352,59 @@ static void *bind_only(void *arg)
 }
 
 /*
- * A function joins others behind the same IOMMU while one who unmaps waits for
- * that IOMMU. Who is waiting has not heard of the new one, and nobody tells its
- * ATC anything; so it must not find in the IOTLB what is about to go. It waits.
+ * A function joins others behind the same IOMMU while a thread that unmaps waits for
+ * that IOMMU. The thread has not heard of the new function, and nobody tells its ATC
+ * anything; so it must not find in the IOTLB what is about to go. The bind waits.
  */
 TEST_F(sva_window, attach_while_unmapped)
 {
-	struct sva_unmapper u = { .s = &self->s, .p = self->buf, .cpu = 1 };
+	struct sva_unmapper *u = &self->u;
+	struct joiner *j = &self->joiner;
 	struct sva_queue *first, *joins;
 	struct sva_queue rogue;
 	bool found = false;
-	struct joiner j;
 	uint64_t late;
 
 	if (variant->kind == SVADEV_INJECT_CONFIG)
-		SKIP(return, "who unmaps changes no configuration");
-	if (too_few_cpus())
+		SKIP(return, "an unmap changes no configuration");
+	if (sva_too_few_cpus(MIN_CPUS))
 		SKIP(return, "needs 3 CPUs");
 	for (joins = self->s.q + 1; joins < self->s.end; joins++) {
 		first = joins - 1;
 		if (first->dev->unit != joins->dev->unit)
 			continue;
 		found = true;
-		sva_take(&rogue, joins->dev, sva_reg(joins, SVADEV_Q_PASID));
+		ASSERT_TRUE(sva_take(&rogue, joins->dev,
+				     sva_reg(joins, SVADEV_Q_PASID)));
 		sva_close(joins);
 		memset(self->buf, 1, SVA_PAGE);
-		ASSERT_EQ(0, sva_fill(first, self->buf, 1, SVA_PAGE));
-		ASSERT_LE(1, sva_compared(first->dev,
-					  sva_reg(&rogue, SVADEV_Q_PASID)));
+		ASSERT_TRUE(sva_cache(&self->s, first, self->buf, 1, SVA_PAGE));
 
-		j = (struct joiner){ .dev = joins->dev };
-		ASSERT_EQ(0, pthread_create(&j.thread, NULL, bind_only, &j));
-		ASSERT_TRUE(sva_unmap_prepare(&u));
+		*j = (struct joiner){ .dev = joins->dev, .fd = -1 };
+		ASSERT_TRUE(sva_thread_start(&j->thread, 2, bind_only, j));
+		ASSERT_TRUE(sva_unmap_prepare(u, &self->s, self->buf, 1));
 		sva_settle();
 		late = sva_counter(first->dev, SVADEV_U_LATE);
 		sva_late_at(first->dev, variant->kind, SVA_HELD);
-		sva_unmap_go(&u);
+		sva_unmap_go(u);
 		ASSERT_TRUE(sva_wait_late(first->dev, late));
-		__atomic_store_n(&j.go, true, __ATOMIC_RELEASE);
-		EXPECT_TRUE(sva_unmap_waits(&u));
-		EXPECT_FALSE(__atomic_load_n(&j.over, __ATOMIC_ACQUIRE));
+		__atomic_store_n(&j->go, true, __ATOMIC_RELEASE);
+		EXPECT_TRUE(sva_unmap_waits(u));
+		EXPECT_FALSE(__atomic_load_n(&j->over, __ATOMIC_ACQUIRE));
 		EXPECT_TRUE(sva_is_error(sva_do(&rogue, SVADEV_OP_TOUCH, 0,
 						self->buf, NULL, SVA_PAGE, 0),
 					 SVADEV_ERR_REFUSED));
-		EXPECT_FALSE(sva_unmap_over(&u));
+		EXPECT_FALSE(sva_unmap_over(u));
 		sva_on_time(&self->s);
-		EXPECT_TRUE(sva_unmap_end(&u));
-		EXPECT_EQ(0, pthread_join(j.thread, NULL));
-		EXPECT_LE(0, j.fd);
+		EXPECT_TRUE(sva_unmap_end(u));
+		EXPECT_TRUE(join_end(j));
+		EXPECT_LE(0, j->fd);
 
 		EXPECT_CLEAN(&self->s);
 		EXPECT_TRUE(sva_is_fault(&self->s, sva_fill(&rogue, self->buf,
 							    2, SVA_PAGE)));
 		sva_give_back(&rogue);
-		close(j.fd);
+		close(j->fd);
 		ASSERT_EQ(0, sva_open(joins, joins->dev));
 	}
 	if (!found)
@@ -372,17 +413,9 @@ TEST_F(sva_window, attach_while_unmapped)
 
 /* --- all at the same time --- */
 
-#define NR_WORKERS	2
 #define CHURN_NS	(SVA_MS / 4)
 #define ENOUGH		10	/* rounds, of each */
 #define REMOVALS	3
-
-/* Shared by all processes */
-struct churn {
-	bool stop;
-	bool failed;
-	unsigned int rounds[NR_WORKERS + 1];
-};
 
 static struct churn *churn_new(void)
 {
@@ -424,7 +457,7 @@ static void churn_pages(struct churn *ch, unsigned int id, struct sva *s, char *
 /* Another mm, at the same functions */
 static pid_t churn_worker(struct churn *ch, unsigned int id, struct sva *s)
 {
-	pid_t pid = fork();
+	pid_t pid = sva_fork();
 	char *p;
 
 	if (pid)
@@ -437,12 +470,6 @@ static pid_t churn_worker(struct churn *ch, unsigned int id, struct sva *s)
 	_exit(0);
 }
 
-struct own {
-	struct churn *ch;
-	struct sva *s;
-	char *p;
-};
-
 static void *own_pages(void *arg)
 {
 	struct own *own = arg;
@@ -451,10 +478,16 @@ static void *own_pages(void *arg)
 	return NULL;
 }
 
+static bool own_start(struct own *own, struct churn *ch, struct sva *s, char *p)
+{
+	*own = (struct own){ .ch = ch, .s = s, .p = p };
+	return sva_thread_start(&own->thread, SVA_ANY_CPU, own_pages, own);
+}
+
 /* Until all have gone ENOUGH rounds, or one of them can no more */
 static bool churn_goes_on(struct churn *ch, struct sva_binder *b)
 {
-	double end = sva_now() + SVA_TIMEOUT_S;
+	double end = sva_now() + SVA_LOAD_S;
 	unsigned int i;
 	bool enough;
 
@@ -473,38 +506,36 @@ static bool churn_goes_on(struct churn *ch, struct sva_binder *b)
  * Two processes unmap, and so does a thread of ours, while the last function
  * comes and goes. Nobody waits for anybody, so that windows are where they are.
  */
-TEST_F(sva_window, everybody)
+TEST_F_TIMEOUT(sva_window, everybody, 2 * SVA_LOAD_S)
 {
-	struct own own = { .s = &self->s, .p = self->buf };
+	struct sva_binder *b = &self->binder;
 	pid_t pid[NR_WORKERS];
-	pthread_t thread;
+	struct churn *ch;
 	struct sva_dev *d;
-	struct sva_binder b;
 	unsigned int i;
 
 	if (self->s.nr < 2)
 		SKIP(return, "needs two functions");
-	own.ch = churn_new();
-	ASSERT_NE(NULL, own.ch);
+	ch = churn_new();
+	ASSERT_NE(NULL, ch);
 	for (i = 0; i < NR_WORKERS; i++)
-		pid[i] = churn_worker(own.ch, i, &self->s);
+		pid[i] = churn_worker(ch, i, &self->s);
 	sva_close(--self->s.end);
 	d = self->s.end->dev;
 	sva_late(&self->s, variant->kind, CHURN_NS);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, own_pages, &own));
-	ASSERT_TRUE(sva_binder_start(&b, d));
-	EXPECT_TRUE(churn_goes_on(own.ch, &b));
-	EXPECT_TRUE(sva_binder_end(&b));
-	__atomic_store_n(&own.ch->stop, true, __ATOMIC_RELAXED);
-	pthread_join(thread, NULL);
+	ASSERT_TRUE(own_start(&self->own, ch, &self->s, self->buf));
+	ASSERT_TRUE(sva_binder_start(b, d));
+	EXPECT_TRUE(churn_goes_on(ch, b));
+	EXPECT_TRUE(sva_binder_end(b));
+	EXPECT_TRUE(own_end(&self->own));
 	for (i = 0; i < NR_WORKERS; i++)
 		EXPECT_EQ(0, sva_exit_code(pid[i]));
 	sva_on_time(&self->s);
 
 	EXPECT_CLEAN(&self->s);
-	fprintf(stderr, "# bound %u times; rounds %u %u %u\n", b.rounds,
-		own.ch->rounds[0], own.ch->rounds[1], own.ch->rounds[2]);
-	EXPECT_FALSE(own.ch->failed);
+	fprintf(stderr, "# bound %u times; rounds %u %u %u\n", b->rounds,
+		ch->rounds[0], ch->rounds[1], ch->rounds[2]);
+	EXPECT_FALSE(ch->failed);
 	ASSERT_EQ(0, sva_open(self->s.end, d));
 	self->s.end++;
 }
@@ -539,11 +570,10 @@ static bool goes_and_comes(struct sva_dev *d, char *p)
  * process unmap. No invalidation may be under way to it when its ATS goes off:
  * it would not be answered.
  */
-TEST_F(sva_window, removed)
+TEST_F_TIMEOUT(sva_window, removed, 2 * SVA_LOAD_S)
 {
-	struct own own = { .s = &self->s, .p = self->buf + SVA_PAGE };
 	struct sva_counts c;
-	pthread_t thread;
+	struct churn *ch;
 	struct sva_dev *d;
 	unsigned int n;
 	pid_t pid;
@@ -553,27 +583,26 @@ TEST_F(sva_window, removed)
 	/* iotlb_to_section() of QEMU 10.0 looks up an old index in the new map. */
 	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
 		SKIP(return, "QEMU can take no BAR away while another CPU uses one");
-	own.ch = churn_new();
-	ASSERT_NE(NULL, own.ch);
+	ch = churn_new();
+	ASSERT_NE(NULL, ch);
 	sva_close(--self->s.end);
 	d = self->s.end->dev;
 	self->s.nr--;
-	pid = churn_worker(own.ch, 0, &self->s);
+	pid = churn_worker(ch, 0, &self->s);
 	self->s.nr++;
 	sva_count(&self->s, &c);
 	sva_late(&self->s, variant->kind, CHURN_NS);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, own_pages, &own));
-	for (n = 0; n < REMOVALS && !own.ch->failed; n++)
+	ASSERT_TRUE(own_start(&self->own, ch, &self->s, self->buf + SVA_PAGE));
+	for (n = 0; n < REMOVALS && !ch->failed; n++)
 		EXPECT_TRUE(goes_and_comes(d, self->buf));
-	__atomic_store_n(&own.ch->stop, true, __ATOMIC_RELAXED);
-	pthread_join(thread, NULL);
+	EXPECT_TRUE(own_end(&self->own));
 	EXPECT_EQ(0, sva_exit_code(pid));
 	sva_on_time(&self->s);
 
 	EXPECT_CLEAN(&self->s);
-	EXPECT_FALSE(own.ch->failed);
-	EXPECT_LE(1, own.ch->rounds[0]);
-	EXPECT_LE(1, own.ch->rounds[NR_WORKERS]);
+	EXPECT_FALSE(ch->failed);
+	EXPECT_LE(1, ch->rounds[0]);
+	EXPECT_LE(1, ch->rounds[NR_WORKERS]);
 	sva_count_since(&self->s, &c);
 	EXPECT_EQ(0, c.all.timeouts);
 	ASSERT_EQ(0, sva_open(self->s.end, d));
