@@ -256,7 +256,11 @@ static void vtd_fs_walk_again(IntelIOMMUState *s, const VTDFSBinding *b,
 {
     VTDFSWalk again;
 
-    if (!vtd_fs_walk_tables(s, b, iova, flags | VTD_FS_FROM_TOP, &again) &&
+    flags |= VTD_FS_FROM_TOP;
+    /* What does not agree gets no dirty bit. */
+    if (!vtd_fs_walk_tables(s, b, iova, flags | VTD_FS_PEEK, &again) &&
+        vtd_fs_agrees(s, b, iova, &again) &&
+        !vtd_fs_walk_tables(s, b, iova, flags, &again) &&
         vtd_fs_agrees(s, b, iova, &again)) {
         *w = again;
     }

@@ -577,7 +577,7 @@ static void test_verify_range(void)
 
 /*
  * Writing becomes permitted on the way, and software need not say so. A table
- * that is another one now is a different matter.
+ * that is another one now is a different matter, and gets no dirty bit.
  */
 static void test_permitted(void)
 {
@@ -585,9 +585,11 @@ static void test_permitted(void)
         PAGING(1, VTD_PML4_LEVEL), PAGING(1, VTD_PDP_LEVEL),
         PAGING(1, VTD_PD_LEVEL),
     };
+    const uint64_t copied = (PAGING(1, VTD_PT_LEVEL) ^ TO_COPY) + 8;
     Fix f;
 
     start_cache(&f, "");
+    qtest_writeq(f.qts, copied, qtest_readq(f.qts, copied) & ~VTD_FL_D);
     dev_write(&f, A, SVADEV_CTRL, SVADEV_CTRL_NO_CACHE | SVADEV_CTRL_NO_PRI);
     for (int i = 0; i < ARRAY_SIZE(tables); i++) {
         uint64_t entry = qtest_readq(f.qts, tables[i]);
@@ -605,6 +607,7 @@ static void test_permitted(void)
         submit(&f, A, 1, SVADEV_OP_FILL, 0, PAGE_4K);
         g_assert_cmpint(settle(&f, A, 1), ==, SVADEV_STATE_ERROR);
         g_assert_cmpint(verify(&f, A), !=, 0);
+        g_assert_cmphex(qtest_readq(f.qts, copied) & VTD_FL_D, ==, 0);
 
         qtest_writeq(f.qts, tables[i], entry);
         for (int page = 0; page < 2; page++) {

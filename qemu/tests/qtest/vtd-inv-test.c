@@ -1020,11 +1020,11 @@ static void unplug(QTestState *qts, unsigned slot)
 /* What a firmware does at boot */
 static void read_tables(QTestState *qts)
 {
-    g_autofree uint8_t *tables = g_malloc(MiB);
+    uint8_t begin[4];
     QFWCFG *fw_cfg = pc_fw_cfg_init(qts);
 
-    g_assert_cmpint(qfw_cfg_get_file(fw_cfg, "etc/acpi/tables", tables, MiB),
-                    >, 0);
+    g_assert_cmpint(qfw_cfg_get_file(fw_cfg, "etc/acpi/tables", begin,
+                                     sizeof(begin)), >, 0);
     pc_fw_cfg_uninit(fw_cfg);
 }
 

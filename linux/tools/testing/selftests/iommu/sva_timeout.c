@@ -429,8 +429,6 @@ static long vm_counter(const char *name)
 	long value, ret = -1;
 	FILE *f;
 
-	/* Of all CPUs, if that can be had */
-	sva_write_file("/proc/sys/vm/stat_refresh", "1");
 	f = fopen("/proc/vmstat", "r");
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%63s %ld", found, &value) == 2 &&
@@ -441,34 +439,34 @@ static long vm_counter(const char *name)
 	return ret;
 }
 
-static const char * const memory[] = {
-	"nr_free_pages", "nr_page_table_pages", "nr_sec_page_table_pages",
-};
-
+/* Pages: free, of page tables, of the IOMMUs' page tables */
 struct memory {
-	long n[ARRAY_SIZE(memory)];
+	long free, tables, iommu;
 };
 
 static void memory_now(struct memory *m)
 {
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(memory); i++)
-		m->n[i] = vm_counter(memory[i]);
+	m->free = sva_free_pages();
+	m->tables = vm_counter("nr_page_table_pages");
+	m->iommu = vm_counter("nr_sec_page_table_pages");
 }
 
-static bool memory_lost(struct memory *before)
+/* What others leave, and what waits for a grace period, comes back soon. */
+static bool memory_lost(const struct memory *before)
 {
+	double end = sva_now() + SVA_TIMEOUT_S;
 	struct memory now;
-	bool lost = false;
-	unsigned int i;
+	bool lost;
 
-	memory_now(&now);
-	for (i = 0; i < ARRAY_SIZE(memory); i++) {
-		fprintf(stderr, "# %s: %ld, %ld\n", memory[i], before->n[i],
-			now.n[i]);
-		lost |= labs(before->n[i] - now.n[i]) >= NR_PAGES_LOST;
-	}
+	do {
+		memory_now(&now);
+		lost = before->free - now.free >= NR_PAGES_LOST ||
+		       now.tables - before->tables >= NR_PAGES_LOST ||
+		       now.iommu - before->iommu >= NR_PAGES_LOST;
+	} while (lost && sva_now() < end && !usleep(100000));
+	fprintf(stderr, "# pages: free %ld, %ld; of tables %ld, %ld; of IOMMUs %ld, %ld\n",
+		before->free, now.free, before->tables, now.tables, before->iommu,
+		now.iommu);
 	return lost;
 }
 

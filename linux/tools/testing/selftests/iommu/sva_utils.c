@@ -373,9 +373,6 @@ bool sva_sees(struct sva_queue *q, const void *p, int byte, size_t len)
 	return false;
 }
 
-/* The kernel may free page tables of its own, and flush IOTLBs, at any time. */
-#define SVA_TRIES	4
-
 /* All of @p, of which @len bytes are used, is in the caches of these queues. */
 static bool sva_cache_at(struct sva *s, struct sva_queue *begin,
 			 struct sva_queue *end, char *p, int byte, size_t len)
@@ -563,7 +560,8 @@ bool sva_is_cached(const struct sva *s, struct sva_dev *d, uint64_t pasid,
 	struct sva_cached c;
 
 	sva_count_cached(d, pasid, p, len, &c);
-	if (c.atc == atc && c.iotlb == pages && c.config >= SVA_CONFIG)
+	if (c.atc == atc && c.iotlb == pages &&
+	    (c.config == SVA_CONFIG || pasid == SVADEV_PASID_ALL))
 		return true;
 	fprintf(stderr, "# %s: of %llu pages, %llu in the ATC, %llu in the IOTLB;",
 		d->name, (unsigned long long)pages, (unsigned long long)c.atc,
@@ -808,6 +806,25 @@ bool sva_write_file(const char *path, const char *text)
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+/* Free pages, those that CPUs keep for themselves included */
+long sva_free_pages(void)
+{
+	char line[128];
+	long n, sum = 0;
+	FILE *f;
+
+	/* CPUs are behind with the count; it needs root. */
+	sva_write_file("/proc/sys/vm/stat_refresh", "1");
+	f = fopen("/proc/zoneinfo", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
+		    sscanf(line, " count: %ld", &n) == 1)
+			sum += n;
+	if (f)
+		fclose(f);
+	return sum;
 }
 
 /* A file of the PCI function */
@@ -1175,7 +1192,8 @@ static double sva_cpu_time(struct sva_unmapper *u)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-#define SVA_HELD_S	0.05	/* CPU time enough for a system call that waits for nobody */
+#define SVA_WAITS_CPU_S	0.05	/* enough for a system call that waits for nobody */
+#define SVA_WAITS_S	1.0	/* if it sleeps; two of them are shorter than SVA_HELD */
 
 /*
  * It has begun, and has not come back though it has had CPU time enough for that, or
@@ -1183,11 +1201,14 @@ static double sva_cpu_time(struct sva_unmapper *u)
  */
 bool sva_unmap_waits(struct sva_unmapper *u)
 {
-	double end = sva_now() + SVA_TIMEOUT_S / 4, enough;
+	double end = sva_now() + SVA_TIMEOUT_S, enough;
 
-	while (!__atomic_load_n(&u->begun, __ATOMIC_ACQUIRE))
+	while (!__atomic_load_n(&u->begun, __ATOMIC_ACQUIRE) && sva_now() < end)
 		usleep(100);
-	enough = sva_cpu_time(u) + SVA_HELD_S;
+	if (!u->begun)
+		return false;
+	enough = sva_cpu_time(u) + SVA_WAITS_CPU_S;
+	end = sva_now() + SVA_WAITS_S;
 	while (!sva_unmap_over(u) && sva_cpu_time(u) < enough && sva_now() < end)
 		usleep(1000);
 	return !sva_unmap_over(u);

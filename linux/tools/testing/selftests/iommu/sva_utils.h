@@ -242,6 +242,9 @@ bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 
 /* --- what the IOMMUs did --- */
 
+/* The kernel may free page tables of its own, and flush IOTLBs, at any time. */
+#define SVA_TRIES	4
+
 /**
  * struct sva_cached - how much is cached
  * @atc: pages in the function
@@ -316,6 +319,7 @@ void sva_mute(struct sva_dev *d, uint64_t n);
 /* --- functions that go and come --- */
 
 bool sva_write_file(const char *path, const char *text);
+long sva_free_pages(void);
 bool sva_pci_write(const struct sva_dev *d, const char *file, const char *text);
 bool sva_driver_write(const struct sva_dev *d, const char *file);
 void sva_dev_unmap(struct sva_dev *d);

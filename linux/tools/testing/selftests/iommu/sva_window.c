@@ -175,29 +175,13 @@ TEST_F(sva_window, unmap)
 #define NR_TABLES	256
 #define TABLE		(2UL << 20)	/* what one of them is for */
 
-/* Free pages, those that CPUs keep for themselves included */
-static long free_pages(void)
-{
-	char line[128];
-	long n, sum = 0;
-	FILE *f = fopen("/proc/zoneinfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
-		    sscanf(line, " count: %ld", &n) == 1)
-			sum += n;
-	if (f)
-		fclose(f);
-	return sum;
-}
-
 /* One page of each table is used by the function, and nothing else is. */
 static bool use_tables(struct sva_queue *q, char *p)
 {
 	struct sva_cached c;
 	unsigned int i, tries;
 
-	for (tries = 0; tries < 4; tries++) {
+	for (tries = 0; tries < SVA_TRIES; tries++) {
 		if (tries)
 			sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
 		for (i = 0; i < NR_TABLES; i++)
@@ -217,7 +201,7 @@ static bool use_tables(struct sva_queue *q, char *p)
 
 /*
  * A mapping with many page tables goes, and they and its pages with it: not before
- * the IOMMUs have forgotten them. Each CPU may be some pages behind with the count.
+ * the IOMMUs have forgotten them.
  */
 TEST_F(sva_window, unmap_many_tables)
 {
@@ -245,19 +229,19 @@ TEST_F(sva_window, unmap_many_tables)
 	ASSERT_TRUE(sva_unmap_prepare(u, &self->s, p, 1));
 	u->len = NR_TABLES * TABLE;
 	sva_settle();
-	before = free_pages();
+	before = sva_free_pages();
 	late = sva_counter(q->dev, SVADEV_U_LATE);
 	sva_late(&self->s, variant->kind, SVA_HELD);
 	sva_unmap_go(u);
 	EXPECT_TRUE(sva_wait_late(q->dev, late));
 	EXPECT_TRUE(sva_unmap_waits(u));
-	meanwhile = free_pages();
+	meanwhile = sva_free_pages();
 	sva_on_time(&self->s);
 	EXPECT_TRUE(sva_unmap_end(u));
 	/* Tables can be freed after an RCU grace period. */
 	end = sva_now() + SVA_TIMEOUT_S;
 	do
-		after = free_pages();
+		after = sva_free_pages();
 	while (after < before + 2 * NR_TABLES * 3 / 4 && sva_now() < end);
 	fprintf(stderr, "# free pages: %ld, %ld, %ld\n", before, meanwhile, after);
 	EXPECT_GT(before + NR_TABLES / 2, meanwhile);
