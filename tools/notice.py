@@ -114,7 +114,7 @@ def judge(kind, expected, seen):
             cases.append(fail(title, "skips" if s.state == "skip" else
                               f"passes, though {s.lost} commands were lost"))
         elif hits["sees"]:
-            cases.append(Case(title, "ok"))
+            cases.append(sighted(title, s))
         elif s.state == "not ok":
             cases.append(fail(title, f"fails, and {shown(EXPECTED)} does not say that it sees this"))
         elif s.mark() == "blind" and not hits["blind"]:
@@ -129,6 +129,14 @@ def judge(kind, expected, seen):
                 cases.append(fail(f"{pattern}, {kind} lost", f"{shown(EXPECTED)} lists it, but "
                                   "there is no such test"))
     return cases
+
+
+def sighted(title, seen):
+    """The case of a test that has failed, as it must: because of the loss, not before it."""
+    died = [f for f in seen.failed if f.startswith("Test ")]
+    if died or not seen.lost:
+        return fail(title, f"fails, but not by what it sees: {'; '.join(died) or 'nothing was lost'}")
+    return Case(title, "ok")
 
 
 def unsteady(title, seen, fails):

@@ -44,6 +44,13 @@ class Judged(unittest.TestCase):
         self.assertFalse(self.judge("ok", 0, sees=["p: t"]))
         self.assertFalse(self.judge("skip", 0, sees=["p: t"]))
 
+    def test_one_that_fails_before_it_loses_anything_does_not_see(self):
+        stale = "Expected 0 (0) != sva_clean(s) (0)"
+        self.assertTrue(self.judge("not ok", 1, stale, sees=["p: t"]))
+        self.assertFalse(self.judge("not ok", 0, stale, sees=["p: t"]))
+        for died in ("Test terminated unexpectedly by signal 11", "Test exited normally instead of by signal"):
+            self.assertFalse(self.judge("not ok", 1, stale, died, sees=["p: t"]))
+
     def test_one_that_is_not_listed_loses_nothing(self):
         self.assertTrue(self.judge("ok", 0))
         self.assertTrue(self.judge("skip", 0))
