@@ -174,11 +174,15 @@ class Test:
             return test.run_programs(suite, [programs()[program]], log,
                                      arguments=f"-r {case}" if case else "")
 
+    def has(self, name):
+        """Whether a case of this name is one of this test."""
+        return any(fnmatch.fnmatchcase(name, p) for p in (self.name, f"{self.name}.*"))
+
     def cases(self, verdict, state):
-        """Names of the cases of this test that ended so."""
-        names = [re.sub(": |/", ".", c.name) for c in verdict.cases if c.state == state]
-        return [n for n in names if any(fnmatch.fnmatchcase(n, p)
-                                        for p in (self.name, f"{self.name}.*"))]
+        """Names of the cases of this test that ended so; the end of a program is none of them."""
+        names = [re.sub(": |/", ".", c.name) for c in verdict.cases
+                 if c.state == state and (self.kind == "kunit" or self.case(c.name))]
+        return [n for n in names if self.has(n)]
 
     def case(self, name):
         """The test that a case of this one is by itself; None if it is the end of a program."""
@@ -226,7 +230,9 @@ class Test:
             return Sight(kind_of(trouble[0]), trouble[0]), trouble[0]
         if trouble:
             return None, f"its header allows no crash: {trouble[0]}"
-        return None, "it passes" if self.cases(verdict, "ok") else "it does not run"
+        ended = [f"{c.name}: {c.why}" for c in verdict.cases if c.state == "not ok"]
+        return None, ended[0] if ended else \
+            "it passes" if self.cases(verdict, "ok") else "it does not run"
 
 
 @dataclass
@@ -358,7 +364,7 @@ def keep(key, said):
 def shared_parts(commit):
     """What all verdicts are made from: the tree, QEMU, and what builds, boots and judges."""
     code = [Path(m.__file__) for m in (kernel, ktap, selftests, test, vm)]
-    return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), Path(__file__), *code,
+    return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), vm.ACCEL, Path(__file__), *code,
             vm.INIT, selftests.SHIM, json.dumps(test.expected_messages(), sort_keys=True))
 
 
@@ -421,7 +427,7 @@ def one_sees(shared, mutant, plain, images):
         if why is None:
             marks = unreliable(shared, t, plain[t.flavour], f"{log}.without")
             state = None
-            if before and before[0] == t.suite:
+            if before and before[0] == t.suite and t.has(before[1]):
                 state, sight = see(Test(*before), images[t.flavour], log, marks)
                 before = None
             if state != "caught":

@@ -70,6 +70,17 @@ class Caught(unittest.TestCase):
                          (False, True))
         self.assertEqual(self.judge(("p: f.t", "not ok"), test=Test("sva", "p")), (False, True))
 
+    def test_the_end_of_a_program_is_no_test_of_it(self):
+        test = Test("sva", "p")
+        crash = ("kernel log", "not ok", "Kernel panic")
+        for ended in (("p", "not ok", "did not end"), ("p", "not ok", "did not run"),
+                      ("p: output", "not ok", "missing plan"), ("p", "not ok", "exit status 139")):
+            self.assertEqual(self.judge(ended, crash, test=test), (False, False), ended)
+            self.assertEqual(self.judge(ended, ("p: f.t", "ok"), test=test), (False, False), ended)
+        self.assertEqual(self.judge(("p", "not ok"), crash, test=Test("sva", "p", True)), (False, True))
+        _, why = test.catches(Verdict([Case("p: f.t", "ok"), Case("p", "not ok", "exit status 139")]))
+        self.assertEqual(why, "p: exit status 139")
+
     def test_what_did_not_run_neither_passes_nor_catches(self):
         self.assertEqual(self.judge(), (False, False))
         self.assertEqual(self.judge(("suite/case", "skip")), (False, False))

@@ -348,6 +348,8 @@ class Keys(unittest.TestCase):
             names = {p.name for p in parts if isinstance(p, Path)}
             self.assertGreaterEqual(names, {"trial.py", "test.py", "ktap.py", "vm.py", "kernel.py",
                                             "selftests.py", "init", "iommufd-shim.h"})
+            with mock.patch.object(trial.vm, "ACCEL", "other"):
+                self.assertNotEqual(trial.shared_parts("commit"), parts)
             with mock.patch.object(trial.test, "expected_messages", lambda: {"sva_map": ["memory"]}):
                 self.assertNotEqual(trial.shared_parts("commit"), parts)
 
@@ -502,13 +504,29 @@ class Run(unittest.TestCase):
         def watched(test, image, log, alone=False):
             if "again" not in log and "without" not in log:
                 asked.append(test.name)
-            return Sight("s.c", "s/c: x", Test("kunit", "s.c")) \
+            return Sight("a_b.c", "a_b/c: x", Test("kunit", "a_b.c")) \
                 if "without" not in log and test.name != self.blind else None
         with mock.patch.object(Test, "watched", watched):
             for self.blind, tree in ((None, "1"), (None, "2")):
                 state, why = trial.one_sees(tree, mutant, {"debug": ""}, {"debug": ""})
                 self.assertEqual(state, "caught")
-        self.assertEqual(asked, ["a_*", "s.c"])
+        self.assertEqual(asked, ["a_*", "a_b.c"])
+
+    def test_the_case_that_saw_it_is_asked_for_its_own_test_only(self):
+        tests = [Test("sva", "sva_map"), Test("sva", "sva_exit")]
+        mutant = Mutant("x", "", "", tests)
+        asked = []
+
+        def watched(test, image, log, alone=False):
+            if "again" not in log and "without" not in log:
+                asked.append(test.name)
+            return Sight("sva_exit.f.t", "why", Test("sva", "sva_exit.f.t")) \
+                if "without" not in log and test.name.startswith("sva_exit") else None
+        with mock.patch.object(Test, "watched", watched):
+            for tree in "12":
+                state, why = trial.one_sees(tree, mutant, {"debug": ""}, {"debug": ""})
+                self.assertEqual((state, why), ("caught", "sva sva_exit: why"))
+        self.assertEqual(asked, ["sva_map", "sva_exit", "sva_map", "sva_exit.f.t"])
 
     def test_verdicts_name_a_case(self):
         for suite, name, case in (("kunit", "s/c/p", "s.c"), ("kunit", "s", None),
