@@ -234,6 +234,12 @@ class Told(unittest.TestCase):
         self.assertEqual(lines[1].split(), "a.c 8 8 6 1 12 % 12-25 % 1 2".split())
         self.assertEqual(lines[2].split()[:2], ["all", "8"])
 
+    def test_of_all_each_file_has_the_weight_of_its_mutants(self):
+        lines = sample.table_of({"small.c": (10, Counter(survived=8, discarded=2)),
+                                 "large.c": (192, Counter(caught=8)), "none.c": (50, Counter(discarded=9))})
+        self.assertEqual(lines[-1].split(), "all 16 241 8 8 4 % - 11".split())
+        self.assertEqual(sample.table_of({})[-1].split(), "all 0 0 0 0 - -".split())
+
 
 class Seen(unittest.TestCase):
     """Only what fails twice in the same way was the mutant."""
@@ -572,6 +578,21 @@ class Run(unittest.TestCase):
         self.assertTrue(self.more)
         table = self.last.report()
         self.assertTrue(any(line.startswith("a.c") for line in table))
+
+    def test_what_is_undecided_hides_nothing_behind_it(self):
+        found = {"seen();": "caught", "unseen();": "survived", "late();": "survived", "upset();": "undecided"}
+        self.assertEqual(self.sample(only="a.c"), found)
+        self.assertEqual(self.sample(count=1), found)
+        self.assertEqual(self.sample(count=0, shared="other tree"), {}, "patches of another tree say nothing")
+        guests = self.sample(count=0, guests=True)
+        self.assertEqual(guests, dict(found, **{"unseen();": "undecided", "late();": "undecided"}))
+
+    def test_what_is_discarded_is_so_in_these_kernels(self):
+        self.sample(count=0)
+        file = file_of("a.c", "seen();")
+        file.guests = [Test("sva-kasan", "sva_bind")]
+        keys = [self.last.discard_key(file.mutant(file.order[0], guests)) for guests in (False, True)]
+        self.assertNotEqual(*keys)
 
     def test_equivalent_ones_are_counted_apart(self):
         self.assertEqual(self.sample(shared="judged")["unseen();"], "equivalent")
