@@ -151,6 +151,7 @@ class Sample:
     def __init__(self, count, seed, wanted=(), guests=False, name="mutants"):
         self.count, self.guests = count, guests
         commit = LINUX.snapshot()
+        trial.ready(commit, guests)
         self.shared = trial.shared_parts(commit)
         self.kernels = trial.Kernels(commit)
         self.files, self.without = files_of(commit, seed, self.kernels.compiles)

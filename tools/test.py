@@ -410,11 +410,19 @@ def kept_as(suite):
     if kind == "mutants":
         parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
+        parts.append(json.dumps(suites_of_mutants(), sort_keys=True))
     if kind == "kunit.py":
         parts.append(kernel.source("series")[1])
     if kind == "stock":
         parts += [distribution.version(), Path(distribution.__file__), *distribution.SOURCES]
     return KEPT / f"{suite['name']}-{digest(*parts)}.json"
+
+
+def suites_of_mutants():
+    """The suites in which mutants that operators make are tried."""
+    files = tomllib.loads(read(ROOT / "tests/sample.toml"))["files"]
+    names = {word.split()[0] for entry in files for word in entry["kunit"] + entry["guests"]}
+    return [s for s in all_suites() if s["name"] in names]
 
 
 def remembered(path):

@@ -30,7 +30,7 @@ import selftests
 import test
 import vm
 from common import (BUILD, LOGS, VERDICTS, Failed, bold, digest, output, read, remove, say,
-                    write_atomically)
+                    shown, write_atomically)
 from patchqueue import LINUX
 
 IMAGES = BUILD / "mutants"
@@ -346,6 +346,16 @@ class Kernels:
         return images
 
 
+def ready(commit, guests):
+    """Take what is not of the kernels' tree from the work tree, which has to be the same: the parser,
+    and for guests their programs."""
+    ktap.parser()
+    if guests:
+        programs()
+    if LINUX.snapshot() != commit:
+        raise Failed(f"{shown(LINUX.tree)} was edited while this began: run it again")
+
+
 # --- verdicts ---
 
 def recall(key):
@@ -522,8 +532,6 @@ def results(mutants, kernels, attempt, at_once=1):
             try:
                 with turn():
                     images = kernels.mutated(mutant)
-                    if any(t.kind == "guest" for t in mutant.tests):
-                        programs()
             except Failed as e:
                 remove(IMAGES / mutant.name)
                 problem = e

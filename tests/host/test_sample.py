@@ -407,6 +407,17 @@ class Compiled(unittest.TestCase):
                 kernels.differs(mutant, "debug")
             self.assertIs(type(caught.exception), error)
 
+    def test_programs_are_of_the_tree_that_the_kernels_are_of(self):
+        made = []
+        with mock.patch.object(trial.ktap, "parser", lambda: made.append("parser")), \
+                mock.patch.object(trial, "programs", lambda: made.append("programs")), \
+                mock.patch.object(trial.LINUX, "snapshot", lambda: f"after {len(made)}"):
+            trial.ready("after 1", False)
+            self.assertEqual(made, ["parser"])
+            with self.assertRaises(Failed):
+                trial.ready("after 1", True)
+        self.assertEqual(made, ["parser", "parser", "programs"])
+
     def test_images_go_with_the_mutant(self):
         kernels, there = mock.Mock(plain={}), []
         mutants = [Mutant(name, "", "", []) for name in ("a", "broken", "none", "b")]

@@ -243,6 +243,16 @@ class Kselftest(unittest.TestCase):
         self.assertIn("./run_kselftest.sh -t iommu:sva_timeout |", run.call_args.args[2])
 
 
+class Qemu(unittest.TestCase):
+    def test_the_same_content_has_one_key(self):
+        """Committed or not: git's word for what is edited is none of it."""
+        def key(edits):
+            with mock.patch.multiple(test.qemu.QEMU, snapshot=lambda: "", git=lambda *a: "tree",
+                                     edits=lambda: edits):
+                return test.qemu.key()
+        self.assertEqual(key(""), key(" M hw/misc/svadev.c"))
+
+
 class Mutants(unittest.TestCase):
     """The suite of mutants that are made by operators."""
     def judge(self, **count):
@@ -261,6 +271,22 @@ class Mutants(unittest.TestCase):
         self.assertIn("not ok", self.judge())
         self.assertIn("not ok", self.judge(equivalent=10))
         self.assertIn("not ok", self.judge(caught=9))
+
+
+    def test_a_kept_result_is_of_the_suites_that_try_them(self):
+        suite = dict(name="m", kind="mutants")
+        suites = test.all_suites()
+
+        def key(**changed):
+            now = [dict(s, **changed) if s["name"] == "kunit" else s for s in suites]
+            with mock.patch.object(test.qemu, "key", lambda: "qemu"), \
+                    mock.patch.object(test, "all_suites", lambda: now):
+                return test.kept_as(suite)
+        self.assertEqual(key(), key())
+        self.assertNotEqual(key(), key(append="x"))
+        names = {s["name"] for s in test.suites_of_mutants()}
+        self.assertIn("sva", names)
+        self.assertNotIn("host", names)
 
 
 class Budgets(unittest.TestCase):
