@@ -77,6 +77,7 @@ class Judged(unittest.TestCase):
                            (["not ok"], False), (["not ok", stale, signal], False),
                            (["not ok", "Expected 0 (0) == sva_exit_code(c.pid) (1)"], False)):
             self.assertEqual(self.judge(said[0], 1, *said[1:], either=either), well, said)
+            self.assertFalse(self.judge(said[0], 0, *said[1:], either=either), "loses nothing")
 
     def test_what_is_listed_exists_once(self):
         self.assertFalse(self.judge("not ok", 1, sees=["p: t", "p: gone"]))
