@@ -2,8 +2,10 @@
 """How a mutant is tried: its kernel is built, and the tests that may see it boot.
 
 The guest of a mutant runs beside the build of the next. What fails on a busy machine need not be
-the mutant's fault: only what fails twice in the same way counts, and what fails without a mutant
-judges none. Verdicts are kept with those of `make check`, keyed by all that they were made from.
+the mutant's fault. Of a mutant that operators made only what fails twice in the same way counts, and
+what fails without a mutant judges none; of one with a name a case that its header names is enough,
+and a crash counts if it comes again. Verdicts are kept with those of `make check`, keyed by all that
+they were made from.
 """
 
 import contextlib
@@ -37,8 +39,9 @@ IMAGES = BUILD / "mutants"
 TREE = BUILD / "linux-mutants"
 # A test by itself takes seconds, a hang no longer than this.
 LIMIT = {"kunit": 90, "guest": 150}
-# Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent.
-QUIET = {"kunit": 20, "guest": 90}
+# Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent: more
+# than a case of KUnit waits for something, or it could not say what.
+QUIET = {"kunit": 30, "guest": 90}
 RESULT = re.compile(r"\bok \d|Subtest: |TAP version \d")
 # What happens to a mutant, as it is told.
 WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":",

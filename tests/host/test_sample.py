@@ -17,7 +17,7 @@ from unittest import mock
 import mutate
 import sample
 import trial
-from common import Failed
+from common import ROOT, Failed
 from ktap import Case
 from patchqueue import LINUX
 from test import Verdict
@@ -628,6 +628,11 @@ class Watched(unittest.TestCase):
         self.assertIn("not ok 2 b", self.watch("ok 1 a\n    not ok 2 b\n"))
         self.assertIn("BUG: ", self.watch("[1.0] BUG: sleeping function\n"))
         self.assertIsNone(self.watch("[1.0] BUG: slee"), "half a line")
+
+    def test_a_case_of_kunit_says_what_it_waits_for(self):
+        waits = [int(n) for p in (ROOT / "linux").rglob("*") if re.search("kunit|mock", p.name)
+                 for n in re.findall(r"TIMEOUT\s+\((\d+) \* HZ", p.read_text())]
+        self.assertGreater(trial.QUIET["kunit"], max(waits))
 
     def test_silence_is_a_hang(self):
         self.assertIn("hung", self.watch("", quiet=-1))
