@@ -396,7 +396,7 @@ def compiler(gcc):
 
 def see(t, image, log, unreliable=()):
     """Whether a test sees a mutant: (state, Sight). It fails twice in the same way: a case once
-    more by itself, or, as anything else, on a machine that does nothing else of ours."""
+    more by itself, or, as anything else, while no other build or guest of `make mutants` runs."""
     first = t.watched(image, log)
     if not first:
         return "survived", None
@@ -423,7 +423,7 @@ def unreliable(shared, t, image, log):
                 again = t.watched(image, f"{log}.again", alone=True)
                 if again:
                     raise Failed(f"{t} does not pass without it: {again.why}")
-            # A hang judges only if the machine does nothing else, as it did not now.
+            # A hang judges only if no other build or guest of ours runs, as one may have now.
             marks = [sight.mark] if sight and sight.mark not in (HANG, DEAD) else []
             keep(key(shared, t, watched=True), marks)
     return marks
