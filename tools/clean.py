@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""make clean, make distclean."""
+"""make clean, make distclean. They refuse to remove a developer's edits and new files, but not what
+git ignores in a work tree: programs that were built there cannot be told from it."""
 
 import contextlib
 import sys

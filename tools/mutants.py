@@ -82,6 +82,7 @@ def judge(mutants):
     count = Counter(caught=len(mutants) - len(todo))
     if count["caught"]:
         say(f"  {count['caught']} of {len(mutants)} mutants are known to be caught")
+    trial.ready(commit, any(t.kind == "guest" for m in todo for t in m.tests))
     with contextlib.closing(trial.results(todo, trial.Kernels(commit), functools.partial(
             trial.each_catches, shared))) as found:
         for n, (mutant, state, why, took) in enumerate(found, 1):

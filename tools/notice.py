@@ -114,7 +114,7 @@ def judge(kind, expected, seen):
             cases.append(fail(title, "skips" if s.state == "skip" else
                               f"passes, though {s.lost} commands were lost"))
         elif hits["sees"]:
-            cases.append(Case(title, "ok"))
+            cases.append(sighted(title, s))
         elif s.state == "not ok":
             cases.append(fail(title, f"fails, and {shown(EXPECTED)} does not say that it sees this"))
         elif s.mark() == "blind" and not hits["blind"]:
@@ -131,12 +131,22 @@ def judge(kind, expected, seen):
     return cases
 
 
+def sighted(title, seen):
+    """The case of a test that has failed, as it must: because of the loss, not before it."""
+    died = [f for f in seen.failed if f.startswith("Test ")]
+    if died or not seen.lost:
+        return fail(title, f"fails, but not by what it sees: {'; '.join(died) or 'nothing was lost'}")
+    return Case(title, "ok")
+
+
 def unsteady(title, seen, fails):
     """The case of a test that may fail or not: nothing but what it sees of the loss excuses it."""
     other = [f for f in seen.failed if not re.search(fails, f)]
     if seen.state == "not ok" and (other or not seen.failed):
         return fail(title, "fails in another way than it may: " + "; ".join(other or ["no expectation"]))
-    return fail(title, "skips") if seen.state == "skip" else Case(title, "ok")
+    if seen.state == "skip" or not seen.lost:
+        return fail(title, "skips" if seen.state == "skip" else "loses nothing")
+    return Case(title, "ok")
 
 
 def matrix(found):

@@ -151,6 +151,7 @@ class Sample:
     def __init__(self, count, seed, wanted=(), guests=False, name="mutants"):
         self.count, self.guests = count, guests
         commit = LINUX.snapshot()
+        trial.ready(commit, guests)
         self.shared = trial.shared_parts(commit)
         self.kernels = trial.Kernels(commit)
         self.files, self.without = files_of(commit, seed, self.kernels.compiles)
@@ -162,8 +163,16 @@ class Sample:
     def verdict_key(self, t, mutant):
         return trial.key(self.shared, t, mutant.text, watched=True)
 
+    def all_key(self, what, mutant):
+        """Of what is said of a mutant in all the kernels that its tests want."""
+        return f"{what}-" + digest(self.verdict_key(mutant.tests[0], mutant),
+                                   *sorted({t.flavour for t in mutant.tests}))
+
     def discard_key(self, mutant):
-        return "discarded-" + self.verdict_key(mutant.tests[0], mutant)
+        return self.all_key("discarded", mutant)
+
+    def doubt_key(self, mutant):
+        return self.all_key("doubt", mutant)
 
     def known(self, file, site):
         """What is known of a mutant: (state, why), or None. What a guest saw without GUESTS=1 being
@@ -195,16 +204,25 @@ class Sample:
                 self.states[site.name] = "building"
                 yield file.mutant(site, self.guests)
 
+    def doubt(self, file, site):
+        """As known(), of a mutant that is to be tried again: it was, or has survived KUnit."""
+        mutant = file.mutant(site, self.guests)
+        why = recall(self.doubt_key(mutant))
+        if why is None and all(recall(self.verdict_key(t, mutant)) == "" for t in file.kunit):
+            why = "not tried in guests"
+        return why and ("undecided", why)
+
     def deepen(self):
         """Note what is known of each file beyond its share: FILES= went on there."""
         for file in self.files:
             for site in file.order:
-                known = site.name in self.states or self.known(file, site)
+                if site.name in self.states:
+                    continue
+                known = self.known(file, site) or self.doubt(file, site)
                 if not known:
                     break
-                if site.name not in self.states:
-                    self.sites[site.name] = site
-                    self.note(file.mutant(site, self.guests), *known)
+                self.sites[site.name] = site
+                self.note(file.mutant(site, self.guests), *known)
 
     def note(self, mutant, state, why, took=None):
         self.states[mutant.name] = state
@@ -215,6 +233,8 @@ class Sample:
             path.unlink(missing_ok=True)
         if state == "discarded" and took is not None:
             keep(self.discard_key(mutant), why)
+        if state in ("undecided", "failed") and took is not None:
+            keep(self.doubt_key(mutant), why.split("\n")[0])
         if took is not None and state != "discarded":
             done = sum(s not in ("discarded", "building") for s in self.states.values())
             say(f"  {done}/{self.count}  {mutant.name}: {WORDS[state]} {why}  ({took:.0f} s)")
@@ -280,27 +300,42 @@ def row(name, *cells):
     return (f"{name:38}" + "".join(f"{c:>{max(5, len(h)) + 2}}" for h, c in zip(HEAD, cells))).rstrip()
 
 
-def figures(sites, count, of_all=False):
-    """A row's cells. What is equivalent or compiles to nothing new is none of the mutants."""
+def those_of(sites, count):
+    """Tried, and mutants of all. What is equivalent or compiles to nothing new is none of them."""
+    return (count["caught"] + count["survived"] + count["undecided"],
+            sites - count["equivalent"] - count["discarded"])
+
+
+def figures(sites, count):
+    """A row's cells."""
     alive, doubt = count["survived"], count["undecided"]
-    tried = count["caught"] + alive + doubt
-    mutants = sites - count["equivalent"] - count["discarded"]
+    tried, mutants = those_of(sites, count)
     rate = between = "-"
     if tried:
-        rate = f"{100 * alive / tried:.0f} %"
-    if tried and not of_all:            # the files' shares are not as large as the files
         low, high = interval(alive, alive + doubt, tried, mutants)
-        between = f"{100 * low:.0f}-{100 * high:.0f} %"
-    return (tried, mutants, count["caught"], alive, rate, between, doubt or "", count["equivalent"] or "",
-            count["discarded"] or "", count["failed"] or "")
+        rate, between = f"{100 * alive / tried:.0f} %", f"{100 * low:.0f}-{100 * high:.0f} %"
+    return (tried, mutants, count["caught"], alive, rate, between, *rest_of(count))
+
+
+def rest_of(count):
+    return [count[s] or "" for s in ("undecided", "equivalent", "discarded", "failed")]
 
 
 def table_of(rows):
     """The table of {file: (sites, Counter of states)}, in lines; without files that were not tried."""
     rows = {name: (sites, count) for name, (sites, count) in rows.items() if count}
-    total = sum((count for _, count in rows.values()), Counter())
     return [row("file", *HEAD), *(row(name, *figures(*r)) for name, r in rows.items()),
-            row("all", *figures(sum(sites for sites, _ in rows.values()), total, of_all=True))]
+            row("all", *figures_of_all(list(rows.values())))]
+
+
+def figures_of_all(rows):
+    """A small file has more of its mutants tried: in the rate each has the weight of all its own."""
+    total = sum((count for _, count in rows), Counter())
+    tried, mutants = those_of(sum(sites for sites, _ in rows), total)
+    parts = [(*those_of(*r), r[1]["survived"]) for r in rows]
+    of, alive = (sum(p) for p in zip((0, 0), *((m, m * a / t) for t, m, a in parts if t)))
+    return (tried, mutants, total["caught"], total["survived"],
+            f"{100 * alive / of:.0f} %" if of else "-", "-", *rest_of(total))
 
 
 def judge(count, seed, wanted, guests):

@@ -272,11 +272,10 @@ def run_kunit_py(suite):
 
 
 def told(command, log="/dev/kmsg"):
-    """A command of the shell that runs this, as run_programs() does, and tells the kernel's log
-    which program begins."""
-    return (f"set -o pipefail\n{command} | while IFS= read -r line; do\n"
-            'case "$line" in "# selftests: "*) echo "<3>## ${line##* }" >>' + f"{log};; esac\n"
-            'printf "%s\\n" "$line"\ndone\n')
+    """A command of the shell that runs this, and tells the kernel's log which program begins, as
+    run_programs() does. The kernel's runner evaluates iommu/settings before each program begins."""
+    return (f"""echo 'mark=$(echo "<3>## $BASENAME_TEST" >>{log})' >>iommu/settings\n"""
+            f"{command}\n")
 
 
 def run_kselftest(suite):
@@ -410,11 +409,19 @@ def kept_as(suite):
     if kind == "mutants":
         parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
+        parts.append(json.dumps(suites_of_mutants(), sort_keys=True))
     if kind == "kunit.py":
         parts.append(kernel.source("series")[1])
     if kind == "stock":
         parts += [distribution.version(), Path(distribution.__file__), *distribution.SOURCES]
     return KEPT / f"{suite['name']}-{digest(*parts)}.json"
+
+
+def suites_of_mutants():
+    """The suites in which mutants that operators make are tried."""
+    files = tomllib.loads(read(ROOT / "tests/sample.toml"))["files"]
+    names = {word.split()[0] for entry in files for word in entry["kunit"] + entry["guests"]}
+    return [s for s in all_suites() if s["name"] in names]
 
 
 def remembered(path):

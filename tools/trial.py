@@ -2,8 +2,10 @@
 """How a mutant is tried: its kernel is built, and the tests that may see it boot.
 
 The guest of a mutant runs beside the build of the next. What fails on a busy machine need not be
-the mutant's fault: only what fails twice in the same way counts, and what fails without a mutant
-judges none. Verdicts are kept with those of `make check`, keyed by all that they were made from.
+the mutant's fault. Of a mutant that operators made only what fails twice in the same way counts, and
+what fails without a mutant judges none; of one with a name a case that its header names is enough,
+and a crash counts if it comes again. Verdicts are kept with those of `make check`, keyed by all that
+they were made from.
 """
 
 import contextlib
@@ -30,15 +32,16 @@ import selftests
 import test
 import vm
 from common import (BUILD, LOGS, VERDICTS, Failed, bold, digest, output, read, remove, say,
-                    write_atomically)
+                    shown, write_atomically)
 from patchqueue import LINUX
 
 IMAGES = BUILD / "mutants"
 TREE = BUILD / "linux-mutants"
 # A test by itself takes seconds, a hang no longer than this.
 LIMIT = {"kunit": 90, "guest": 150}
-# Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent.
-QUIET = {"kunit": 20, "guest": 90}
+# Of a suite that is watched, the seconds that a case of it may take, or the boot may be silent: more
+# than a case of KUnit waits for something, or it could not say what.
+QUIET = {"kunit": 30, "guest": 90}
 RESULT = re.compile(r"\bok \d|Subtest: |TAP version \d")
 # What happens to a mutant, as it is told.
 WORDS = {"caught": "caught by", "survived": bold("SURVIVED") + ":",
@@ -174,11 +177,18 @@ class Test:
             return test.run_programs(suite, [programs()[program]], log,
                                      arguments=f"-r {case}" if case else "")
 
+    def has(self, name):
+        """Whether a case of this name is one of this test."""
+        return any(fnmatch.fnmatchcase(name, p) for p in (self.name, f"{self.name}.*"))
+
     def cases(self, verdict, state):
-        """Names of the cases of this test that ended so."""
-        names = [re.sub(": |/", ".", c.name) for c in verdict.cases if c.state == state]
-        return [n for n in names if any(fnmatch.fnmatchcase(n, p)
-                                        for p in (self.name, f"{self.name}.*"))]
+        """Names of the cases of this test that ended so; the end of a program, or of output in the middle
+        of a case, is none of them."""
+        torn = {c.why for c in verdict.cases if c.name == "output"}
+        names = [re.sub(": |/", ".", c.name) for c in verdict.cases
+                 if c.state == state and (self.kind == "kunit" or self.case(c.name))
+                 and f"{c.name.split('/')[-1]}: missing subtest result line!" not in torn]
+        return [n for n in names if self.has(n)]
 
     def case(self, name):
         """The test that a case of this one is by itself; None if it is the end of a program."""
@@ -226,7 +236,9 @@ class Test:
             return Sight(kind_of(trouble[0]), trouble[0]), trouble[0]
         if trouble:
             return None, f"its header allows no crash: {trouble[0]}"
-        return None, "it passes" if self.cases(verdict, "ok") else "it does not run"
+        ended = [f"{c.name}: {c.why}" for c in verdict.cases if c.state == "not ok"]
+        return None, ended[0] if ended else \
+            "it passes" if self.cases(verdict, "ok") else "it does not run"
 
 
 @dataclass
@@ -340,6 +352,16 @@ class Kernels:
         return images
 
 
+def ready(commit, guests):
+    """Take what is not of the kernels' tree from the work tree, which has to be the same: the parser,
+    and for guests their programs."""
+    ktap.parser()
+    if guests:
+        programs()
+    if LINUX.snapshot() != commit:
+        raise Failed(f"{shown(LINUX.tree)} was edited while this began: run it again")
+
+
 # --- verdicts ---
 
 def recall(key):
@@ -358,7 +380,7 @@ def keep(key, said):
 def shared_parts(commit):
     """What all verdicts are made from: the tree, QEMU, and what builds, boots and judges."""
     code = [Path(m.__file__) for m in (kernel, ktap, selftests, test, vm)]
-    return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), Path(__file__), *code,
+    return (LINUX.git("rev-parse", f"{commit}^{{tree}}"), qemu.key(), vm.ACCEL, Path(__file__), *code,
             vm.INIT, selftests.SHIM, json.dumps(test.expected_messages(), sort_keys=True))
 
 
@@ -377,7 +399,7 @@ def compiler(gcc):
 
 def see(t, image, log, unreliable=()):
     """Whether a test sees a mutant: (state, Sight). It fails twice in the same way: a case once
-    more by itself, or, as anything else, on a machine that does nothing else of ours."""
+    more by itself, or, as anything else, while no other build or guest of `make mutants` runs."""
     first = t.watched(image, log)
     if not first:
         return "survived", None
@@ -404,7 +426,7 @@ def unreliable(shared, t, image, log):
                 again = t.watched(image, f"{log}.again", alone=True)
                 if again:
                     raise Failed(f"{t} does not pass without it: {again.why}")
-            # A hang judges only if the machine does nothing else, as it did not now.
+            # A hang judges only if no other build or guest of ours runs, as one may have now.
             marks = [sight.mark] if sight and sight.mark not in (HANG, DEAD) else []
             keep(key(shared, t, watched=True), marks)
     return marks
@@ -421,7 +443,7 @@ def one_sees(shared, mutant, plain, images):
         if why is None:
             marks = unreliable(shared, t, plain[t.flavour], f"{log}.without")
             state = None
-            if before and before[0] == t.suite:
+            if before and before[0] == t.suite and t.has(before[1]):
                 state, sight = see(Test(*before), images[t.flavour], log, marks)
                 before = None
             if state != "caught":
@@ -516,8 +538,6 @@ def results(mutants, kernels, attempt, at_once=1):
             try:
                 with turn():
                     images = kernels.mutated(mutant)
-                    if any(t.kind == "guest" for t in mutant.tests):
-                        programs()
             except Failed as e:
                 remove(IMAGES / mutant.name)
                 problem = e

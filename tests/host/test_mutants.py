@@ -16,6 +16,7 @@ from common import ROOT, Failed
 from mutants import Test, parse
 from patchqueue import LINUX
 from ktap import Case
+from ktap import parse as parse_ktap
 from test import Verdict
 
 PATCH = "diff --git a/x.c b/x.c\n--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n"
@@ -69,6 +70,26 @@ class Caught(unittest.TestCase):
         self.assertEqual(self.judge(("p: f.t", "not ok"), test=Test("sva", "p.f.t")),
                          (False, True))
         self.assertEqual(self.judge(("p: f.t", "not ok"), test=Test("sva", "p")), (False, True))
+
+    def test_the_end_of_a_program_is_no_test_of_it(self):
+        test = Test("sva", "p")
+        crash = ("kernel log", "not ok", "Kernel panic")
+        for ended in (("p", "not ok", "did not end"), ("p", "not ok", "did not run"),
+                      ("p: output", "not ok", "missing plan"), ("p", "not ok", "exit status 139")):
+            self.assertEqual(self.judge(ended, crash, test=test), (False, False), ended)
+            self.assertEqual(self.judge(ended, ("p: f.t", "ok"), test=test), (False, False), ended)
+        self.assertEqual(self.judge(("p", "not ok"), crash, test=Test("sva", "p", True)), (False, True))
+        _, why = test.catches(Verdict([Case("p: f.t", "ok"), Case("p", "not ok", "exit status 139")]))
+        self.assertEqual(why, "p: exit status 139")
+
+    def test_a_case_of_which_the_output_breaks_off_is_none(self):
+        text = ("KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: suite\n    1..2\n    ok 1 a\n"
+                "        KTAP version 1\n        # Subtest: case\n        %s 1 x\nKernel panic\n")
+        for param, caught in (("ok", False), ("not ok", True)):
+            cases = [*parse_ktap(text % param), Case("kernel log", "not ok", "Kernel panic")]
+            for name in ("suite.case", "suite"):
+                seen, _ = Test("kunit", name).catches(Verdict(cases))
+                self.assertEqual(bool(seen), caught, cases)
 
     def test_what_did_not_run_neither_passes_nor_catches(self):
         self.assertEqual(self.judge(), (False, False))

@@ -44,6 +44,13 @@ class Judged(unittest.TestCase):
         self.assertFalse(self.judge("ok", 0, sees=["p: t"]))
         self.assertFalse(self.judge("skip", 0, sees=["p: t"]))
 
+    def test_one_that_fails_before_it_loses_anything_does_not_see(self):
+        stale = "Expected 0 (0) != sva_clean(s) (0)"
+        self.assertTrue(self.judge("not ok", 1, stale, sees=["p: t"]))
+        self.assertFalse(self.judge("not ok", 0, stale, sees=["p: t"]))
+        for died in ("Test terminated unexpectedly by signal 11", "Test exited normally instead of by signal"):
+            self.assertFalse(self.judge("not ok", 1, stale, died, sees=["p: t"]))
+
     def test_one_that_is_not_listed_loses_nothing(self):
         self.assertTrue(self.judge("ok", 0))
         self.assertTrue(self.judge("skip", 0))
@@ -70,6 +77,7 @@ class Judged(unittest.TestCase):
                            (["not ok"], False), (["not ok", stale, signal], False),
                            (["not ok", "Expected 0 (0) == sva_exit_code(c.pid) (1)"], False)):
             self.assertEqual(self.judge(said[0], 1, *said[1:], either=either), well, said)
+            self.assertFalse(self.judge(said[0], 0, *said[1:], either=either), "loses nothing")
 
     def test_what_is_listed_exists_once(self):
         self.assertFalse(self.judge("not ok", 1, sees=["p: t", "p: gone"]))

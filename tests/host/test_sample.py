@@ -17,7 +17,7 @@ from unittest import mock
 import mutate
 import sample
 import trial
-from common import Failed
+from common import ROOT, Failed
 from ktap import Case
 from patchqueue import LINUX
 from test import Verdict
@@ -234,6 +234,12 @@ class Told(unittest.TestCase):
         self.assertEqual(lines[1].split(), "a.c 8 8 6 1 12 % 12-25 % 1 2".split())
         self.assertEqual(lines[2].split()[:2], ["all", "8"])
 
+    def test_of_all_each_file_has_the_weight_of_its_mutants(self):
+        lines = sample.table_of({"small.c": (10, Counter(survived=8, discarded=2)),
+                                 "large.c": (192, Counter(caught=8)), "none.c": (50, Counter(discarded=9))})
+        self.assertEqual(lines[-1].split(), "all 16 241 8 8 4 % - 11".split())
+        self.assertEqual(sample.table_of({})[-1].split(), "all 0 0 0 0 - -".split())
+
 
 class Seen(unittest.TestCase):
     """Only what fails twice in the same way was the mutant."""
@@ -348,6 +354,8 @@ class Keys(unittest.TestCase):
             names = {p.name for p in parts if isinstance(p, Path)}
             self.assertGreaterEqual(names, {"trial.py", "test.py", "ktap.py", "vm.py", "kernel.py",
                                             "selftests.py", "init", "iommufd-shim.h"})
+            with mock.patch.object(trial.vm, "ACCEL", "other"):
+                self.assertNotEqual(trial.shared_parts("commit"), parts)
             with mock.patch.object(trial.test, "expected_messages", lambda: {"sva_map": ["memory"]}):
                 self.assertNotEqual(trial.shared_parts("commit"), parts)
 
@@ -398,6 +406,17 @@ class Compiled(unittest.TestCase):
                     self.assertRaises(Failed) as caught:
                 kernels.differs(mutant, "debug")
             self.assertIs(type(caught.exception), error)
+
+    def test_programs_are_of_the_tree_that_the_kernels_are_of(self):
+        made = []
+        with mock.patch.object(trial.ktap, "parser", lambda: made.append("parser")), \
+                mock.patch.object(trial, "programs", lambda: made.append("programs")), \
+                mock.patch.object(trial.LINUX, "snapshot", lambda: f"after {len(made)}"):
+            trial.ready("after 1", False)
+            self.assertEqual(made, ["parser"])
+            with self.assertRaises(Failed):
+                trial.ready("after 1", True)
+        self.assertEqual(made, ["parser", "parser", "programs"])
 
     def test_images_go_with_the_mutant(self):
         kernels, there = mock.Mock(plain={}), []
@@ -502,13 +521,29 @@ class Run(unittest.TestCase):
         def watched(test, image, log, alone=False):
             if "again" not in log and "without" not in log:
                 asked.append(test.name)
-            return Sight("s.c", "s/c: x", Test("kunit", "s.c")) \
+            return Sight("a_b.c", "a_b/c: x", Test("kunit", "a_b.c")) \
                 if "without" not in log and test.name != self.blind else None
         with mock.patch.object(Test, "watched", watched):
             for self.blind, tree in ((None, "1"), (None, "2")):
                 state, why = trial.one_sees(tree, mutant, {"debug": ""}, {"debug": ""})
                 self.assertEqual(state, "caught")
-        self.assertEqual(asked, ["a_*", "s.c"])
+        self.assertEqual(asked, ["a_*", "a_b.c"])
+
+    def test_the_case_that_saw_it_is_asked_for_its_own_test_only(self):
+        tests = [Test("sva", "sva_map"), Test("sva", "sva_exit")]
+        mutant = Mutant("x", "", "", tests)
+        asked = []
+
+        def watched(test, image, log, alone=False):
+            if "again" not in log and "without" not in log:
+                asked.append(test.name)
+            return Sight("sva_exit.f.t", "why", Test("sva", "sva_exit.f.t")) \
+                if "without" not in log and test.name.startswith("sva_exit") else None
+        with mock.patch.object(Test, "watched", watched):
+            for tree in "12":
+                state, why = trial.one_sees(tree, mutant, {"debug": ""}, {"debug": ""})
+                self.assertEqual((state, why), ("caught", "sva sva_exit: why"))
+        self.assertEqual(asked, ["sva_map", "sva_exit", "sva_map", "sva_exit.f.t"])
 
     def test_verdicts_name_a_case(self):
         for suite, name, case in (("kunit", "s/c/p", "s.c"), ("kunit", "s", None),
@@ -555,6 +590,21 @@ class Run(unittest.TestCase):
         table = self.last.report()
         self.assertTrue(any(line.startswith("a.c") for line in table))
 
+    def test_what_is_undecided_hides_nothing_behind_it(self):
+        found = {"seen();": "caught", "unseen();": "survived", "late();": "survived", "upset();": "undecided"}
+        self.assertEqual(self.sample(only="a.c"), found)
+        self.assertEqual(self.sample(count=1), found)
+        self.assertEqual(self.sample(count=0, shared="other tree"), {}, "patches of another tree say nothing")
+        guests = self.sample(count=0, guests=True)
+        self.assertEqual(guests, dict(found, **{"unseen();": "undecided", "late();": "undecided"}))
+
+    def test_what_is_discarded_is_so_in_these_kernels(self):
+        self.sample(count=0)
+        file = file_of("a.c", "seen();")
+        file.guests = [Test("sva-kasan", "sva_bind")]
+        keys = [self.last.discard_key(file.mutant(file.order[0], guests)) for guests in (False, True)]
+        self.assertNotEqual(*keys)
+
     def test_equivalent_ones_are_counted_apart(self):
         self.assertEqual(self.sample(shared="judged")["unseen();"], "equivalent")
 
@@ -578,6 +628,11 @@ class Watched(unittest.TestCase):
         self.assertIn("not ok 2 b", self.watch("ok 1 a\n    not ok 2 b\n"))
         self.assertIn("BUG: ", self.watch("[1.0] BUG: sleeping function\n"))
         self.assertIsNone(self.watch("[1.0] BUG: slee"), "half a line")
+
+    def test_a_case_of_kunit_says_what_it_waits_for(self):
+        waits = [int(n) for p in (ROOT / "linux").rglob("*") if re.search("kunit|mock", p.name)
+                 for n in re.findall(r"TIMEOUT\s+\((\d+) \* HZ", p.read_text())]
+        self.assertGreater(trial.QUIET["kunit"], max(waits))
 
     def test_silence_is_a_hang(self):
         self.assertIn("hung", self.watch("", quiet=-1))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """make test: what is selected, how skips and budgets are judged, how results are written."""
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -197,10 +199,10 @@ class KernelLog(unittest.TestCase):
 
 class Kselftest(unittest.TestCase):
     """The kernel's own runner tells the kernel's log what runs, as far as its messages are excused."""
-    PROGRAM = "#!/bin/sh\nprintf '1..1\\n# \\\\ selftests: x y\\nok 1 a\\n'\nexit %d\n"
+    PROGRAM = "#!/bin/sh\necho message of ${0##*/} >>%s\nprintf '1..1\\n# \\\\ selftests: x y\\nok 1 a\\n'\nexit %d\n"
 
-    def run_in(self, home, log):
-        """What two programs print by the kernel's runner, and its exit status, with log and without."""
+    def command(self, home, log):
+        """What runs two programs by the kernel's runner, which say in a log that they begin."""
         source = test.LINUX.tree / "tools/testing/selftests"
         if not source.exists():
             self.skipTest("there is no tree yet: make tree")
@@ -209,11 +211,15 @@ class Kselftest(unittest.TestCase):
         shutil.copy(source / "run_kselftest.sh", home)
         (home / "kselftest-list.txt").write_text("iommu:sva_timeout\niommu:sva_map\n")
         for status, name in enumerate(("sva_timeout", "sva_map")):
-            (home / "iommu" / name).write_text(self.PROGRAM % status)
+            (home / "iommu" / name).write_text(self.PROGRAM % (log, status))
             (home / "iommu" / name).chmod(0o755)
-        command = "./run_kselftest.sh -t iommu:sva_timeout -t iommu:sva_map"
+        return "./run_kselftest.sh -t iommu:sva_timeout -t iommu:sva_map"
+
+    def run_in(self, home, log):
+        """What they print, and the exit status, with what is told and without."""
+        command = self.command(home, log)
         return [subprocess.run(["busybox", "sh", "-c", c], cwd=home, text=True, stdout=subprocess.PIPE)
-                for c in (command, test.told(command, log))]
+                for c in (command, f": >{log}; {test.told(command, log)}")]
 
     @unittest.skipUnless(shutil.which("busybox"), "no busybox")
     def test_each_program_is_told_and_all_else_stays(self):
@@ -221,11 +227,28 @@ class Kselftest(unittest.TestCase):
             home, log = Path(tmp) / "home", Path(tmp) / "kmsg"
             home.mkdir()
             plain, told = self.run_in(home, log)
-            self.assertEqual(log.read_text(), "<3>## sva_timeout\n<3>## sva_map\n")
-            failed = subprocess.run(["busybox", "sh", "-c", test.told("(exit 3)", log)])
+            self.assertEqual(log.read_text(), "".join(f"<3>## {p}\nmessage of {p}\n"
+                                                      for p in ("sva_timeout", "sva_map")))
+            failed = subprocess.run(["busybox", "sh", "-c", test.told("(exit 3)", log)], cwd=home)
         self.assertEqual((plain.stdout, plain.returncode), (told.stdout, told.returncode))
         self.assertEqual([c.state for c in parse(told.stdout)], ["ok", "not ok"])
         self.assertEqual(failed.returncode, 3)
+
+    @unittest.skipUnless(shutil.which("busybox"), "no busybox")
+    def test_none_begins_before_it_is_told(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            home, begun, log = (Path(tmp) / n for n in ("home", "begun", "kmsg"))
+            home.mkdir()
+            os.mkfifo(log)              # nobody reads it
+            p = subprocess.Popen(["busybox", "sh", "-c", test.told(self.command(home, begun), log)],
+                                 cwd=home, stdout=subprocess.DEVNULL, start_new_session=True)
+            try:
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    p.wait(1)
+            finally:
+                os.killpg(p.pid, signal.SIGKILL)
+                p.wait()
+            self.assertFalse(begun.exists())
 
     def test_what_one_may_do_another_may_not(self):
         line = "[ 2.0] DMAR: VT-d detected Invalidation Time-out Error: SID 100"
@@ -240,7 +263,17 @@ class Kselftest(unittest.TestCase):
             test.run_kselftest(dict(name="s", kernel="debug", timeout=1, image="i",
                                     arguments="-t iommu:sva_timeout"))
         self.assertEqual(run.call_args.kwargs["expects"], test.expected_messages())
-        self.assertIn("./run_kselftest.sh -t iommu:sva_timeout |", run.call_args.args[2])
+        self.assertIn("\n./run_kselftest.sh -t iommu:sva_timeout\n", run.call_args.args[2])
+
+
+class Qemu(unittest.TestCase):
+    def test_the_same_content_has_one_key(self):
+        """Committed or not: git's word for what is edited is none of it."""
+        def key(edits):
+            with mock.patch.multiple(test.qemu.QEMU, snapshot=lambda: "", git=lambda *a: "tree",
+                                     edits=lambda: edits):
+                return test.qemu.key()
+        self.assertEqual(key(""), key(" M hw/misc/svadev.c"))
 
 
 class Mutants(unittest.TestCase):
@@ -261,6 +294,22 @@ class Mutants(unittest.TestCase):
         self.assertIn("not ok", self.judge())
         self.assertIn("not ok", self.judge(equivalent=10))
         self.assertIn("not ok", self.judge(caught=9))
+
+
+    def test_a_kept_result_is_of_the_suites_that_try_them(self):
+        suite = dict(name="m", kind="mutants")
+        suites = test.all_suites()
+
+        def key(**changed):
+            now = [dict(s, **changed) if s["name"] == "kunit" else s for s in suites]
+            with mock.patch.object(test.qemu, "key", lambda: "qemu"), \
+                    mock.patch.object(test, "all_suites", lambda: now):
+                return test.kept_as(suite)
+        self.assertEqual(key(), key())
+        self.assertNotEqual(key(), key(append="x"))
+        names = {s["name"] for s in test.suites_of_mutants()}
+        self.assertIn("sva", names)
+        self.assertNotIn("host", names)
 
 
 class Budgets(unittest.TestCase):
