@@ -213,7 +213,7 @@ class Test:
                          f"{case.name}: {case.why}".rstrip(": "), alone)
         if trouble:
             return Sight(kind_of(trouble), trouble)
-        if wrong:
+        if wrong and any(self.has(re.sub(": |/", ".", c.name)) for c in verdict.cases):
             return Sight(wrong[0].name, wrong[0].why or wrong[0].name)
         return None if self.cases(verdict, "ok") else Sight(NOTHING, NOTHING)
 

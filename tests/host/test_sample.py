@@ -661,7 +661,9 @@ class Watched(unittest.TestCase):
                 ("BUG: sleeping", broken, "BUG: ", "BUG: sleeping"), ("", broken, "hung", "hung: x"),
                 ("not ok 1 b", broken, "suite_a.unnamed", "suite_a/unnamed: ?"),
                 ("", [Case("suite_a/b", "not ok")], "suite_a.b", "suite_a/b"),
-                ("", torn, "output", "torn"), ("", [], trial.NOTHING, trial.NOTHING)):
+                ("", [Case("suite_a/a", "ok"), *torn], "output", "torn"),
+                # What saw the mutant in another tree need not be in this one.
+                ("", torn, trial.NOTHING, trial.NOTHING), ("", [], trial.NOTHING, trial.NOTHING)):
             sight = Test("kunit", "suite_*").sight(Verdict(cases), line)
             self.assertEqual(sight[:2], (mark, why))
         self.assertIsNone(Test("kunit", "suite_*").sight(Verdict([Case("suite_a/b", "ok")])))
