@@ -143,7 +143,7 @@ static void vtd_unit_destroy(struct vtd_unit *unit)
 		iommu_kunit_hw_del(&unit->hw);
 	vtd_unit_free_contexts(unit);
 	if (iommu->qi) {
-		iommu_free_pages(iommu->qi->desc, ecap_smts(iommu->ecap) ? 1 : 0);
+		iommu_free_pages(iommu->qi->desc, get_order(QI_LENGTH << qi_shift(iommu)));
 		kfree(iommu->qi->desc_status);
 		kfree(iommu->qi);
 	}
