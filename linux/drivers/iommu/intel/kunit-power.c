@@ -317,6 +317,25 @@ static void queue_that_never_was(struct kunit *test)
 
 #define ATTEMPTS	256	/* more than a CPU keeps to itself of what it has counted */
 
+/*
+ * Whether an allocation was refused. Those of interrupts would be counted, too: they are
+ * threads of their own only with PREEMPT_RT.
+ */
+static bool enable_without(struct intel_iommu *iommu, unsigned int nth, int *ret)
+{
+	unsigned long flags;
+	bool failed;
+
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		local_irq_save(flags);
+	nomem_nth(nth);
+	*ret = dmar_enable_qi(iommu);
+	failed = nomem_nth(0);
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		local_irq_restore(flags);
+	return failed;
+}
+
 /* Nothing stays of a queue for which there is no memory, each time that it is tried. */
 static void queue_without_memory(struct kunit *test)
 {
@@ -333,9 +352,7 @@ static void queue_without_memory(struct kunit *test)
 	for (n = 1, ret = -ENOMEM; n < 16 && ret; n++) {
 		nr = global_node_page_state(NR_IOMMU_PAGES);
 		for (round = 0; round < ATTEMPTS; round++) {
-			nomem_nth(n);
-			ret = dmar_enable_qi(iommu);
-			if (!nomem_nth(0))
+			if (!enable_without(iommu, n, &ret))
 				break;
 			KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
 			KUNIT_EXPECT_NULL(test, iommu->qi);
