@@ -605,12 +605,12 @@ static void attach_is_refused(struct kunit *test)
 	struct iommu_sva *handle = bind(test, DEV, test_mm(test));
 	struct iommu_domain *domain = handle->handle.domain;
 	u32 max_pasids = GROUP_SECOND->iommu->max_pasids;
-	struct iommu_ops ops = *dev_iommu_ops(DEV);
 	struct rid *rid = rid_alloc(test, DEV, IOMMU_DOMAIN_UNMANAGED);
-	struct iommu_domain foreign = *domain;
 	struct device *dev = kunit_device_register(test, "no-iommu");
+	struct iommu_domain *foreign = kunit_kzalloc(test, sizeof(*foreign), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
+	KUNIT_ASSERT_NOT_NULL(test, foreign);
 	KUNIT_EXPECT_EQ(test, -ENODEV,
 			iommu_attach_device_pasid(domain, dev, 77, NULL));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
@@ -618,9 +618,11 @@ static void attach_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			iommu_attach_device_pasid(domain, DEV, IOMMU_NO_PASID,
 						  NULL));
-	foreign.owner = &ops;
+	own_ops = *dev_iommu_ops(DEV);
+	*foreign = *domain;
+	foreign->owner = &own_ops;
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			iommu_attach_device_pasid(&foreign, DEV, 77, NULL));
+			iommu_attach_device_pasid(foreign, DEV, 77, NULL));
 	/* Each member of a group can have the PASID, or none. */
 	GROUP_SECOND->iommu->max_pasids = 77;
 	KUNIT_EXPECT_EQ(test, -EINVAL,

@@ -16,19 +16,17 @@
 #include <linux/sched.h>
 
 /* Which allocations are counted */
-#define NOMEM_SLAB	BIT(0)	/* objects; those of debugging may not sleep */
-#define NOMEM_ATOMIC	BIT(2)	/* objects whose allocation may not sleep */
+#define NOMEM_SLAB	BIT(0)	/* objects whose allocation may sleep; kmemleak's may, too */
 #define NOMEM_PAGE	BIT(1)	/* pages that are cleared, as tables are; a slab's is not */
+#define NOMEM_ATOMIC	BIT(2)	/* objects whose allocation may not sleep; interrupts', too */
 
-#define NOMEM_NEEDS	"needs FAILSLAB, FAIL_PAGE_ALLOC and FUNCTION_ERROR_INJECTION"
+#define NOMEM_NEEDS	"needs FUNCTION_ERROR_INJECTION, and FAILSLAB or FAIL_PAGE_ALLOC"
 
-#if IS_ENABLED(CONFIG_FAILSLAB) && IS_ENABLED(CONFIG_FAIL_PAGE_ALLOC) &&	\
-	IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&				\
+#if IS_ENABLED(CONFIG_FUNCTION_ERROR_INJECTION) &&	\
 	IS_ENABLED(CONFIG_HAVE_FUNCTION_ARG_ACCESS_API)
 
 static struct {
-	struct kprobe slab, page;
-	struct kunit *test;		/* while they are registered */
+	struct kprobe slab, page;	/* with a symbol while they are registered */
 	struct task_struct *task;
 	unsigned int kinds;
 	unsigned int nth;
@@ -74,33 +72,32 @@ static void nomem_post(struct kprobe *kp, struct pt_regs *regs,
 {
 }
 
-static void nomem_stop(void *unused)
+static void nomem_unregister(void *arg)
 {
-	struct kprobe *kps[] = { &nomem.slab, &nomem.page };
+	struct kprobe *kp = arg;
 
-	unregister_kprobes(kps, ARRAY_SIZE(kps));
-	nomem.test = NULL;
+	unregister_kprobe(kp);
+	kp->symbol_name = NULL;
 }
 
 /* 0, or it cannot be done here */
-static int nomem_register(struct kunit *test)
+static int nomem_register(struct kunit *test, struct kprobe *kp, const char *symbol,
+			  kprobe_pre_handler_t handler)
 {
-	struct kprobe *kps[] = { &nomem.slab, &nomem.page };
+	int ret;
 
-	nomem.slab = (struct kprobe) {
-		.symbol_name = "should_failslab",
-		.pre_handler = nomem_slab,
+	if (kp->symbol_name)
+		return 0;
+	*kp = (struct kprobe) {
+		.symbol_name = symbol,
+		.pre_handler = handler,
 		.post_handler = nomem_post,
 	};
-	nomem.page = (struct kprobe) {
-		.symbol_name = "should_fail_alloc_page",
-		.pre_handler = nomem_page,
-		.post_handler = nomem_post,
-	};
-	if (register_kprobes(kps, ARRAY_SIZE(kps)))
-		return -EOPNOTSUPP;
-	nomem.test = test;
-	return kunit_add_action_or_reset(test, nomem_stop, NULL);
+	ret = register_kprobe(kp);
+	if (!ret)
+		return kunit_add_action_or_reset(test, nomem_unregister, kp);
+	kp->symbol_name = NULL;
+	return ret;
 }
 
 /*
@@ -113,7 +110,11 @@ static void nomem_start(struct kunit *test, unsigned int kinds)
 	nomem.nth = 0;
 	nomem.task = current;
 	nomem.kinds = kinds;
-	if (nomem.test != test && nomem_register(test))
+	if (kinds & (NOMEM_SLAB | NOMEM_ATOMIC) &&
+	    nomem_register(test, &nomem.slab, "should_failslab", nomem_slab))
+		kunit_skip(test, NOMEM_NEEDS);
+	if (kinds & NOMEM_PAGE &&
+	    nomem_register(test, &nomem.page, "should_fail_alloc_page", nomem_page))
 		kunit_skip(test, NOMEM_NEEDS);
 }
 

@@ -638,18 +638,19 @@ static void reset_without_the_driver(struct kunit *test)
 	struct iommu_device *iommu = &to_sva_mock_dev(DEV)->instance->iommu;
 	const struct iommu_ops *old = iommu->ops;
 	struct mm_struct *mm = test_mm(test);
-	struct iommu_domain domain;
+	struct iommu_domain *domain = kunit_kzalloc(test, sizeof(*domain), GFP_KERNEL);
 	static struct iommu_ops ops;
 
+	KUNIT_ASSERT_NOT_NULL(test, domain);
 	ops = *old;
 	ops.reset_prepare = NULL;
 	ops.reset_done = NULL;
 	iommu->ops = &ops;
-	domain = other_domain(DEV);
+	*domain = other_domain(DEV);
 	KUNIT_EXPECT_EQ(test, 0, iommu_dev_reset_prepare(DEV));
 	iommu_sva_unbind_device(bind(test, DEV, mm));
-	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device(&domain, DEV));
-	iommu_detach_device(&domain, DEV);
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device(domain, DEV));
+	iommu_detach_device(domain, DEV);
 	iommu_dev_reset_done(DEV);
 	iommu->ops = old;
 	expect_resets(test, 0, 0);

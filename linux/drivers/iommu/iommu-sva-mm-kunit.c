@@ -410,7 +410,7 @@ static void mm_of_a_task_is_not_reaped(struct kunit *test)
 }
 
 /* So long at least mmap_lock is tried for. */
-#define REAP_TIME	(HZ / 2)
+#define REAP_TIME	(9 * HZ / 10)
 
 /* Others than tasks may have a reference for long. */
 static void mm_without_tasks_is_reaped_once(struct kunit *test)
@@ -434,13 +434,11 @@ static void mm_without_tasks_is_reaped_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count + 1, atomic_read(&mm->mm_count));
 	KUNIT_EXPECT_EQ(test, OOM_PAGES, pages_of(mm, MM_ANONPAGES));
 	mmap_write_unlock(mm);
-	slow = time_after(jiffies, start + REAP_TIME);
+	slow = time_after_eq(jiffies, start + REAP_TIME);
 
 	KUNIT_EXPECT_TRUE(test, EVENTUALLY(reaped(mm) == SVA_REAPED));
 	/* On a machine that is busy it may have given up. */
-	if (slow)
-		kunit_info(test, "too slow to see that it is reaped\n");
-	else
+	if (!slow)
 		KUNIT_EXPECT_EQ(test, 0, pages_of(mm, MM_ANONPAGES));
 	KUNIT_EXPECT_TRUE(test, EVENTUALLY(atomic_read(&mm->mm_count) == count));
 	KUNIT_EXPECT_EQ(test, 0, oom());
@@ -448,6 +446,8 @@ static void mm_without_tasks_is_reaped_once(struct kunit *test)
 	iommu_sva_mmput(mm);
 	kthread_use_mm(mm);
 	iommu_sva_unbind_device(handle);
+	if (slow && test->status == KUNIT_SUCCESS)
+		kunit_skip(test, "too slow to see that it is reaped");
 }
 
 /* The last reference to it is that of who handles its faults. */

@@ -569,8 +569,9 @@ static void nested_snoops(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[0], nested));
 	KUNIT_EXPECT_FALSE(test, snoops(machine->fn[0], IOMMU_NO_PASID));
+	/* Nor would it be later: also if its unit could do it */
+	KUNIT_EXPECT_FALSE(test, enforce(parent));
 	vtd_block(machine->fn[0]);
-	/* Not while one is nested that cannot, also beside others. */
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[2], nested));
 	KUNIT_EXPECT_FALSE(test, enforce(parent));
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[0], nested));

@@ -523,12 +523,25 @@ static void together_at_drain(struct kunit *test)
 
 /* --- what else is done with it --- */
 
-static struct iopf_queue *enable_pri(struct fence *f)
+static void disable_pri(void *arg)
+{
+	struct fence *f = arg;
+
+	if (f->fn->info.pri_enabled)
+		KUNIT_EXPECT_EQ(f->test, 0,
+				intel_iommu_ops.dev_disable_feat(&f->fn->pdev.dev,
+								 IOMMU_DEV_FEAT_IOPF));
+	iopf_queue_free(f->unit->iommu.iopf_queue);
+	f->unit->iommu.iopf_queue = NULL;
+}
+
+static void enable_pri(struct fence *f)
 {
 	struct iopf_queue *queue = iopf_queue_alloc();
 
 	KUNIT_ASSERT_NOT_NULL(f->test, queue);
 	f->unit->iommu.iopf_queue = queue;
+	vtd_at_exit(f->test, disable_pri, f);
 	f->fn->info.pri_supported = 1;
 	f->fn->pdev.pri_cap = VTD_CFG_PRI;
 	f->fn->pdev.pasid_required = 1;
@@ -536,16 +549,6 @@ static struct iopf_queue *enable_pri(struct fence *f)
 	KUNIT_EXPECT_EQ(f->test, 0,
 			intel_iommu_ops.dev_enable_feat(&f->fn->pdev.dev,
 							IOMMU_DEV_FEAT_IOPF));
-	return queue;
-}
-
-static void disable_pri(struct fence *f, struct iopf_queue *queue)
-{
-	KUNIT_EXPECT_EQ(f->test, 0,
-			intel_iommu_ops.dev_disable_feat(&f->fn->pdev.dev,
-							 IOMMU_DEV_FEAT_IOPF));
-	f->unit->iommu.iopf_queue = NULL;
-	iopf_queue_free(queue);
 }
 
 static void remove_and_drain(struct fence *f)
@@ -558,15 +561,14 @@ static void remove_and_drain(struct fence *f)
 static void fenced_page_requests(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, VTD_FIRST_LEVEL);
-	struct iopf_queue *queue;
 
 	unmap_mute(f);
-	queue = enable_pri(f);
+	enable_pri(f);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & (CONTEXT_SM_DTE | CONTEXT_SM_PRE));
 	expect_fenced(f);
 	remove_and_drain(f);
 	KUNIT_EXPECT_GE(test, vtd_count(f->unit, QI_EIOTLB_TYPE), 2);
-	disable_pri(f, queue);
+	disable_pri(f);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & (CONTEXT_SM_DTE | CONTEXT_SM_PRE));
 	expect_asked(f, 0, 0);
 }
@@ -575,14 +577,14 @@ static void fenced_page_requests(struct kunit *test)
 static void page_requests_are_fenced(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, VTD_FIRST_LEVEL);
-	struct iopf_queue *queue = enable_pri(f);
 
+	enable_pri(f);
 	KUNIT_EXPECT_TRUE(test, context_lo(f->fn) & CONTEXT_SM_PRE);
 	unmap_mute(f);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & (CONTEXT_SM_DTE | CONTEXT_SM_PRE));
 	KUNIT_EXPECT_TRUE(test, context_lo(f->fn) & CONTEXT_FPD);
 	remove_and_drain(f);
-	disable_pri(f, queue);
+	disable_pri(f);
 	expect_asked(f, 0, 0);
 }
 
@@ -1020,15 +1022,15 @@ static void reset_order_legacy(struct kunit *test)
 static void reset_with_page_requests(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, VTD_FIRST_LEVEL);
-	struct iopf_queue *queue = enable_pri(f);
 
+	enable_pri(f);
 	KUNIT_EXPECT_TRUE(test, context_lo(f->fn) & CONTEXT_SM_PRE);
 	reset(f);
 	expect_live(f, f->fn);
 	KUNIT_EXPECT_TRUE(test, context_lo(f->fn) & CONTEXT_SM_PRE);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & CONTEXT_FPD);
 	vtd_remove_pasid(f->fn, PASID);
-	disable_pri(f, queue);
+	disable_pri(f);
 	KUNIT_EXPECT_FALSE(test, context_lo(f->fn) & CONTEXT_SM_PRE);
 }
 

@@ -21,7 +21,6 @@
 #define PASID		5
 #define IOVA		0x10000
 #define HOLD_MS		100
-#define AT_LAST_MS	20000	/* for what comes, on a machine that is busy */
 
 static struct iommu_domain *attached(struct kunit *test, struct vtd_fn *fn,
 				     unsigned int flags)
@@ -580,22 +579,27 @@ static void drive_leaves_controller(struct kunit *test)
 
 /* --- page requests --- */
 
-/* Its page requests have to be drained now, though it does not make any. */
-static struct iopf_queue *enable_pri(struct kunit *test, struct vtd_fn *fn)
+static void disable_pri(void *arg)
+{
+	struct vtd_fn *fn = arg;
+
+	if (fn->info.pri_enabled)
+		iopf_queue_remove_device(fn->unit->iommu.iopf_queue, &fn->pdev.dev);
+	fn->info.pri_enabled = 0;
+	iopf_queue_free(fn->unit->iommu.iopf_queue);
+	fn->unit->iommu.iopf_queue = NULL;
+}
+
+/* Its page requests have to be drained from now on, though it does not make any. */
+static void enable_pri(struct kunit *test, struct vtd_fn *fn)
 {
 	struct iopf_queue *queue = iopf_queue_alloc();
 
 	KUNIT_ASSERT_NOT_NULL(test, queue);
+	fn->unit->iommu.iopf_queue = queue;
+	vtd_at_exit(test, disable_pri, fn);
 	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(queue, &fn->pdev.dev));
 	fn->info.pri_enabled = 1;
-	return queue;
-}
-
-static void disable_pri(struct vtd_fn *fn, struct iopf_queue *queue)
-{
-	fn->info.pri_enabled = 0;
-	iopf_queue_remove_device(queue, &fn->pdev.dev);
-	iopf_queue_free(queue);
 }
 
 /* The IOTLB is flushed behind a fence, and in front of the wait that drains. */
@@ -605,7 +609,7 @@ static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
 
 	while (cmd < vtd_log_end(unit) && !cmd->fence)
 		cmd++;
-	/* No assertion: the queue of page requests is the test's. */
+	/* No assertion: the test may have an mm that is to exit. */
 	KUNIT_EXPECT_EQ(test, 4, vtd_log_end(unit) - cmd);
 	if (vtd_log_end(unit) - cmd < 4)
 		return;
@@ -632,32 +636,28 @@ static void drain_with_did_of_pasid(struct kunit *test)
 {
 	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
-	struct iopf_queue *queue;
 	u16 did;
 
 	attached(test, fn, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
 	did = entry_did(fn, PASID);
 	KUNIT_ASSERT_NE(test, did, entry_did(fn, IOMMU_NO_PASID));
-	queue = enable_pri(test, fn);
+	enable_pri(test, fn);
 	vtd_clear_log(test->priv);
 	remove_and_drain(fn);
 	expect_drain(test, fn->unit, did);
-	disable_pri(fn, queue);
 }
 
 static void drain_with_did_of_sva(struct kunit *test)
 {
 	struct mm_struct *mm = vtd_mm(test);
-	struct iopf_queue *queue;
 	struct job job;
 
 	share(test, &job, mm);
-	queue = enable_pri(test, job.fn);
+	enable_pri(test, job.fn);
 	vtd_clear_log(test->priv);
 	remove_and_drain(job.fn);
 	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
-	disable_pri(job.fn, queue);
 	vtd_mm_exit(mm);
 }
 
@@ -702,13 +702,6 @@ static int job_drain(void *arg)
 	return 0;
 }
 
-static bool done_in(struct vtd_thread *thread, unsigned int ms)
-{
-	while (ms-- && !completion_done(&thread->done))
-		usleep_range(1000, 2000);
-	return completion_done(&thread->done);
-}
-
 /* The unit's thread makes a pass over the queue. */
 static int job_pass(void *arg)
 {
@@ -734,7 +727,7 @@ static void expect_drain_waits(struct kunit *test, struct job *job)
 
 	vtd_clear_log(test->priv);
 	vtd_start(test, &thread, job_drain, job);
-	KUNIT_EXPECT_FALSE(test, done_in(&thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&thread, HOLD_MS));
 	KUNIT_EXPECT_TRUE(test, nothing_sent(unit));
 	job_pass(&unit->iommu);
 	vtd_join(&thread);
@@ -743,13 +736,12 @@ static void expect_drain_waits(struct kunit *test, struct job *job)
 static void drain_waits_for_reports(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
-	struct iopf_queue *queue;
 
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
 	attached(test, job.fn, 0);
 	was_attached(test, job.fn);
-	queue = enable_pri(test, job.fn);
+	enable_pri(test, job.fn);
 	queue_page_request(test, &job.fn->unit->iommu, true);
 	expect_drain_waits(test, &job);
 	KUNIT_EXPECT_FALSE(test, nothing_sent(job.fn->unit));
@@ -758,29 +750,25 @@ static void drain_waits_for_reports(struct kunit *test)
 	queue_page_request(test, &job.fn->unit->iommu, true);
 	expect_drain_waits(test, &job);
 	KUNIT_EXPECT_TRUE(test, nothing_sent(job.fn->unit));
-	disable_pri(job.fn, queue);
 }
 
 /* Those without a PASID are the RID's, whatever it is attached to. */
 static void drain_waits_for_reports_of_rid(struct kunit *test)
 {
 	struct job job = { .pasid = IOMMU_NO_PASID };
-	struct iopf_queue *queue;
 	unsigned int n;
 
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	attached(test, job.fn, 0);
+	enable_pri(test, job.fn);
 	for (n = 0; n < 2; n++) {
 		if (n)
 			KUNIT_ASSERT_EQ(test, 0, vtd_attach(job.fn,
 							    intel_iommu_ops.identity_domain));
-		else
-			attached(test, job.fn, 0);
-		queue = enable_pri(test, job.fn);
 		queue_page_request(test, &job.fn->unit->iommu, false);
 		expect_drain_waits(test, &job);
 		KUNIT_EXPECT_FALSE(test, nothing_sent(job.fn->unit));
-		disable_pri(job.fn, queue);
 	}
 }
 
@@ -788,22 +776,7 @@ static void drain_waits_for_reports_of_rid(struct kunit *test)
 static void begin_pass(struct kunit *test, struct vtd_thread *pass,
 		       struct intel_iommu *iommu)
 {
-	unsigned long begun = iommu->prq_begun;
-	unsigned int ms = AT_LAST_MS;
-
-	mutex_lock(&iommu->iopf_lock);
-	vtd_start(test, pass, job_pass, iommu);
-	while (ms-- && READ_ONCE(iommu->prq_begun) == begun)
-		usleep_range(1000, 2000);
-	KUNIT_EXPECT_NE(test, begun, READ_ONCE(iommu->prq_begun));
-	/* It waits for the lock by now. */
-	done_in(pass, HOLD_MS);
-}
-
-static void end_pass(struct vtd_thread *pass, struct intel_iommu *iommu)
-{
-	mutex_unlock(&iommu->iopf_lock);
-	vtd_join(pass);
+	vtd_start_behind(test, pass, &iommu->iopf_lock, job_pass, iommu);
 }
 
 static void queue_another(struct intel_iommu *iommu)
@@ -820,7 +793,6 @@ static void drain_waits_for_one_pass(struct kunit *test)
 	struct job job = { .pasid = PASID };
 	struct vtd_thread drain, pass;
 	struct intel_iommu *iommu;
-	struct iopf_queue *queue;
 	unsigned int n;
 
 	vtd_two_cpus(test);
@@ -828,24 +800,23 @@ static void drain_waits_for_one_pass(struct kunit *test)
 	attached(test, job.fn, 0);
 	was_attached(test, job.fn);
 	iommu = &job.fn->unit->iommu;
-	queue = enable_pri(test, job.fn);
+	enable_pri(test, job.fn);
 	queue_page_request(test, iommu, true);
 	begin_pass(test, &pass, iommu);
 	queue_another(iommu);
 	vtd_start(test, &drain, job_drain, &job);
-	KUNIT_EXPECT_FALSE(test, done_in(&drain, HOLD_MS));
-	end_pass(&pass, iommu);
-	KUNIT_EXPECT_FALSE(test, done_in(&drain, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain, HOLD_MS));
+	vtd_join_behind(&pass, &iommu->iopf_lock);
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain, HOLD_MS));
 	/* Two, as what the hardware pushes out is waited for, too; more on a slow machine */
-	for (n = 0; n < 50 && !done_in(&drain, HOLD_MS); n++) {
+	for (n = 0; n < 50 && !vtd_done_in(&drain, HOLD_MS); n++) {
 		begin_pass(test, &pass, iommu);
 		queue_another(iommu);
-		end_pass(&pass, iommu);
+		vtd_join_behind(&pass, &iommu->iopf_lock);
 	}
 	KUNIT_EXPECT_TRUE(test, completion_done(&drain.done));
 	job_pass(iommu);
 	vtd_join(&drain);
-	disable_pri(job.fn, queue);
 }
 
 /* Two at a time, of which neither takes away what wakes the other one */
@@ -854,25 +825,23 @@ static void drains_do_not_wait_for_each_other(struct kunit *test)
 	struct job job = { .pasid = PASID };
 	struct vtd_thread thread[2];
 	struct intel_iommu *iommu;
-	struct iopf_queue *queue;
 
 	vtd_two_cpus(test);
 	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
 	attached(test, job.fn, 0);
 	was_attached(test, job.fn);
 	iommu = &job.fn->unit->iommu;
-	queue = enable_pri(test, job.fn);
+	enable_pri(test, job.fn);
 	queue_page_request(test, iommu, true);
 	vtd_start(test, &thread[0], job_drain, &job);
 	vtd_start(test, &thread[1], job_drain, &job);
-	KUNIT_EXPECT_FALSE(test, done_in(&thread[0], HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&thread[0], HOLD_MS));
 	KUNIT_EXPECT_FALSE(test, completion_done(&thread[1].done));
 	job_pass(iommu);
-	KUNIT_EXPECT_TRUE(test, done_in(&thread[0], AT_LAST_MS));
-	KUNIT_EXPECT_TRUE(test, done_in(&thread[1], AT_LAST_MS));
+	KUNIT_EXPECT_TRUE(test, vtd_done_in(&thread[0], VTD_AT_LAST_MS));
+	KUNIT_EXPECT_TRUE(test, vtd_done_in(&thread[1], VTD_AT_LAST_MS));
 	vtd_join(&thread[0]);
 	vtd_join(&thread[1]);
-	disable_pri(job.fn, queue);
 }
 
 /* Until its driver unbinds, a function may go on, and nobody wants to know. */
@@ -880,11 +849,10 @@ static void exit_while_pasid_is_attached(struct kunit *test)
 {
 	struct mm_struct *mm = vtd_mm(test);
 	struct pasid_entry *entry;
-	struct iopf_queue *queue;
 	struct job job;
 
 	share(test, &job, mm);
-	queue = enable_pri(test, job.fn);
+	enable_pri(test, job.fn);
 	vtd_mm_exit(mm);
 	entry = vtd_entry(job.fn, PASID);
 	KUNIT_EXPECT_FALSE(test, pasid_pte_is_present(entry));
@@ -893,7 +861,6 @@ static void exit_while_pasid_is_attached(struct kunit *test)
 	remove_and_drain(job.fn);
 	KUNIT_EXPECT_FALSE(test, pasid_pte_is_fault_disabled(entry));
 	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
-	disable_pri(job.fn, queue);
 }
 
 /* --- nested domains and user space --- */

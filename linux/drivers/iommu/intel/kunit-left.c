@@ -60,9 +60,11 @@ static void left_of_context(struct vtd_fn *fn, struct vtd_left *left)
 }
 
 /**
- * vtd_next_cached_pasid() - PASID entries of a function that its unit has cached, in turn
+ * vtd_next_cached_pasid() - PASID entries that a function has in its unit's cache, in turn
  * @fn: the function
  * @pc: the last one, NULL to begin with
+ *
+ * Those that are cached as not present are left out.
  *
  * Return: the next one, NULL if there is none.
  */
@@ -73,7 +75,8 @@ struct vtd_pasid_cache *vtd_next_cached_pasid(struct vtd_fn *fn,
 	unsigned int n = pc ? pc - cache + 1 : 0;
 
 	for (; n < VTD_ENTRIES; n++)
-		if (cache[n].valid && cache[n].sid == pci_dev_id(&fn->pdev))
+		if (cache[n].valid && cache[n].sid == pci_dev_id(&fn->pdev) &&
+		    pasid_pte_is_present(&cache[n].entry))
 			return &cache[n];
 	return NULL;
 }

@@ -10,7 +10,9 @@
 #include <linux/dmar.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/mutex.h>
 #include <linux/pci-ats.h>
+#include <linux/rbtree.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -143,7 +145,7 @@ static void vtd_unit_destroy(struct vtd_unit *unit)
 		iommu_kunit_hw_del(&unit->hw);
 	vtd_unit_free_contexts(unit);
 	if (iommu->qi) {
-		iommu_free_pages(iommu->qi->desc, ecap_smts(iommu->ecap) ? 1 : 0);
+		iommu_free_pages(iommu->qi->desc, get_order(QI_LENGTH << qi_shift(iommu)));
 		kfree(iommu->qi->desc_status);
 		kfree(iommu->qi);
 	}
@@ -434,7 +436,8 @@ static void vtd_detach_all(struct vtd_fn *fn)
 
 /**
  * vtd_release_fn() - the driver is told that a function is gone
- * @fn: the function. Nothing but vtd_exit() may be done with it afterwards
+ * @fn: the function. Nothing but vtd_exit() may be done with it afterwards, unless it was of
+ *	vtd_add_unprobed_fn(): then vtd_probe() may follow
  */
 void vtd_release_fn(struct vtd_fn *fn)
 {
@@ -992,15 +995,8 @@ static int vtd_thread_fn(void *arg)
 	return 0;
 }
 
-/**
- * vtd_start() - do something on another CPU
- * @test: the test, after vtd_two_cpus()
- * @thread: to be passed to vtd_join()
- * @run: what to do
- * @arg: argument of @run
- */
-void vtd_start(struct kunit *test, struct vtd_thread *thread,
-	       int (*run)(void *arg), void *arg)
+static struct task_struct *vtd_new_thread(struct kunit *test, struct vtd_thread *thread,
+					  int (*run)(void *arg), void *arg)
 {
 	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
 	struct task_struct *task;
@@ -1011,7 +1007,51 @@ void vtd_start(struct kunit *test, struct vtd_thread *thread,
 	task = kthread_create(vtd_thread_fn, thread, "vtd_test");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
 	kthread_bind(task, cpu);
+	return task;
+}
+
+/**
+ * vtd_start() - do something on another CPU
+ * @test: the test, after vtd_two_cpus()
+ * @thread: to be passed to vtd_join()
+ * @run: what to do
+ * @arg: argument of @run
+ */
+void vtd_start(struct kunit *test, struct vtd_thread *thread,
+	       int (*run)(void *arg), void *arg)
+{
+	wake_up_process(vtd_new_thread(test, thread, run, arg));
+}
+
+/* Whether one sleeps until it gets a mutex. The owner has to sleep, too, or others spin. */
+static bool vtd_has_waiters(struct mutex *lock)
+{
+#ifdef CONFIG_PREEMPT_RT
+	return !RB_EMPTY_ROOT(&lock->rtmutex.waiters.rb_root);
+#else
+	return !list_empty_careful(&lock->wait_list);
+#endif
+}
+
+/**
+ * vtd_start_behind() - do something on another CPU until it waits for a mutex
+ * @test: the test, after vtd_two_cpus()
+ * @thread: to be passed to vtd_join_behind()
+ * @lock: the mutex, which is held afterwards
+ * @run: what to do
+ * @arg: argument of @run
+ */
+void vtd_start_behind(struct kunit *test, struct vtd_thread *thread, struct mutex *lock,
+		      int (*run)(void *arg), void *arg)
+{
+	struct task_struct *task = vtd_new_thread(test, thread, run, arg);
+	unsigned int ms = VTD_AT_LAST_MS;
+
+	mutex_lock(lock);
 	wake_up_process(task);
+	while (ms-- && !vtd_has_waiters(lock))
+		usleep_range(1000, 2000);
+	KUNIT_EXPECT_TRUE(test, vtd_has_waiters(lock));
 }
 
 /**
@@ -1041,4 +1081,31 @@ int vtd_join(struct vtd_thread *thread)
 {
 	wait_for_completion(&thread->done);
 	return thread->ret;
+}
+
+/**
+ * vtd_join_behind() - let a thread have the mutex, and wait for it
+ * @thread: the thread
+ * @lock: the mutex
+ *
+ * Return: what it returns.
+ */
+int vtd_join_behind(struct vtd_thread *thread, struct mutex *lock)
+{
+	mutex_unlock(lock);
+	return vtd_join(thread);
+}
+
+/**
+ * vtd_done_in() - give a thread some time
+ * @thread: the thread
+ * @ms: how many milliseconds
+ *
+ * Return: whether it has come to its end.
+ */
+bool vtd_done_in(struct vtd_thread *thread, unsigned int ms)
+{
+	while (ms-- && !completion_done(&thread->done))
+		usleep_range(1000, 2000);
+	return completion_done(&thread->done);
 }

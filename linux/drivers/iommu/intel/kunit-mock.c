@@ -23,8 +23,9 @@
  * caches are left out: a walk reads the tables in memory from the top. So are
  * nested translation and permissions. What is passed through is cached, too.
  *
- * In caching mode it also caches that a context entry is not present, with domain ID 0, and that a
- * second-level table has no translation. That a PASID entry is not present it does not.
+ * In caching mode it also caches that a context entry is not present, with domain ID 0, that a
+ * PASID entry is not present, without a domain ID: whichever an invalidation of the PASID
+ * names will do; and that a second-level table has no translation.
  *
  * Of context entries it caches those that are present, by requester, of which a function
  * with aliases has several. The PASID table is the one that the cached entry points to.
@@ -203,7 +204,7 @@ static bool vtd_is_unfit(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 			(cmd->gran > 1 && vtd_bad_did(unit, cmd));
 	case QI_EIOTLB_TYPE:
 		/*
-		 * 10.4.2, of MAMV: "Independent of value reported in this field,
+		 * VT-d spec, Section 10.4.2, MAMV: "Independent of value reported in this field,
 		 * implementations supporting SMTS must support address-selective
 		 * PASID-based IOTLB invalidations (p_iotlb_inv_dsc) with any defined
 		 * address mask."
@@ -550,11 +551,17 @@ static void vtd_flush_atc(struct vtd_fn *fn, const struct vtd_cmd *cmd)
 			tlb->valid = false;
 }
 
+static bool vtd_pc_is_present(const struct vtd_pasid_cache *pc)
+{
+	return pc->entry.val[0] & PASID_PTE_PRESENT;
+}
+
 static bool vtd_pc_hit(const struct vtd_cmd *cmd, struct vtd_pasid_cache *pc)
 {
 	if (cmd->gran == QI_PC_GLOBAL)
 		return true;
-	if (cmd->did != pasid_get_domain_id(&pc->entry))
+	if (vtd_pc_is_present(pc) &&
+	    cmd->did != pasid_get_domain_id(&pc->entry))
 		return false;
 	return cmd->gran == QI_PC_ALL_PASIDS || cmd->pasid == pc->pasid;
 }
@@ -1166,7 +1173,7 @@ static struct pasid_entry *vtd_cached_entry(struct vtd_unit *unit,
 
 	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++) {
 		if (pc->valid && pc->sid == context->sid && pc->pasid == pasid)
-			return &pc->entry;
+			return vtd_pc_is_present(pc) ? &pc->entry : NULL;
 		if (!pc->valid)
 			room = pc;
 	}
@@ -1174,10 +1181,11 @@ static struct pasid_entry *vtd_cached_entry(struct vtd_unit *unit,
 		vtd_complain(unit->machine, "a PASID cache is full");
 		room = unit->pasid_cache;
 	}
-	room->sid = context->sid;
-	room->pasid = pasid;
-	room->valid = vtd_read_entry(context, pasid, &room->entry);
-	return room->valid ? &room->entry : NULL;
+	*room = (struct vtd_pasid_cache){ .valid = true, .sid = context->sid, .pasid = pasid };
+	if (vtd_read_entry(context, pasid, &room->entry))
+		return &room->entry;
+	room->valid = cap_caching_mode(unit->iommu.cap);
+	return NULL;
 }
 
 static struct vtd_tlb *vtd_iotlb(struct vtd_unit *unit, const struct vtd_tlb *key)
@@ -1656,16 +1664,23 @@ static void vtd_audit_contexts(struct vtd_unit *unit)
 				     unit->index, context->sid);
 }
 
-static void vtd_audit_entries(struct vtd_unit *unit)
+static bool vtd_pc_is_old(struct vtd_unit *unit, const struct vtd_pasid_cache *pc)
 {
-	const struct vtd_pasid_cache *pc;
 	struct vtd_context context;
 	struct pasid_entry now;
 
+	if (!vtd_read_context(unit, pc->sid, &context) ||
+	    !vtd_read_entry(&context, pc->pasid, &now))
+		return vtd_pc_is_present(pc);
+	return memcmp(&now, &pc->entry, sizeof(now));
+}
+
+static void vtd_audit_entries(struct vtd_unit *unit)
+{
+	const struct vtd_pasid_cache *pc;
+
 	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++)
-		if (pc->valid && (!vtd_read_context(unit, pc->sid, &context) ||
-				  !vtd_read_entry(&context, pc->pasid, &now) ||
-				  memcmp(&now, &pc->entry, sizeof(now))))
+		if (pc->valid && vtd_pc_is_old(unit, pc))
 			vtd_complain(unit->machine,
 				     "PASID cache of unit %u: that of %x, PASID %u is old",
 				     unit->index, pc->sid, pc->pasid);
@@ -1712,7 +1727,7 @@ static bool vtd_knows_sid(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *
 	if (context_copied(&unit->iommu, PCI_BUS_NUM(sid), sid & 0xff))
 		return false;
 	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++)
-		if (pc->valid && pc->sid == sid)
+		if (pc->valid && pc->sid == sid && vtd_pc_is_present(pc))
 			return true;
 	return vtd_read_context(unit, sid, &context);
 }

@@ -27,6 +27,7 @@
 #define VTD_DOMAINS	16	/* of a machine, at most */
 #define VTD_ENDS	4	/* see vtd_at_exit() */
 #define VTD_SEGMENT	0xfeed	/* see vtd_find_unit() */
+#define VTD_AT_LAST_MS	20000	/* for what comes, on a machine that is busy */
 
 /* Device-TLB invalidations of everything have such an address mask. */
 #define VTD_AM_ALL	(64 - VTD_PAGE_SHIFT)
@@ -143,7 +144,7 @@ struct vtd_tlb {
 	u64 pfn;
 };
 
-/* A cached PASID entry of a requester */
+/* A cached PASID entry of a requester; in caching mode perhaps one that is not present */
 struct vtd_pasid_cache {
 	bool valid;
 	u16 sid;
@@ -516,7 +517,11 @@ unsigned long vtd_mm_map(struct kunit *test, unsigned int pages);
 void vtd_two_cpus(struct kunit *test);
 void vtd_start(struct kunit *test, struct vtd_thread *thread,
 	       int (*run)(void *arg), void *arg);
+void vtd_start_behind(struct kunit *test, struct vtd_thread *thread, struct mutex *lock,
+		      int (*run)(void *arg), void *arg);
 bool vtd_wait_held(struct vtd_thread *thread, struct vtd_unit *unit);
+bool vtd_done_in(struct vtd_thread *thread, unsigned int ms);
 int vtd_join(struct vtd_thread *thread);
+int vtd_join_behind(struct vtd_thread *thread, struct mutex *lock);
 
 #endif /* __INTEL_KUNIT_MOCK_H */

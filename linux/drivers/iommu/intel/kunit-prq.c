@@ -12,7 +12,6 @@
 #include <linux/slab.h>
 
 #include "kunit-mock.h"
-#include "../iommu-kunit-wait.h"
 #include "../iommu-pages.h"
 #include "../iommu-priv.h"
 
@@ -20,7 +19,6 @@
 #define OTHER_PASID	6
 #define IOVA		0x10000
 #define HOLD_MS		100
-#define AT_LAST_MS	20000	/* for what comes, on a machine that is busy */
 #define FLAGS		(VTD_FN_ATS | VTD_FN_PASID | VTD_FN_PRI)
 #define REQUEST		sizeof(struct vtd_request)
 #define ROOM		(PRQ_DEPTH - 1)	/* requests that the ring holds */
@@ -70,6 +68,30 @@ static int prq_pass(struct prq *p)
 	return intel_iommu_prq_thread(0, &p->unit->iommu);
 }
 
+static u64 prq_reg(struct prq *p, unsigned int reg)
+{
+	return dmar_readq(p->unit->iommu.reg + reg);
+}
+
+/* How many requests of the ring have not been reported */
+static unsigned int nr_in_ring(struct prq *p)
+{
+	return ((prq_reg(p, DMAR_PQT_REG) - prq_reg(p, DMAR_PQH_REG)) & PRQ_RING_MASK) /
+		REQUEST;
+}
+
+/* What a handler has taken, until finish_kept() */
+static struct iopf_group *kept;
+
+static void end_kept(enum iommu_page_response_code code)
+{
+	if (!kept)
+		return;
+	iopf_group_response(kept, code);
+	iopf_free_group(kept);
+	kept = NULL;
+}
+
 static void prq_end_fn(struct prq *p, struct vtd_fn *fn)
 {
 	if (!fn)
@@ -95,6 +117,9 @@ static void prq_end(void *arg)
 	p->unit->before = NULL;
 	KUNIT_EXPECT_EQ(p->test, 0, p->unit->nr_late);
 	p->unit->nr_late = 0;
+	KUNIT_EXPECT_EQ(p->test, 0, nr_in_ring(p));
+	KUNIT_EXPECT_NULL(p->test, kept);
+	end_kept(IOMMU_PAGE_RESP_INVALID);
 	if (p->queue)
 		prq_pass(p);
 	for (n = 0; n < ARRAY_SIZE(p->fn); n++)
@@ -141,11 +166,6 @@ static struct prq *prq_start(struct kunit *test)
 static void prq_request(struct prq *p, unsigned int n, u32 pasid, unsigned int flags)
 {
 	KUNIT_EXPECT_EQ(p->test, 0, vtd_request(p->fn[n], pasid, IOVA, flags));
-}
-
-static u64 prq_reg(struct prq *p, unsigned int reg)
-{
-	return dmar_readq(p->unit->iommu.reg + reg);
 }
 
 static bool prq_overflow(struct prq *p)
@@ -333,32 +353,6 @@ static int pass_run(void *arg)
 	return prq_pass(arg);
 }
 
-static bool done_in(struct vtd_thread *thread, unsigned int ms)
-{
-	while (ms-- && !completion_done(&thread->done))
-		usleep_range(1000, 2000);
-	return completion_done(&thread->done);
-}
-
-/* A pass that has read the tail, and stops before it reports the first */
-static void begin_pass(struct prq *p, struct vtd_thread *pass)
-{
-	struct intel_iommu *iommu = &p->unit->iommu;
-	unsigned int ms = AT_LAST_MS;
-
-	mutex_lock(&iommu->iopf_lock);
-	vtd_start(p->test, pass, pass_run, p);
-	while (ms-- && !kunit_mutex_has_waiters(&iommu->iopf_lock))
-		usleep_range(1000, 2000);
-	KUNIT_EXPECT_TRUE(p->test, kunit_mutex_has_waiters(&iommu->iopf_lock));
-}
-
-static void end_pass(struct prq *p, struct vtd_thread *pass)
-{
-	mutex_unlock(&p->unit->iommu.iopf_lock);
-	vtd_join(pass);
-}
-
 /* It shows until all that was lost the rest of their groups have been reported. */
 static void overflow_in_a_pass(struct kunit *test)
 {
@@ -368,10 +362,11 @@ static void overflow_in_a_pass(struct kunit *test)
 	vtd_two_cpus(test);
 	p = prq_start(test);
 	prq_request(p, 0, PASID, ONE(1));
-	begin_pass(p, &pass);
+	/* A pass that has read the tail, and stops before it reports the first */
+	vtd_start_behind(test, &pass, &p->unit->iommu.iopf_lock, pass_run, p);
 	prq_fill(p, 0);
 	KUNIT_EXPECT_EQ(test, -ENOSPC, vtd_request(p->fn[1], PASID, IOVA, ONE(1)));
-	end_pass(p, &pass);
+	vtd_join_behind(&pass, &p->unit->iommu.iopf_lock);
 	KUNIT_EXPECT_TRUE(test, prq_overflow(p));
 	KUNIT_EXPECT_EQ(test, REQUEST, prq_reg(p, DMAR_PQH_REG));
 	prq_pass(p);
@@ -470,17 +465,10 @@ static void end_drain(struct drain *drain)
 {
 	unsigned int n;
 
-	for (n = 0; n < 100 && !done_in(&drain->thread, HOLD_MS); n++)
+	for (n = 0; n < 100 && !vtd_done_in(&drain->thread, HOLD_MS); n++)
 		prq_pass(drain->p);
 	KUNIT_EXPECT_TRUE(drain->p->test, completion_done(&drain->thread.done));
 	vtd_join(&drain->thread);
-}
-
-/* How many requests of the ring have not been reported */
-static unsigned int nr_in_ring(struct prq *p)
-{
-	return ((prq_reg(p, DMAR_PQT_REG) - prq_reg(p, DMAR_PQH_REG)) & PRQ_RING_MASK) /
-		REQUEST;
 }
 
 /* Commands of a drain: the four in this order, and nothing between them */
@@ -552,7 +540,7 @@ static void drain_of_full_ring(struct kunit *test, u32 pasid)
 	prq_request(p, 0, pasid, ONE(2));
 	prq_request(p, 1, PASID, ONE(3));
 	start_drain(&drain);
-	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	end_drain(&drain);
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
@@ -576,7 +564,7 @@ static void drain_looks_again(struct kunit *test, u32 pasid)
 	struct drain drain;
 	u16 did = drain_begin(&drain, test, pasid);
 	struct prq *p = drain.p;
-	unsigned int ms = AT_LAST_MS;
+	unsigned int ms = VTD_AT_LAST_MS;
 
 	prq_request(p, 0, pasid, ONE(1) | VTD_ON_THE_WAY);
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
@@ -584,7 +572,7 @@ static void drain_looks_again(struct kunit *test, u32 pasid)
 	while (ms-- && !READ_ONCE(*(u64 *)(p->unit->reg + DMAR_PQT_REG)))
 		usleep_range(1000, 2000);
 	KUNIT_EXPECT_EQ(test, 1, nr_in_ring(p));
-	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
 	end_drain(&drain);
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
 	KUNIT_EXPECT_EQ(test, 0, p->fn[0]->owed);
@@ -616,7 +604,7 @@ static void drain_after_overflow(struct kunit *test, u32 pasid)
 	struct drain drain;
 	u16 did = drain_begin(&drain, test, pasid);
 	struct prq *p = drain.p;
-	unsigned int ms = AT_LAST_MS;
+	unsigned int ms = VTD_AT_LAST_MS;
 
 	p->unit->priv = p;
 	p->unit->before = fill_before;
@@ -625,7 +613,7 @@ static void drain_after_overflow(struct kunit *test, u32 pasid)
 	while (ms-- && !prq_overflow(p))
 		usleep_range(1000, 2000);
 	KUNIT_EXPECT_TRUE(test, prq_overflow(p));
-	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
 	expect_drains(p, pasid, did, 1);
 	end_drain(&drain);
 	expect_empty(p);
@@ -674,7 +662,7 @@ static void drain_before_reset(struct kunit *test)
 	drain.pasid = IOMMU_PASID_INVALID;
 	prq_request(p, 0, PASID, ONE(1));
 	start_drain(&drain);
-	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
 	prq_pass(p);
 	vtd_join(&drain.thread);
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
@@ -682,8 +670,6 @@ static void drain_before_reset(struct kunit *test)
 }
 
 /* --- somebody handles requests --- */
-
-static struct iopf_group *kept;
 
 static int keep(struct iopf_group *group)
 {
@@ -694,11 +680,7 @@ static int keep(struct iopf_group *group)
 static void finish_kept(struct kunit *test, enum iommu_page_response_code code)
 {
 	KUNIT_EXPECT_NOT_NULL(test, kept);
-	if (!kept)
-		return;
-	iopf_group_response(kept, code);
-	iopf_free_group(kept);
-	kept = NULL;
+	end_kept(code);
 }
 
 /* In the group that there is, there is no device: the core tells the driver nothing. */
@@ -706,7 +688,6 @@ static void find_handler(struct prq *p, struct iommu_attach_handle *handle)
 {
 	struct iommu_domain *domain = p->domain[0];
 
-	kept = NULL;
 	domain->iopf_handler = keep;
 	domain->owner = &intel_iommu_ops;
 	p->fn[0]->dev_iommu.max_pasids = 1 << PASID_PDE_SHIFT;
@@ -752,7 +733,7 @@ static unsigned int find_response(struct prq *p, u32 group, unsigned int *nr)
 static void kept_group_is_answered_first(struct kunit *test)
 {
 	static struct iommu_attach_handle handle;
-	unsigned int first, second, nr, ms = AT_LAST_MS;
+	unsigned int first, second, nr, ms = VTD_AT_LAST_MS;
 	struct drain drain = { .pasid = PASID };
 	struct prq *p;
 	u16 did;
@@ -774,7 +755,7 @@ static void kept_group_is_answered_first(struct kunit *test)
 	while (ms-- && READ_ONCE(p->fn[0]->owed) == 2)
 		usleep_range(1000, 2000);
 	KUNIT_EXPECT_EQ(test, 1, p->fn[0]->owed);
-	KUNIT_EXPECT_FALSE(test, done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	KUNIT_EXPECT_EQ(test, 1, nr_in_ring(p));
 	end_drain(&drain);

@@ -75,10 +75,10 @@ static int accelerator_init(struct kunit *test)
 	struct uacce_device *uacce;
 	int ret;
 
+	memset(&accelerator, 0, sizeof(accelerator));
 	if (IS_ERR(parent))
 		return PTR_ERR(parent);
 
-	memset(&accelerator, 0, sizeof(accelerator));
 	uacce = uacce_alloc(parent, &interface);
 	if (IS_ERR(uacce))
 		return PTR_ERR(uacce);
@@ -97,12 +97,15 @@ static void remove_device(void)
 	uacce_remove(accelerator.uacce);
 }
 
-/* Unless the test has done so, because something failed, remove the device. */
+/*
+ * Unless the test has done so, because something failed, remove the device; if an open has
+ * left its lock behind, that would wait for ever.
+ */
 static void accelerator_exit(struct kunit *test)
 {
 	if (!accelerator.uacce)
 		return;
-	if (!accelerator.removed)
+	if (!accelerator.removed && !rwsem_is_locked(&accelerator.uacce->opening))
 		remove_device();
 	put_device(&accelerator.uacce->dev);
 }
