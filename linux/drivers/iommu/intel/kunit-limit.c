@@ -499,8 +499,8 @@ static void expect_tags(struct limit_case *c, struct expected *e)
 			continue;
 		entry = vtd_entry(c->machine->fn[n], first_pasid(b));
 		KUNIT_ASSERT_TRUE(c->test, pasid_pte_is_present(entry));
-		/* What lets TABLES pass over ATCs */
-		KUNIT_EXPECT_FALSE(c->test, pasid_get_sre(entry));
+		/* SRE is clear, which lets TABLES pass over ATCs */
+		KUNIT_EXPECT_FALSE(c->test, entry->val[2] & BIT_ULL(0));
 		set_bit(pasid_get_domain_id(entry), dids);
 	}
 	for_each_set_bit(did, dids, DIDS)
