@@ -676,6 +676,10 @@ static void debugfs_shows_each_bond(struct kunit *test)
 			low, comm, "sva-mock-iommu1",
 			high, comm, "sva-mock-iommu1");
 	KUNIT_EXPECT_STREQ(test, expected, show(test));
+	/* In this order, whichever came first */
+	swap(mm[0]->iommu_mm->pasid, mm[1]->iommu_mm->pasid);
+	KUNIT_EXPECT_STREQ(test, expected, show(test));
+	swap(mm[0]->iommu_mm->pasid, mm[1]->iommu_mm->pasid);
 	iommu_sva_unbind_device(handle[0]);
 	iommu_sva_unbind_device(handle[1]);
 	KUNIT_EXPECT_STREQ(test, "", show(test));

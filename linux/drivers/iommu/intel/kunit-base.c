@@ -20,6 +20,7 @@
 #include <linux/sched/mm.h>
 
 #include "kunit-mock.h"
+#include "perf.h"
 
 #define PASID	5
 #define IOVA	0x10000
@@ -776,6 +777,33 @@ static void latency(struct kunit *test)
 			fn->unit->log[0].done);
 }
 
+/* What debugfs has of it is that of the flushes which were made meanwhile. */
+static void latency_is_sampled(struct kunit *test)
+{
+	struct vtd_fn *fn = one_fn(test);
+	struct intel_iommu *iommu = &fn->unit->iommu;
+	struct iommu_domain *domain = attached(test, fn, 0);
+	struct latency_statistic *all, s;
+	unsigned int n;
+
+	if (dmar_latency_enable(iommu, DMAR_LATENCY_INV_IOTLB))
+		kunit_skip(test, "needs CONFIG_DMAR_PERF");
+	for (n = 0; n < 3; n++) {
+		vtd_flush_all(domain);
+		msleep(20);
+	}
+	all = iommu->perf_statistic;
+	s = all[DMAR_LATENCY_INV_IOTLB];
+	dmar_latency_disable(iommu, DMAR_LATENCY_INV_IOTLB);
+	kfree(all);
+	iommu->perf_statistic = NULL;
+	KUNIT_EXPECT_EQ(test, 3, s.samples);
+	KUNIT_EXPECT_LT(test, 0, s.counter[COUNTS_MIN]);
+	KUNIT_EXPECT_LE(test, s.counter[COUNTS_MIN], s.counter[COUNTS_MAX]);
+	KUNIT_EXPECT_LE(test, s.counter[COUNTS_MAX], s.counter[COUNTS_SUM]);
+	KUNIT_EXPECT_LT(test, s.counter[COUNTS_SUM], (u64)NSEC_PER_SEC);
+}
+
 #define MANY	300	/* unmaps: more descriptors than a queue holds */
 
 /* One of two threads that change and access pages of their own */
@@ -861,6 +889,7 @@ static struct kunit_case base_cases[] = {
 	KUNIT_CASE(queue_error),
 	KUNIT_CASE(completion_error),
 	KUNIT_CASE(latency),
+	KUNIT_CASE(latency_is_sampled),
 	KUNIT_CASE(two_threads),
 	KUNIT_CASE(ats),
 	{}
