@@ -12,6 +12,7 @@
 #include <linux/irq_work.h>
 #include <linux/mman.h>
 #include <linux/pci-ats.h>
+#include <linux/seq_file.h>
 
 #include "kunit-mock.h"
 
@@ -1253,6 +1254,64 @@ static void reset_without_ats(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, f->fn->info.in_reset);
 }
 
+#ifdef CONFIG_INTEL_IOMMU_DEBUGFS
+
+/* Of a function with ATS, with the others that have it; of those of the machine, too */
+static void expect_shown(struct fence *f, const char *shown)
+{
+	const char *unit = f->unit->iommu.name;
+	struct seq_file m = {
+		.buf = kunit_kzalloc(f->test, SZ_16K, GFP_KERNEL),
+		.size = SZ_16K - 1,
+	};
+	char expected[256];
+
+	KUNIT_ASSERT_NOT_NULL(f->test, m.buf);
+	snprintf(expected, sizeof(expected), "%s %s: %s\n%s %s: off\n%s %s: off\n",
+		 unit, dev_name(&f->fn->pdev.dev), shown,
+		 unit, dev_name(&f->other->pdev.dev),
+		 unit, dev_name(&f->third->pdev.dev));
+	KUNIT_EXPECT_EQ(f->test, 0, intel_iommu_ats_show(&m, NULL));
+	KUNIT_EXPECT_NOT_NULL_MSG(f->test, strstr(m.buf, expected), "%s, not\n%s", m.buf,
+				  expected);
+}
+
+static void debugfs_shows_ats(struct kunit *test)
+{
+	struct fence *f = fence_machine(test, NULL, FLAGS);
+
+	vtd_find_unit(f->unit, true);
+	vtd_add_fn(test, 0, VTD_FN_PASID);
+	expect_shown(f, "off");
+	f->domain = vtd_paging(test, f->fn, 0);
+	set_pasid(f, f->fn, PASID, f->domain);
+	vtd_map(test, f->domain, IOVA, PAGES);
+	map_and_access(f, f->fn);
+	expect_shown(f, "live");
+	WRITE_ONCE(f->fn->info.fn.state, IOMMU_ALIST_FENCING);
+	expect_shown(f, "being fenced");
+	WRITE_ONCE(f->fn->info.fn.state, IOMMU_ALIST_RESUMING);
+	expect_shown(f, "about to be live");
+	WRITE_ONCE(f->fn->info.fn.state, IOMMU_ALIST_LIVE);
+	unmap_mute(f);
+	expect_shown(f, "fenced");
+	KUNIT_EXPECT_EQ(test, 0, prepare(f));
+	expect_shown(f, "in reset");
+	vtd_reset(f->fn);
+	vtd_mute(f->fn, false);
+	done(f);
+	expect_shown(f, "live");
+}
+
+#else
+
+static void debugfs_shows_ats(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_INTEL_IOMMU_DEBUGFS");
+}
+
+#endif
+
 /* A thread that has made up its mind whom to ask, and is late */
 struct late {
 	struct fence *f;
@@ -1366,6 +1425,7 @@ static struct kunit_case fence_cases[] = {
 	KUNIT_CASE(reset_after_detach),
 	KUNIT_CASE(detach_in_reset),
 	KUNIT_CASE(reset_without_ats),
+	KUNIT_CASE(debugfs_shows_ats),
 	KUNIT_CASE(reset_behind_a_walk),
 	{}
 };
