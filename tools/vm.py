@@ -53,6 +53,7 @@ KINDS = {
         r"detected Invalidation \w+.* Error|does not answer invalidations"
         r"|invalidation of .* failed: -|waiting for invalidations failed: -"
         r"|not removed: an invalidation has failed"),
+    "resets": re.compile(r"may use memory that was freed until it is reset"),
     "requests": re.compile(
         r"[Ii]nvalid page request|Page request without PASID|Address is not canonical"
         r"|Page request in Privilege Mode|Execution request not supported"),

@@ -88,6 +88,7 @@ class Trouble(unittest.TestCase):
                           "iommu: dmar0: invalidation of tag 1, PASID 2 failed: -110",
                           "DMAR: dmar1: not removed: an invalidation has failed, and domain"],
         "requests": ["dmar1: Invalid page request: 00001 2000", "IOMMU: dmar0: Page request without PASID"],
+        "resets": ["vtd-mock0-fn0: may use memory that was freed until it is reset: -22"],
         "queues": ["svadev 0000:01:00.0: queue 3 with PASID 1 does not stop"],
         "memory": ["Out of memory: Killed process 99 (sva_map) total-vm:1kB"],
         "stacks": ["Call Trace:", "Call trace:", "sysfs: cannot create duplicate filename '/x'"],

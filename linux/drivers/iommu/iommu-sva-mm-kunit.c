@@ -13,6 +13,7 @@
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/iommu.h>
+#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -578,6 +579,63 @@ static void users_are_told_apart(struct kunit *test)
 	KUNIT_EXPECT_PTR_NE(test, user, user_of(test, root));
 }
 
+#ifdef CONFIG_HAVE_FUNCTION_ARG_ACCESS_API
+
+static const void *watched;
+static bool watched_is_freed;
+
+static int look_at_kfree(struct kprobe *kp, struct pt_regs *regs)
+{
+	if ((void *)regs_get_kernel_argument(regs, 0) == READ_ONCE(watched))
+		WRITE_ONCE(watched_is_freed, true);
+	return 0;
+}
+
+NOKPROBE_SYMBOL(look_at_kfree);
+
+static struct kprobe kfree_probe;
+
+static void unprobe_kfree(void *unused)
+{
+	unregister_kprobe(&kfree_probe);
+}
+
+static void user_is_freed(struct kunit *test)
+{
+	struct cred *cred = test_cred(test, 1003);
+	const struct cred *old = override_creds(cred);
+	struct mm_struct *mm = mm_alloc();
+
+	KUNIT_EXPECT_NOT_NULL(test, mm);
+	if (mm)
+		iommu_sva_unbind_device(bind(test, DEV, mm));
+	revert_creds(old);
+	if (!mm)
+		return;
+	watched_is_freed = false;
+	watched = mm->iommu_mm->user;
+	kfree_probe = (struct kprobe) {
+		.symbol_name = "kfree",
+		.pre_handler = look_at_kfree,
+	};
+	if (register_kprobe(&kfree_probe)) {
+		mmput(mm);
+		kunit_skip(test, "needs KPROBES");
+	}
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, unprobe_kfree, NULL));
+	mmput(mm);
+	KUNIT_EXPECT_TRUE(test, EVENTUALLY(READ_ONCE(watched_is_freed)));
+}
+
+#else
+
+static void user_is_freed(struct kunit *test)
+{
+	kunit_skip(test, "needs KPROBES");
+}
+
+#endif
+
 /* Until its last mm is freed; also where a bind fails that has made the user. */
 static void user_goes_with_its_last_mm(struct kunit *test)
 {
@@ -855,6 +913,7 @@ static struct kunit_case mm_cases[] = {
 	KUNIT_CASE(mm_is_reaped_under_mmap_lock),
 	KUNIT_CASE(faults_of_a_dying_mm_are_refused),
 	KUNIT_CASE(users_are_told_apart),
+	KUNIT_CASE(user_is_freed),
 	KUNIT_CASE(user_goes_with_its_last_mm),
 #ifdef CONFIG_IOMMU_DEBUGFS
 	KUNIT_CASE(debugfs_shows_each_bond),

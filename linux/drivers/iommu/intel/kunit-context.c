@@ -546,7 +546,13 @@ static void identity_of_pasid(struct kunit *test)
 					       intel_iommu_ops.identity_domain));
 	expect_access(test, fn, PASID, IOVA, IOVA);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, VTD_PA(IOVA));
+	vtd_clear_log(test->priv);
 	vtd_remove_pasid(fn, PASID);
+	/* Each of them can be filled again from those that come before it. */
+	KUNIT_EXPECT_STREQ(test, "pc did=1 pasid=5\n"
+			   "piotlb did=1 pasid=5\n"
+			   "devtlb sid=4000 pasid=5 qdep=16 all\n",
+			   vtd_stream(test, fn->unit, 0));
 	expect_access(test, fn, PASID, IOVA, 0);
 	expect_complaints(test, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
