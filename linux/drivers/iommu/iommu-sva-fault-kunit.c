@@ -757,6 +757,9 @@ static void faults_wait_for_a_worker(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
 	mmap_write_unlock(mm);
 	KUNIT_EXPECT_TRUE(test, responses_come(FAULTS));
+	/* And those of later faults do not. */
+	KUNIT_EXPECT_EQ(test, 0, fault(DEV, mm, true));
+	KUNIT_EXPECT_TRUE(test, responses_come(FAULTS + 1));
 	iommu_sva_unbind_device(handle);
 }
 

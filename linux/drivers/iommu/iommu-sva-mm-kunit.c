@@ -24,6 +24,7 @@
 #include <linux/seq_file.h>
 #include <linux/shmem_fs.h>
 #include <linux/uaccess.h>
+#include <linux/user_namespace.h>
 
 #include "iommu-priv.h"
 #include "iommu-sva-kunit.h"
@@ -579,6 +580,24 @@ static void users_are_told_apart(struct kunit *test)
 	KUNIT_EXPECT_PTR_NE(test, user, user_of(test, root));
 }
 
+/* Containers of root count by themselves, and what is in them by its container. */
+static void containers_are_told_apart(struct kunit *test)
+{
+	struct cred *one = test_cred(test, 0);
+	struct cred *two = test_cred(test, 0);
+	struct iommu_sva_user *user;
+
+	if (create_user_ns(one) || create_user_ns(two))
+		kunit_skip(test, "needs CONFIG_USER_NS");
+	user = user_of(test, one);
+	KUNIT_EXPECT_PTR_EQ(test, user, user_of(test, one));
+	KUNIT_EXPECT_PTR_NE(test, user, user_of(test, two));
+	KUNIT_EXPECT_PTR_NE(test, user, user_of(test, current_cred()));
+	/* Its own users are its. */
+	one->uid = KUIDT_INIT(1007);
+	KUNIT_EXPECT_PTR_EQ(test, user, user_of(test, one));
+}
+
 #ifdef CONFIG_HAVE_FUNCTION_ARG_ACCESS_API
 
 static const void *watched;
@@ -602,7 +621,7 @@ static void unprobe_kfree(void *unused)
 
 static void user_is_freed(struct kunit *test)
 {
-	struct cred *cred = test_cred(test, 1003);
+	struct cred *cred = test_cred(test, 1006);
 	const struct cred *old = override_creds(cred);
 	struct mm_struct *mm = mm_alloc();
 
@@ -913,6 +932,7 @@ static struct kunit_case mm_cases[] = {
 	KUNIT_CASE(mm_is_reaped_under_mmap_lock),
 	KUNIT_CASE(faults_of_a_dying_mm_are_refused),
 	KUNIT_CASE(users_are_told_apart),
+	KUNIT_CASE(containers_are_told_apart),
 	KUNIT_CASE(user_is_freed),
 	KUNIT_CASE(user_goes_with_its_last_mm),
 #ifdef CONFIG_IOMMU_DEBUGFS

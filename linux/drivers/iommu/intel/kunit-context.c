@@ -599,6 +599,14 @@ static u64 old_pasid_table(struct kunit *test, u64 root, unsigned int agaw)
 	return virt_to_phys(dir);
 }
 
+/* What was flushed is in the caches again, if it is still in the tables. */
+static void dma_goes_on(struct vtd_unit *unit, const struct vtd_cmd *cmd)
+{
+	u64 pa;
+
+	vtd_access(unit->priv, IOMMU_NO_PASID, IOVA, &pa);
+}
+
 /*
  * DMA of the kernel before goes on by its tables, which the unit has cached, until the
  * function is attached to something. Nothing of them is left then.
@@ -630,7 +638,10 @@ static void copied(struct kunit *test, const struct vtd_caps *caps, bool pass_th
 
 	if (!pass_through)
 		domain = vtd_paging(test, fn, 0);
+	unit->priv = fn;
+	unit->before = dma_goes_on;
 	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
+	unit->before = NULL;
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(test->priv, root));
 	KUNIT_EXPECT_FALSE(test, context_copied(&unit->iommu, unit->bus.number, 0));
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, pass_through ? IOVA : 0);
