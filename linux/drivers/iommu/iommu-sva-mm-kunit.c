@@ -553,6 +553,44 @@ static void faults_of_a_dying_mm_are_refused(struct kunit *test)
 	iommu_sva_unbind_device(handle);
 }
 
+static int report_write(unsigned long addr, bool last)
+{
+	struct iopf_fault evt = {
+		.fault.type = IOMMU_FAULT_PAGE_REQ,
+		.fault.prm = {
+			.flags = IOMMU_FAULT_PAGE_REQUEST_PASID_VALID |
+				 (last ? IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE : 0),
+			.pasid = mm_get_enqcmd_pasid(current->mm),
+			.perm = W,
+			.grpid = 1,
+			.addr = addr,
+		},
+	};
+
+	return iommu_report_device_fault(DEV, &evt);
+}
+
+/* Its worker ends with the fault that it has in hand. */
+static void answered_group_is_left(struct kunit *test)
+{
+	unsigned long addr = map(test, 2, PROT_READ | PROT_WRITE);
+	struct mm_struct *mm = current->mm;
+	struct iommu_sva *handle;
+
+	sva_mock.queue = iopf_queue_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, sva_mock.queue);
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(sva_mock.queue, DEV));
+	handle = bind(test, DEV, mm);
+	mmap_write_lock(mm);
+	KUNIT_EXPECT_EQ(test, 0, report_write(addr, false));
+	KUNIT_EXPECT_EQ(test, 0, report_write(addr + PAGE_SIZE, true));
+	KUNIT_EXPECT_TRUE(test, EVENTUALLY(READ_ONCE(mm->iommu_mm->faulting) == 1));
+	iommu_sva_unbind_device(handle);
+	mmap_write_unlock(mm);
+	KUNIT_EXPECT_TRUE(test, EVENTUALLY(!READ_ONCE(mm->iommu_mm->faulting)));
+	KUNIT_EXPECT_EQ(test, 1, pages_of(mm, MM_ANONPAGES));
+}
+
 /* --- users --- */
 
 /* Whose page faults those of an mm are that is bound with @cred */
@@ -931,6 +969,7 @@ static struct kunit_case mm_cases[] = {
 	KUNIT_CASE(reaping_gives_up),
 	KUNIT_CASE(mm_is_reaped_under_mmap_lock),
 	KUNIT_CASE(faults_of_a_dying_mm_are_refused),
+	KUNIT_CASE(answered_group_is_left),
 	KUNIT_CASE(users_are_told_apart),
 	KUNIT_CASE(containers_are_told_apart),
 	KUNIT_CASE(user_is_freed),

@@ -203,6 +203,26 @@ static void aliases_scalable(struct kunit *test)
 }
 
 /* Replies to what an alias asks for would not get to who has the ATC. */
+/* Who says that an address is translated, and is no function with ATS, is refused. */
+static void others_have_no_ats(struct kunit *test)
+{
+	static const struct vtd_caps *const caps[] = { &legacy, &scalable };
+	struct vtd_fn *fn;
+	unsigned int n;
+
+	for (n = 0; n < ARRAY_SIZE(caps); n++) {
+		find_unit(test, caps[n]);
+		fn = vtd_add_unprobed_fn(test, 0, FLAGS & ~VTD_FN_ATS);
+		KUNIT_ASSERT_EQ(test, 0, vtd_probe(fn));
+		attached(test, fn);
+		KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+		KUNIT_EXPECT_TRUE(test, context_lo(fn, 0) & CONTEXT_PRESENT);
+		KUNIT_EXPECT_FALSE(test, context_lo(fn, 0) & BIT_ULL(2));
+		release_all(fn->unit);
+		vtd_exit(test);
+	}
+}
+
 static void aliases_have_no_ats(struct kunit *test)
 {
 	static const struct vtd_caps *const caps[] = { &legacy, &scalable };
@@ -690,6 +710,7 @@ static struct kunit_case context_cases[] = {
 	KUNIT_CASE(aliases_legacy),
 	KUNIT_CASE(aliases_scalable),
 	KUNIT_CASE(aliases_have_no_ats),
+	KUNIT_CASE(others_have_no_ats),
 	KUNIT_CASE(probe_without_memory),
 	KUNIT_CASE(attach_without_memory),
 	KUNIT_CASE(absence_is_forgotten_legacy),
