@@ -660,15 +660,13 @@ static void unprobe_kfree(void *unused)
 static void user_is_freed(struct kunit *test)
 {
 	struct cred *cred = test_cred(test, 1006);
-	const struct cred *old = override_creds(cred);
 	struct mm_struct *mm = mm_alloc();
+	const struct cred *old;
 
-	KUNIT_EXPECT_NOT_NULL(test, mm);
-	if (mm)
-		iommu_sva_unbind_device(bind(test, DEV, mm));
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	old = override_creds(cred);
+	iommu_sva_unbind_device(bind(test, DEV, mm));
 	revert_creds(old);
-	if (!mm)
-		return;
 	watched_is_freed = false;
 	watched = mm->iommu_mm->user;
 	kfree_probe = (struct kprobe) {

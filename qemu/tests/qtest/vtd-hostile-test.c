@@ -440,11 +440,17 @@ static void *write_all_the_time(void *arg)
     return NULL;
 }
 
-static void start_shared(Fix *f, Writer *w)
+static bool start_shared(Fix *f, Writer *w)
 {
     g_autofree char *unit = NULL;
-    int fd = g_file_open_tmp("vtd-ram-XXXXXX", &w->file, NULL);
+    int fd;
 
+    /* On one CPU nobody writes while a request is under way. */
+    if (g_get_num_processors() < 2) {
+        g_test_skip("needs 2 CPUs");
+        return false;
+    }
+    fd = g_file_open_tmp("vtd-ram-XXXXXX", &w->file, NULL);
     g_assert(fd >= 0 && !ftruncate(fd, RAM_SIZE));
     w->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     g_assert(w->ram != MAP_FAILED);
@@ -457,6 +463,8 @@ static void start_shared(Fix *f, Writer *w)
     for (int dev = A; dev <= B; dev++) {
         dev_write(f, dev, SVADEV_CTRL, SVADEV_CTRL_NO_CACHE);
     }
+    use_queue(f, A, 0, 1);
+    return true;
 }
 
 static void start_writer(Fix *f, Writer *w, uint64_t addr)
@@ -514,26 +522,14 @@ static void expect_given_up(Fix *f, Writer *w, uint64_t addr, unsigned reason)
     g_assert_cmpint(request(f), ==, SVADEV_STATE_DONE);
 }
 
-/* An entry changes within one request only if something else writes to it. */
-static bool too_few_cpus(void)
-{
-    if (g_get_num_processors() > 1) {
-        return false;
-    }
-    g_test_skip("needs 2 CPUs");
-    return true;
-}
-
 static void test_restless_pasid_entry(void)
 {
     Writer w;
     Fix f;
 
-    if (too_few_cpus()) {
+    if (!start_shared(&f, &w)) {
         return;
     }
-    start_shared(&f, &w);
-    use_queue(&f, A, 0, 1);
     expect_given_up(&f, &w, PASID_TABLE + VTD_PASID_ENTRY_SIZE,
                     VTD_FR_PASID_TABLE_ACCESS_ERR);
     stop_shared(&f, &w);
@@ -546,11 +542,9 @@ static void test_restless_page(void)
     Writer w;
     Fix f;
 
-    if (too_few_cpus()) {
+    if (!start_shared(&f, &w)) {
         return;
     }
-    start_shared(&f, &w);
-    use_queue(&f, A, 0, 1);
     for (int i = 0; i < ARRAY_SIZE(entries); i++) {
         qtest_writeq(f.qts, entries[i],
                      qtest_readq(f.qts, entries[i]) & ~VTD_FL_A);
