@@ -310,7 +310,8 @@ def qemu_compile(obj, name, files):
         run("QEMU: configure", qemu.configure_command(), LOGS / "check-qemu.log", cwd=obj, env=env)
     run("QEMU: build files", ["ninja", "build.ninja"], LOGS / "check-qemu.log", cwd=obj, env=env,
         quiet=True)
-    wanted = ["qemu-system-x86_64"] if files is None else qemu_objects(obj, files)
+    wanted = [f"qemu-system-{t}" for t in qemu.TARGETS] if files is None \
+        else qemu_objects(obj, files)
     log = LOGS / f"check-qemu-{name}.log"
     run(f"QEMU: build {name}", ["ninja", f"-j{JOBS}", *wanted], log, cwd=obj, env=env,
         count=r"^\[(\d+)/(\d+)\]")

@@ -12,8 +12,9 @@ from common import (BUILD, CACHE, JOBS, LOGS, compiler_env, digest, lock, main, 
 from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"
-TARGETS = ("x86_64",)
-QTESTS = ("svadev-test", "vtd-inv-test", "vtd-cache-test", "vtd-hostile-test")
+QTESTS = {"x86_64": ("svadev-test", "vtd-inv-test", "vtd-cache-test", "vtd-hostile-test"),
+          "aarch64": ("smmuv3-sva-test", "smmuv3-hostile-test")}
+TARGETS = tuple(QTESTS)
 ROMS = ("linuxboot_dma.bin", "kvmvapic.bin")
 OPTIONS = """--disable-download --without-default-features --without-default-devices
              --enable-system --enable-tcg --enable-kvm --enable-fdt=system
@@ -23,46 +24,47 @@ OPTIONS = """--disable-download --without-default-features --without-default-dev
 ASAN_ENV = {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1"}
 
 
-def configure_command(asan=False):
+def configure_command(asan=False, targets=TARGETS):
     # Information for debuggers is a fifth of the time that compiling takes.
     return ["../configure", f"--python={packages.PYTHON}", *OPTIONS,
             "--enable-asan" if asan else "--disable-debug-info",
-            f"--target-list={','.join(f'{t}-softmmu' for t in TARGETS)}",
-            *(f"--with-devices-{t}=sva" for t in TARGETS)]
+            f"--target-list={','.join(f'{t}-softmmu' for t in targets)}",
+            *(f"--with-devices-{t}=sva" for t in targets)]
 
 
-def key(asan=False):
+def key(asan=False, target="x86_64"):
     tree = QEMU.git("rev-parse", f"{QEMU.snapshot()}^{{tree}}")
-    return digest(tree, " ".join(configure_command(asan)), *TARGETS, *QTESTS, *ROMS)
+    return digest(tree, " ".join(configure_command(asan, [target])), target, *QTESTS[target], *ROMS)
 
 
-def build(asan=False):
-    """The directory that has qemu-system-*, its ROMs and its qtests; with `asan` those for
-    qtests alone, built with the address sanitizer and to be run with ASAN_ENV."""
+def build(asan=False, target="x86_64"):
+    """The directory that has qemu-system-<target>, its ROMs and its qtests; with `asan` those
+    for qtests alone, built with the address sanitizer and to be run with ASAN_ENV."""
     QEMU.assemble()
-    home = BUILDS / key(asan)
+    home = BUILDS / key(asan, target)
     if (home / "done").exists():
         os.utime(home)
         return home
     packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS)
     packages.meson()
     with lock(BUILD / ".qemu.lock", "QEMU"):
-        return build_locked(home, asan)
+        return build_locked(home, asan, target)
 
 
-def build_locked(home, asan):
-    obj = QEMU.tree / ("obj-asan" if asan else "obj")
+def build_locked(home, asan, target):
+    obj = QEMU.tree / "-".join(["obj"] + [target] * (target != "x86_64") + ["asan"] * asan)
     env = dict(compiler_env(), CC="ccache gcc", PATH=packages.PATH)
     configured = obj / "configured-by"
-    command = configure_command(asan)
+    command = configure_command(asan, [target])
     if read(configured) != " ".join(command) or not (obj / "build.ninja").exists():
         remove(obj)
         obj.mkdir(parents=True)
         run("configure QEMU", command, LOGS / "qemu-configure.log", cwd=obj, env=env)
         configured.write_text(" ".join(command))
-    wanted = [f"qemu-system-{t}" for t in TARGETS] + [f"tests/qtest/{t}" for t in QTESTS]
-    run("build QEMU" + (" with ASAN" if asan else ""), ["ninja", f"-j{JOBS}", *wanted],
-        LOGS / f"{'qemu-asan' if asan else 'qemu'}.log", cwd=obj, env=env,
+    wanted = [f"qemu-system-{target}"] + [f"tests/qtest/{t}" for t in QTESTS[target]]
+    run(f"build QEMU for {target}" + (" with ASAN" if asan else ""),
+        ["ninja", f"-j{JOBS}", *wanted],
+        LOGS / f"{obj.name.replace('obj', 'qemu')}.log", cwd=obj, env=env,
         count=r"^\[(\d+)/(\d+)\]")
     with tempfile.TemporaryDirectory(dir=obj) as tmp:
         new = Path(tmp) / "new"
@@ -71,12 +73,13 @@ def build_locked(home, asan):
             # Reports name functions by the symbols.
             output("strip", "--strip-debug" if asan else "--strip-all", "-o",
                    new / Path(name).name, obj / name)
-        option_roms(new / "roms")
+        if target == "x86_64":
+            option_roms(new / "roms")
         (new / "done").touch()
         BUILDS.mkdir(parents=True, exist_ok=True)
         remove(home)
         new.rename(home)
-    prune(BUILDS, 6)
+    prune(BUILDS, 10)
     return home
 
 
@@ -94,7 +97,8 @@ def option_roms(into):
 
 
 def cli():
-    say(f"QEMU: {shown(build(asan='--asan' in sys.argv[1:]))}")
+    target = "aarch64" if "--aarch64" in sys.argv[1:] else "x86_64"
+    say(f"QEMU: {shown(build('--asan' in sys.argv[1:], target))}")
 
 
 if __name__ == "__main__":

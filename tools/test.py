@@ -83,11 +83,13 @@ def run_host(suite):
 
 
 def run_qtest(suite):
-    home = qemu.build(**suite.get("qemu", {}))
+    options = suite.get("qemu", {})
+    home = qemu.build(**options)
+    binary = home / f"qemu-system-{options.get('target', 'x86_64')}"
     cases = []
     for program in suite["programs"]:
-        env = dict(os.environ, QTEST_QEMU_BINARY=str(home / "qemu-system-x86_64"),
-                   G_TEST_SLOW="0", **(qemu.ASAN_ENV if suite.get("qemu") else {}))
+        env = dict(os.environ, QTEST_QEMU_BINARY=str(binary),
+                   G_TEST_SLOW="0", **(qemu.ASAN_ENV if options.get("asan") else {}))
         command = [home / program, "--tap"] + (["-p", suite["test"]] if suite.get("test") else [])
         with tempfile.TemporaryDirectory() as tmp:
             r = subprocess.run(command, env=env, text=True, cwd=tmp, stdin=subprocess.DEVNULL,
@@ -443,7 +445,9 @@ def prepare(suites):
     if kinds == {"host"}:
         return packages.ensure(packages.BUILD_TOOLS)
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.QEMU_TOOLS)
-    qemu.build()
+    for options in [s.get("qemu", {}) if s["kind"] == "qtest" else {} for s in suites
+                    if s["kind"] != "host"]:
+        qemu.build(**options)           # nothing if it is there
     flavours = flavours_of(suites)
     if any(kernel.FLAVOURS[f].arch is kernel.ARM for f in flavours):
         packages.ensure(packages.ARM_GUEST_TOOLS)

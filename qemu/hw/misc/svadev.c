@@ -31,6 +31,9 @@ QEMU_BUILD_BUG_ON(SVADEV_INJECT_IOTLB != (int)PCI_SVA_INV_IOTLB);
 QEMU_BUILD_BUG_ON(SVADEV_INJECT_ATC != (int)PCI_SVA_INV_ATC);
 QEMU_BUILD_BUG_ON(SVADEV_INJECT_CONFIG != (int)PCI_SVA_INV_CONFIG);
 QEMU_BUILD_BUG_ON(SVADEV_LATE_SYNC != (int)PCI_SVA_INV_SYNC);
+QEMU_BUILD_BUG_ON(SVADEV_INJECT_ALL != PCI_SVA_DROP_ALL);
+QEMU_BUILD_BUG_ON(SVADEV_INJECT_FUNCTION != (int)PCI_SVA_INV_FUNCTION);
+QEMU_BUILD_BUG_ON(SVADEV_INJECT_PASID != (int)PCI_SVA_INV_PASID);
 
 /* --- what the IOMMU says --- */
 
@@ -373,6 +376,10 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.fault_reason;
     case SVADEV_U_NAMED:
         return c.timeouts_named;
+    case SVADEV_U_ATC_OFF:
+        return c.atc_off;
+    case SVADEV_U_QUEUE_ERROR:
+        return c.queue_errors;
     default:
         return 0;
     }
@@ -504,7 +511,7 @@ static void svadev_write_inject(SVADevState *s, uint64_t val)
     uint8_t kind = val & SVADEV_INJECT_KIND;
     uint32_t nth = val >> ctz64(SVADEV_INJECT_NTH);
 
-    if (kind > SVADEV_INJECT_CONFIG) {
+    if (kind >= PCI_SVA_INV_KINDS || kind == PCI_SVA_INV_SYNC) {
         return;
     }
     s->inject_kind = kind;

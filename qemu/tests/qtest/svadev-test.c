@@ -1506,7 +1506,7 @@ static void test_late(void)
     g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_KIND), ==, 4);
     g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_NS), ==, 3000);
     g_assert_cmphex(ctl_read(&f, SVADEV_LATE), ==, 3000ULL << 32 | 4);
-    ctl_write(&f, SVADEV_LATE, 9ULL << 32 | 5);
+    ctl_write(&f, SVADEV_LATE, 9ULL << 32 | 7);
     g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_NS), ==, 3000);
     ctl_write(&f, SVADEV_LATE, 7ULL << 32);
     g_assert_cmpint(mock_get(&f, SVADEV_MOCK_LATE_KIND), ==, 0);

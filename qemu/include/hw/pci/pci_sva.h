@@ -106,8 +106,13 @@ typedef enum PCISVAInvKind {
     PCI_SVA_INV_ATC,            /* sent to a function */
     PCI_SVA_INV_CONFIG,         /* PASID entry, CD, STE */
     PCI_SVA_INV_SYNC,           /* wait for those before it; never lost */
+    PCI_SVA_INV_FUNCTION,       /* of CONFIG: the entry of a function (STE) */
+    PCI_SVA_INV_PASID,          /* of CONFIG: the entry of a PASID (CD) */
     PCI_SVA_INV_KINDS,
 } PCISVAInvKind;
+
+/* In place of a number in PCISVAOps.drop: each one; an IOMMU may not know it */
+#define PCI_SVA_DROP_ALL        UINT32_MAX
 
 /**
  * struct PCISVACounters - what an IOMMU instance has executed and refused
@@ -138,6 +143,8 @@ typedef struct PCISVACounters {
     uint64_t evicted;           /* cached entries that made room for others */
     uint64_t fault_reason;      /* of the last fault; 0: there was none */
     uint64_t timeouts_named;    /* time-outs that say whose they were */
+    uint64_t atc_off;           /* requests to functions whose ATS is off */
+    uint64_t queue_errors;      /* commands lost or changed in the queue */
 } PCISVACounters;
 
 /* Caches of an IOMMU, by what their entries are made from */
@@ -200,8 +207,9 @@ typedef struct PCISVAAudit {
  *             one that is lost; 0 when none is to be lost
  * @late: from now on be late by @ns with every command of @kind (0: with none).
  *        Requests reach their function late, and a wait is over late; any other
- *        command holds up those behind it. Whatever is held back at the moment
- *        is carried out at once.
+ *        command holds up those behind it, or, where the architecture orders
+ *        commands by waits alone, the next wait. Whatever is held back at the
+ *        moment is carried out at once.
  */
 struct PCISVAOps {
     AddressSpace *(*get_address_space)(PCIBus *bus, void *opaque, int devfn,

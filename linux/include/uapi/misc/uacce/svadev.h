@@ -50,7 +50,11 @@
 #define   SVADEV_INJECT_IOTLB	1
 #define   SVADEV_INJECT_ATC	2
 #define   SVADEV_INJECT_CONFIG	3
+/* CONFIG of a function, of a PASID; where the IOMMU tells them apart */
+#define   SVADEV_INJECT_FUNCTION 5
+#define   SVADEV_INJECT_PASID	6
 #define  SVADEV_INJECT_NTH	0xffffffff00000000ULL	/* 1 is the next, 0 off */
+#define  SVADEV_INJECT_ALL	0xffffffff	/* NTH: each, until it is 0 */
 #define SVADEV_VERIFY		0x028	/* wo: PASID, or SVADEV_PASID_ALL */
 #define SVADEV_VERIFY_CHECKED	0x030	/* ro: entries compared */
 #define SVADEV_VERIFY_STALE	0x038	/* ro: entries found stale */
@@ -128,7 +132,11 @@
 #define SVADEV_U_FAULT_REASON	0x298
 /* of the time-outs, those that say which function it was */
 #define SVADEV_U_NAMED		0x2a0
-#define SVADEV_COUNTERS_END	0x2a8
+/* invalidations sent to functions whose ATS is off */
+#define SVADEV_U_ATC_OFF	0x2a8
+/* commands that were lost or changed in the queue */
+#define SVADEV_U_QUEUE_ERROR	0x2b0
+#define SVADEV_COUNTERS_END	0x2b8
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)		(0x1000 + (q) * 0x20)

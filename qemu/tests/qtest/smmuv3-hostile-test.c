@@ -1,0 +1,334 @@
+/*
+ * QTest of SMMUv3 against a guest that means harm: it chooses where queues and
+ * tables lie and what is in them, how many commands nobody answers, and how
+ * many PASIDs it uses. Best run with --enable-asan.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "smmuv3-fixture.h"
+
+#define ROUNDS_QUICK    400
+#define ROUNDS_SLOW     20000
+
+/* The instances go on to work when they have been set up anew. */
+static void assert_works(Fix *f)
+{
+    for (int dev = A; dev <= C; dev++) {
+        dev_write(f, dev, SVADEV_LATE, 0);
+        dev_write(f, dev, SVADEV_MUTE, 0);
+        dev_write(f, dev, SVADEV_INJECT, 0);
+        dev_write(f, dev, SVADEV_CTRL, SVADEV_CTRL_RESET);
+        set_ats(f, dev, false);
+        memset(f->pasid[dev], 0, sizeof(f->pasid[dev]));
+    }
+    qtest_clock_step(f->qts, 2 * TIMEOUT_NS);
+    set_structures(f);
+    for (int unit = 0; unit < 2; unit++) {
+        smmu_write(f, unit, CR0, 0);
+        acknowledge(f, unit);
+        smmu_write(f, unit, CMDQ_PROD, 0);
+        smmu_write(f, unit, CMDQ_CONS, 0);
+        smmu_write(f, unit, EVTQ_PROD, 0);
+        smmu_write(f, unit, EVTQ_CONS, 0);
+        f->tail[unit] = f->events[unit] = 0;
+        start_queues(f, unit, CR0_SMMUEN);
+        /* what has not been answered until now is told once */
+        put(f, unit, CMD_SYNC, 0);
+        go(f, unit);
+        acknowledge(f, unit);
+        forget(f, unit);
+    }
+    g_assert_cmpint(space_of(f, A, 1), ==, 1);
+    g_assert_cmpint(space_of(f, B, 1), ==, 3);
+    g_assert_cmpint(space_of(f, C, 1), ==, 4);
+}
+
+/* Commands that nobody answers, and no CMD_SYNC: the queue stops at some. */
+static void test_unanswered(void)
+{
+    Fix f;
+
+    start(&f);
+    for (int i = 0; i < 16; i++) {
+        for (int j = 0; j < (1 << CMDQ_BITS) - 1; j++) {
+            put(&f, 0, atc_inv(SID_OF_NOBODY, j), 0);
+        }
+        go(&f, 0);
+    }
+    g_assert_false(done(&f, 0));
+    qtest_clock_step(f.qts, 16 * TIMEOUT_NS);
+    assert_works(&f);
+    stop(&f);
+}
+
+static void test_many_pasids(void)
+{
+    Fix f;
+
+    start(&f);
+    set_ste(&f, A, STE_S1 | STE_CDMAX(16), STE_EATS);
+    run(&f, 0, cfgi_ste(A), 0);
+    for (int pasid = 1; pasid < 3000; pasid++) {
+        space_of(&f, A, pasid);
+    }
+    dev_write(&f, A, SVADEV_VERIFY, SVADEV_PASID_ALL);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), <=, 1100);
+    assert_works(&f);
+    stop(&f);
+}
+
+/* Queues and tables in registers: of the devices, and of the SMMU itself */
+static void test_in_registers(void)
+{
+    Fix f;
+
+    start(&f);
+    for (int i = 0; i < 6; i++) {
+        const uint64_t places[] = {
+            f.ctl[A], f.ctl[A] + SVADEV_QCTL(0), f.pages[A], SMMU(0), SMMU(1),
+            SMMU(0) + 0x10000
+        };
+
+        smmu_write(&f, 0, CR0, 0);
+        smmu_writeq(&f, 0, EVTQ_BASE, places[i] | 2);
+        smmu_write(&f, 0, EVTQ_PROD, 0);
+        smmu_write(&f, 0, EVTQ_CONS, 0);
+        smmu_write(&f, 0, CR0, CR0_CMDQEN | CR0_EVENTQEN | CR0_SMMUEN);
+        for (int j = 0; j < 4; j++) {
+            space_of(&f, A, 3);                 /* an event each */
+        }
+        smmu_writeq(&f, 0, STRTAB_BASE, places[i]);
+        space_of(&f, A, 1);
+        smmu_writeq(&f, 0, CMDQ_BASE, places[i] | 4);
+        smmu_write(&f, 0, CMDQ_PROD, 9);
+        acknowledge(&f, 0);
+        g_assert_cmphex(dev_read(&f, A, SVADEV_ID), ==, SVADEV_ID_MAGIC);
+    }
+    assert_works(&f);
+    stop(&f);
+}
+
+/* What ran into assertions */
+static void test_reserved(void)
+{
+    Fix f;
+
+    start_with(&f, "stage=nested," UNIT_SVA, "");
+    write_cd(&f, CDTAB(A) + 64, cd_of(1) | 7ULL << 32, 1);
+    space_of(&f, A, 1);
+    qtest_writeq(f.qts, ste_addr(B), STE_V | 6ULL << 1);
+    qtest_writeq(f.qts, ste_addr(C), STE_V | 7ULL << 1);
+    g_assert_cmpint(space_of(&f, B, SVADEV_PASID_NONE), ==, -1);
+    g_assert_cmpint(space_of(&f, C, 1), ==, -1);
+    stop(&f);
+}
+
+/* --- anything, in any order --- */
+
+typedef struct Random {
+    Fix f;
+    GRand *rand;
+} Random;
+
+static uint64_t any(Random *r)
+{
+    return (uint64_t)g_rand_int(r->rand) << 32 | g_rand_int(r->rand);
+}
+
+static unsigned below(Random *r, unsigned n)
+{
+    return g_rand_int_range(r->rand, 0, n);
+}
+
+/* An address that something may be at */
+static uint64_t any_place(Random *r)
+{
+    switch (below(r, 6)) {
+    case 0:
+        return any(r);
+    case 1:
+        return r->f.ctl[below(r, DEVICES)] + below(r, 0x1000);
+    case 2:
+        return r->f.pages[below(r, DEVICES)] + below(r, 0x1000);
+    case 3:
+        return SMMU(below(r, 2)) + below(r, 0x100);
+    case 4:
+        return CDTAB(below(r, DEVICES)) + below(r, 0x40) * 64;
+    default:
+        return PT(below(r, SPACES), below(r, 4)) + below(r, 0x200) * 8;
+    }
+}
+
+static void random_register(Random *r)
+{
+    static const unsigned regs[] = {
+        CR0, GERRORN, STRTAB_BASE, STRTAB_BASE_CFG, CMDQ_BASE, CMDQ_PROD,
+        CMDQ_CONS, EVTQ_BASE, EVTQ_PROD, EVTQ_CONS, 0x44, 0x50
+    };
+    unsigned reg = below(r, 4) ? regs[below(r, ARRAY_SIZE(regs))] :
+                                 below(r, 0x40) * 4;
+    int unit = below(r, 2);
+
+    switch (below(r, 4)) {
+    case 0:
+        smmu_write(&r->f, unit, reg, any(r));
+        break;
+    case 1:
+        smmu_write(&r->f, unit, reg, below(r, 0x40));
+        break;
+    case 2:
+        /* the size of a queue is what a round takes */
+        smmu_writeq(&r->f, unit, reg & ~7, (any_place(r) & ~0x1fULL) |
+                                           below(r, 10));
+        break;
+    default:
+        smmu_read(&r->f, unit, reg);
+    }
+}
+
+static uint64_t any_command(Random *r)
+{
+    static const uint8_t ops[] = {
+        1, 2, CFGI_STE, CFGI_STE_RANGE, CFGI_CD, CFGI_CD_ALL, TLBI_NH_ALL,
+        TLBI_NH_ASID, TLBI_NH_VA, TLBI_NH_VAA, 0x20, 0x22, 0x28, 0x2a,
+        TLBI_NSNH_ALL, ATC_INV, 0x41, 0x44, 0x45, CMD_SYNC
+    };
+
+    if (!below(r, 10)) {
+        return any(r);
+    }
+    return ops[below(r, ARRAY_SIZE(ops))] | (any(r) & 0xfffff800) |
+           (uint64_t)SID(below(r, DEVICES)) << 32 | (uint64_t)below(r, 8) << 48;
+}
+
+static void random_commands(Random *r)
+{
+    int unit = below(r, 2), n = below(r, 20);
+
+    for (int i = 0; i < n; i++) {
+        put(&r->f, unit, any_command(r), below(r, 2) ? any(r) :
+                                         VA | below(r, 0x1000));
+    }
+    go(&r->f, unit);
+    if (in_error(&r->f, unit) && below(r, 2)) {
+        qtest_writeq(r->f.qts, slot_addr(unit, cons(&r->f, unit)), CMD_SYNC);
+        acknowledge(&r->f, unit);
+    }
+}
+
+static void random_structure(Random *r)
+{
+    int dev = below(r, DEVICES);
+
+    switch (below(r, 6)) {
+    case 0:
+        for (int i = 0; i < 8; i++) {
+            qtest_writeq(r->f.qts, ste_addr(dev) + 8 * i, any(r));
+        }
+        break;
+    case 1:
+        set_ste(&r->f, dev, (uint64_t)below(r, 8) << 1 |
+                            STE_FMT(below(r, 4)) | STE_CDMAX(below(r, 13)),
+                below(r, 4) | (uint64_t)below(r, 4) << 28);
+        break;
+    case 2:
+        set_cd(&r->f, dev, below(r, 64), below(r, SPACES));
+        break;
+    case 3:
+        write_cd(&r->f, CDTAB(dev) + 64 * below(r, 8),
+                 cd_of(below(r, SPACES)) ^ 1ULL << below(r, 64),
+                 below(r, SPACES));
+        break;
+    case 4:
+        qtest_writeq(r->f.qts, L1CDS(dev) + 8 * below(r, 8),
+                     (below(r, 2) ? any_place(r) : L2CDS(dev, 1)) | 1);
+        break;
+    default:
+        qtest_writeq(r->f.qts, PT(below(r, SPACES), 1 + below(r, 3)) +
+                               8 * below(r, 0x20),
+                     (below(r, 2) ? any_place(r) & ~0xfffULL :
+                                    PAGE(below(r, SPACES))) |
+                     (any(r) & 0x00780000000004c3ULL));
+    }
+}
+
+static void random_device(Random *r)
+{
+    int dev = below(r, DEVICES);
+    uint32_t pasid = below(r, 4) ? below(r, 4) : below(r, 0x100000);
+
+    switch (below(r, 8)) {
+    case 0:
+        set_ats(&r->f, dev, below(r, 2));
+        break;
+    case 1:
+        dev_write(&r->f, dev, SVADEV_LATE, below(r, 7) |
+                                           (uint64_t)below(r, 5000) << 32);
+        break;
+    case 2:
+        dev_write(&r->f, dev, SVADEV_MUTE, below(r, 3));
+        break;
+    case 3:
+        dev_write(&r->f, dev, SVADEV_INJECT, below(r, 7) |
+                                             (uint64_t)below(r, 3) << 32);
+        break;
+    case 4:
+        dev_write(&r->f, dev, SVADEV_VERIFY, below(r, 2) ? SVADEV_PASID_ALL :
+                                             pasid);
+        break;
+    default:
+        try_op(&r->f, dev, below(r, 3) ? pasid : SVADEV_PASID_NONE,
+               1 + below(r, 8), below(r, 2) ? VA : any_place(r));
+    }
+}
+
+static void test_random(const void *opaque)
+{
+    const char *seed = g_getenv("SMMUV3_SEED");
+    Random r = {
+        .rand = g_rand_new_with_seed(seed ? atoi(seed) : 1),
+    };
+    unsigned rounds = g_test_slow() ? ROUNDS_SLOW : ROUNDS_QUICK;
+
+    start_with(&r.f, opaque, ",x-msi=on,x-httu=on,x-cont-erratum=on,"
+                             "x-cmdqs=9");
+    for (unsigned i = 0; i < rounds; i++) {
+        switch (below(&r, 16)) {
+        case 0:
+            random_register(&r);
+            break;
+        case 1:
+            qtest_clock_step(r.f.qts, below(&r, 2 * TIMEOUT_NS));
+            break;
+        case 2 ... 5:
+            random_structure(&r);
+            break;
+        case 6 ... 9:
+            random_commands(&r);
+            break;
+        case 10:
+            start_queues(&r.f, below(&r, 2), CR0_SMMUEN | CR0_ATSCHK);
+            break;
+        default:
+            random_device(&r);
+        }
+    }
+    assert_works(&r.f);
+    stop(&r.f);
+    g_rand_free(r.rand);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("/smmuv3-hostile/unanswered", test_unanswered);
+    qtest_add_func("/smmuv3-hostile/many-pasids", test_many_pasids);
+    qtest_add_func("/smmuv3-hostile/in-registers", test_in_registers);
+    qtest_add_func("/smmuv3-hostile/reserved", test_reserved);
+    qtest_add_data_func("/smmuv3-hostile/random", UNIT_SVA, test_random);
+    qtest_add_data_func("/smmuv3-hostile/random-nested",
+                        "stage=nested," UNIT_SVA, test_random);
+    return g_test_run();
+}
