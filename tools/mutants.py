@@ -53,7 +53,7 @@ def parse(name, text):
         refuse_unknown(name, tests[-1])
     if not tests:
         raise Failed(f"mutant {name}: names no test in a line 'Caught-by: suite test'")
-    return Mutant(name, text, " ".join(about), tests)
+    return Mutant(name, text, " ".join(about), tests, may_warn=True)
 
 
 def refuse_unknown(mutant, t):
