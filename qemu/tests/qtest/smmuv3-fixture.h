@@ -100,6 +100,7 @@
 #define PTE_TABLE       3ULL
 #define PTE_S2PAGE      (3ULL | 3ULL << 6)
 #define PTE_PAGE        (3ULL | 1ULL << 6)
+#define PTE_BLOCK       (1ULL | 1ULL << 6)
 #define PTE_AF          (1ULL << 10)
 #define PTE_RO          (1ULL << 7)
 #define PTE_DBM         (1ULL << 51)
@@ -430,6 +431,8 @@ static inline uint64_t tlbi_range(uint16_t asid, unsigned num, unsigned scale)
 }
 
 #define TG_4K           (1ULL << 10)
+#define TG_16K          (2ULL << 10)
+#define TG_64K          (3ULL << 10)
 #define TTL(level)      ((uint64_t)(level) << 8)
 #define LEAF            1ULL
 

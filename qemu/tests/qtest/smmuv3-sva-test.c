@@ -300,7 +300,8 @@ static void test_tlb_ranges(void)
     Fix f;
 
     start(&f);
-    g_assert_cmphex(dropped(&f, tlbi_range(1, 1, 0), VA | TG_4K), ==, 1);
+    g_assert_cmphex(dropped(&f, tlbi_range(1, 1, 0), VA | TG_4K | TTL(3)), ==,
+                    1);
     g_assert_cmphex(dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K), ==, 3);
     g_assert_cmphex(dropped(&f, tlbi_range(1, 1, 1), VA | TG_4K), ==, 3);
     g_assert_cmphex(dropped(&f, tlbi_range(1, 17, 0), TG_4K), ==, 1);
@@ -315,6 +316,91 @@ static void test_tlb_ranges(void)
     /* without ranges the fields are nothing, and it is one page */
     start_with(&f, UNIT_SVA, ",x-ril=off");
     g_assert_cmphex(dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K), ==, 1);
+    stop(&f);
+}
+
+/* A block of 2 MiB around VA, which is then gone: whether @lo, @hi drops it */
+static unsigned block_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    renew(f);
+    qtest_writeq(f->qts, PT(1, 2), (RAM + 64 * MiB) | PTE_BLOCK | PTE_AF);
+    qtest_memset(f->qts, RAM + 64 * MiB + VA, 9, 8);
+    g_assert_cmpint(space_of(f, A, 1), ==, 9);
+    qtest_writeq(f->qts, PT(1, 2), 0);
+    g_assert_cmpint(space_of(f, A, 1), ==, 9);
+    run(f, 0, lo, hi);
+    return space_of(f, A, 1) < 0;
+}
+
+static void test_tlb_blocks(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_cmpint(block_dropped(&f, tlbi_va(1), VA), ==, 1);
+    g_assert_cmpint(block_dropped(&f, tlbi_va(1), 0x1ff000), ==, 1);
+    g_assert_cmpint(block_dropped(&f, tlbi_va(1), 0x200000), ==, 0);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K), ==, 1);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 0), TG_4K | TTL(2)), ==,
+                    1);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 0), TG_4K | TTL(1)), ==,
+                    0);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 9), TG_4K | TTL(3)), ==,
+                    0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    /* where a range begins that does not begin with a block is not known */
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 9),
+                                  VA | TG_4K | TTL(2)), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 1);
+    stop(&f);
+}
+
+/* CERROR_ILL. The command becomes a CMD_SYNC, as Linux makes it one. */
+static void refused(Fix *f, uint64_t lo, uint64_t hi)
+{
+    uint32_t at = f->tail[0];
+
+    put(f, 0, lo, hi);
+    go(f, 0);
+    g_assert_true(in_error(f, 0));
+    g_assert_cmpint(cerror(f, 0), ==, CERROR_ILL);
+    g_assert_cmpint(cons(f, 0), ==, at);
+    qtest_writeq(f->qts, slot_addr(0, at), CMD_SYNC);
+    acknowledge(f, 0);
+    g_assert_true(done(f, 0));
+}
+
+/* Ranges that mean nothing, or nothing certain */
+static void test_tlb_reserved(void)
+{
+    Fix f;
+
+    start(&f);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_4K);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_16K);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_16K | TTL(1));
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_64K);
+    run(&f, 0, tlbi_range(1, 2, 0), VA | TG_16K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x40000000 | TG_4K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x2000000 | TG_16K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x20000000 | TG_64K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x40000000000 | TG_64K | TTL(1));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    run(&f, 0, tlbi_range(1, 1, 0), 0x20000000 | TG_4K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x100000 | TG_4K | TTL(2));
+    run(&f, 0, tlbi_range(1, 2, 0), 0x2000 | TG_16K);
+    run(&f, 0, tlbi_range(1, 2, 0), 0x2000 | TG_16K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x1000000 | TG_16K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x8000 | TG_64K | TTL(3));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x10000000 | TG_64K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x20000000000 | TG_64K | TTL(1));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 8);
+    stop(&f);
+    /* without ranges the fields are nothing */
+    start_with(&f, UNIT_SVA, ",x-ril=off");
+    run(&f, 0, tlbi_range(1, 1, 0), VA | TG_4K);
+    run(&f, 0, tlbi_range(1, 1, 0), VA | TG_4K | TTL(2));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
     stop(&f);
 }
 
@@ -930,6 +1016,49 @@ static void test_verify_contiguous(void)
     stop(&f);
 }
 
+/* The other pages of a group do not answer for one. */
+static void test_verify_page_of_group(void)
+{
+    Fix f;
+
+    start(&f);
+    for (int i = 0; i < 16; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
+                                        PTE_PAGE | PTE_AF | PTE_CONT);
+    }
+    try_op(&f, A, 1, SVADEV_OP_SUM, VA);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    set_pte(&f, 1, VA + 0x7000, 0);
+    g_assert_cmpint(stale(&f, A), ==, 1);
+    set_pte(&f, 1, VA + 0x7000, (RAM + 176 * MiB + 0x7000) | PTE_PAGE |
+                                PTE_AF | PTE_CONT | PTE_RO);
+    g_assert_cmpint(stale(&f, A), ==, 1);
+    stop(&f);
+}
+
+/* One page of a group becomes dirty: nothing is stale. */
+static void test_verify_dirty_group(void)
+{
+    Fix f;
+
+    start_with(&f, UNIT_SVA, ",x-httu=on");
+    write_cd(&f, CDTAB(A) + 64, cd_of(1) | CD_HA | CD_HD, 1);
+    for (int i = 0; i < 16; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
+                                        PTE_PAGE | PTE_AF | PTE_CONT |
+                                        PTE_RO | PTE_DBM);
+    }
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA + 0x5000), ==,
+                    SVADEV_ERR_NONE);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    set_ats(&f, A, true);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA + 0x6000), ==,
+                    SVADEV_ERR_NONE);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_SUM, VA), ==, SVADEV_ERR_NONE);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    stop(&f);
+}
+
 static void test_verify_atc(void)
 {
     Fix f;
@@ -1059,6 +1188,48 @@ static void test_queue_errors(void)
     go(&f, 0);
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 3);
     stop(&f);
+
+    /* the first slot of all, and PROD that goes back */
+    start(&f);
+    be_late(&f, A, SVADEV_LATE_SYNC);
+    put(&f, 0, CMD_SYNC, 0);
+    put(&f, 0, tlbi_asid(1), 0);
+    go(&f, 0);
+    smmu_write(&f, 0, CMDQ_PROD, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 1);
+    qtest_writeq(f.qts, slot_addr(0, 0), tlbi_asid(1));
+    qtest_clock_step(f.qts, LATE_NS);
+    g_assert_cmpint(cons(&f, 0), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 2);
+    stop(&f);
+}
+
+/* While there is an error, software may do as it likes with what is there. */
+static void test_queue_after_error(void)
+{
+    Fix f;
+
+    start(&f);
+    put(&f, 0, 0xff, 0);
+    put(&f, 0, tlbi_asid(1), 0);
+    put(&f, 0, tlbi_asid(2), 0);
+    go(&f, 0);
+    g_assert_cmpint(cerror(&f, 0), ==, CERROR_ILL);
+    qtest_writeq(f.qts, slot_addr(0, 0), CMD_SYNC);
+    qtest_writeq(f.qts, slot_addr(0, 1), tlbi_asid(3));
+    f.tail[0] = 2;
+    go(&f, 0);
+    g_assert_cmpint(cons(&f, 0), ==, 0);
+    acknowledge(&f, 0);
+    g_assert_true(done(&f, 0));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_TAG), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    /* but it may not go beyond CONS */
+    put(&f, 0, 0xff, 0);
+    go(&f, 0);
+    smmu_write(&f, 0, CMDQ_PROD, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 1);
+    stop(&f);
 }
 
 int main(int argc, char **argv)
@@ -1074,6 +1245,8 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/config/invalid", test_invalid_cached);
     qtest_add_func("/smmuv3/tlb/commands", test_tlb_commands);
     qtest_add_func("/smmuv3/tlb/ranges", test_tlb_ranges);
+    qtest_add_func("/smmuv3/tlb/blocks", test_tlb_blocks);
+    qtest_add_func("/smmuv3/tlb/reserved", test_tlb_reserved);
     qtest_add_func("/smmuv3/tlb/contiguous", test_contiguous);
     qtest_add_func("/smmuv3/tlb/evicted", test_evicted);
     qtest_add_func("/smmuv3/tlb/walks-again", test_walks_again);
@@ -1095,10 +1268,13 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/verify/second-stage", test_verify_second_stage);
     qtest_add_func("/smmuv3/verify/owners", test_verify_owners);
     qtest_add_func("/smmuv3/verify/contiguous", test_verify_contiguous);
+    qtest_add_func("/smmuv3/verify/page-of-group", test_verify_page_of_group);
+    qtest_add_func("/smmuv3/verify/dirty-group", test_verify_dirty_group);
     qtest_add_func("/smmuv3/verify/atc", test_verify_atc);
     qtest_add_func("/smmuv3/properties", test_properties);
     qtest_add_func("/smmuv3/msi", test_msi);
     qtest_add_func("/smmuv3/httu", test_httu);
     qtest_add_func("/smmuv3/queue-errors", test_queue_errors);
+    qtest_add_func("/smmuv3/queue-after-error", test_queue_after_error);
     return g_test_run();
 }
