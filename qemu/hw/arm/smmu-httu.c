@@ -71,6 +71,8 @@ int smmu_httu_update(const SMMUTransCfg *cfg, hwaddr addr,
         return 1;
     }
     ret = smmu_cmpxchg(addr, *pte, new);
-    *pte = new;
+    if (ret == 1) {
+        *pte = new;
+    }
     return ret;
 }

@@ -292,8 +292,7 @@ static void test_random(const void *opaque)
     };
     unsigned rounds = g_test_slow() ? ROUNDS_SLOW : ROUNDS_QUICK;
 
-    start_with(&r.f, opaque, ",x-msi=on,x-httu=on,x-cont-erratum=on,"
-                             "x-cmdqs=9");
+    start_with(&r.f, opaque, ",x-msi=on,x-cont-erratum=on,x-cmdqs=9");
     for (unsigned i = 0; i < rounds; i++) {
         switch (below(&r, 16)) {
         case 0:
@@ -327,7 +326,8 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3-hostile/many-pasids", test_many_pasids);
     qtest_add_func("/smmuv3-hostile/in-registers", test_in_registers);
     qtest_add_func("/smmuv3-hostile/reserved", test_reserved);
-    qtest_add_data_func("/smmuv3-hostile/random", UNIT_SVA, test_random);
+    qtest_add_data_func("/smmuv3-hostile/random", "x-httu=on," UNIT_SVA,
+                        test_random);
     qtest_add_data_func("/smmuv3-hostile/random-nested",
                         "stage=nested," UNIT_SVA, test_random);
     return g_test_run();
