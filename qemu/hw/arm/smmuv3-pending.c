@@ -102,7 +102,8 @@ static PCIDevice *smmuv3_find_function(SMMUv3State *s, uint32_t sid)
 /*
  * Returns whether it is over. A function whose ATS is off answers with
  * Unsupported Request, which is no error (3.9.1.5), or not at all, as a
- * property says.
+ * property says. One that is none of hw/pci/pci_sva.h has no translations that
+ * it keeps, and is taken to have answered.
  */
 static bool smmuv3_atc_send(SMMUv3State *s, const Cmd *cmd)
 {

@@ -90,6 +90,7 @@
 #define DSS_TERMINATE   0
 #define DSS_BYPASS      1
 #define DSS_SSID0       2
+#define STE_S1STALLD    (1ULL << 27)
 #define STE_EATS        (1ULL << 28)
 #define CD_V            (1ULL << 31)
 #define CD_EPD0         (1ULL << 14)
@@ -252,6 +253,16 @@ static inline void start_queues(Fix *f, int unit, uint32_t cr0)
     smmu_write(f, unit, CR0, CR0_CMDQEN | CR0_EVENTQEN | cr0);
 }
 
+static inline void start_functions(Fix *f)
+{
+    for (int port = 0; port < 2; port++) {
+        start_bridge(f, port);
+    }
+    for (int dev = A; dev <= C; dev++) {
+        start_device(f, dev);
+    }
+}
+
 /* @unit: properties of both instances, and more of the first */
 static inline void start_machine(Fix *f, const char *unit, const char *first)
 {
@@ -265,12 +276,7 @@ static inline void start_machine(Fix *f, const char *unit, const char *first)
         "-device svadev,bus=rp0,addr=0.0,multifunction=on "
         "-device svadev,bus=rp0,addr=0.1 -device svadev,bus=rp1",
         unit, first, unit);
-    for (int port = 0; port < 2; port++) {
-        start_bridge(f, port);
-    }
-    for (int dev = A; dev <= C; dev++) {
-        start_device(f, dev);
-    }
+    start_functions(f);
 }
 
 static inline void stop(Fix *f)

@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/host-utils.h"
 #include "smmuv3-fixture.h"
 
 /* --- the machine --- */
@@ -30,34 +31,106 @@ static void test_two_instances(void)
     stop(&f);
 }
 
-/* iommu-map: buses 1 and 2, each with an instance of its own; and no ATS */
-static void test_device_tree(void)
+/*
+ * A property of the node below the root whose name begins with @node, as 32-bit
+ * words; their number, or -1 if there is none
+ */
+static int dt_words(const uint8_t *dtb, const char *node, const char *prop,
+                    uint32_t *words, int max)
+{
+    const uint8_t *at = dtb + ldl_be_p(dtb + 8);
+    const char *strings = (const char *)dtb + ldl_be_p(dtb + 12);
+    bool here = false;
+    int depth = 0;
+
+    for (;;) {
+        uint32_t token = ldl_be_p(at), len;
+
+        at += 4;
+        switch (token) {
+        case 1:         /* a node begins */
+            here = ++depth == 2 && g_str_has_prefix((const char *)at, node);
+            at += ROUND_UP(strlen((const char *)at) + 1, 4);
+            break;
+        case 2:         /* a node ends */
+            depth--;
+            here = false;
+            break;
+        case 3:         /* a property */
+            len = ldl_be_p(at);
+            if (here && !strcmp(strings + ldl_be_p(at + 4), prop)) {
+                for (int i = 0; i < MIN(len / 4, max); i++) {
+                    words[i] = ldl_be_p(at + 8 + 4 * i);
+                }
+                return len / 4;
+            }
+            at += 8 + ROUND_UP(len, 4);
+            break;
+        default:
+            return -1;
+        }
+    }
+}
+
+/*
+ * Buses 1 and 2 have an instance each; the machine's own one, if there is one,
+ * has the rest, and comes after them.
+ */
+static void check_device_tree(const char *unit, const char *more, bool own,
+                              bool ats)
 {
     const size_t size = 1 * MiB;
     g_autofree uint8_t *dtb = g_malloc(size);
-    const char ats[] = "ats-supported";
-    uint32_t map[4], phandle[2] = { };
+    uint32_t map[16], words[16];
     Fix f;
 
-    start(&f);
+    start_machine(&f, unit, more);
     qtest_memread(f.qts, RAM, dtb, size);
     g_assert_cmphex((uint32_t)ldl_be_p(dtb), ==, 0xd00dfeed);
-    for (size_t at = 0; at + sizeof(map) <= size; at += 4) {
-        for (int i = 0; i < ARRAY_SIZE(map); i++) {
-            map[i] = ldl_be_p(dtb + at + 4 * i);
-        }
-        for (int port = 0; port < 2; port++) {
-            uint32_t rid = 0x100 << port;
+    g_assert_cmpint(dt_words(dtb, "pcie@", "iommu-map", map, 16), ==,
+                    own ? 12 : 8);
+    for (int i = 0; i < 2; i++) {
+        int nr = map[4 * i] == 0x200;
+        g_autofree char *node = g_strdup_printf("smmuv3@%llx", SMMU(nr));
 
-            if (map[0] == rid && map[2] == rid && map[3] == 0x100) {
-                g_assert_cmpint(phandle[port], ==, 0);
-                phandle[port] = map[1];
-            }
+        g_assert_cmphex(map[4 * i], ==, 0x100 << nr);
+        g_assert_cmphex(map[4 * i + 2], ==, 0x100 << nr);
+        g_assert_cmphex(map[4 * i + 3], ==, 0x100);
+        g_assert_cmpint(dt_words(dtb, node, "phandle", words, 1), ==, 1);
+        g_assert_cmphex(words[0], ==, map[4 * i + 1]);
+        g_assert_cmpint(dt_words(dtb, node, "#iommu-cells", words, 1), ==, 1);
+        g_assert_cmpint(words[0], ==, 1);
+        g_assert_cmpint(dt_words(dtb, node, "reg", words, 4), ==, 4);
+        g_assert_cmphex(words[0], ==, 0);
+        g_assert_cmphex(words[1], ==, SMMU(nr));
+        g_assert_cmphex(words[2], ==, 0);
+        g_assert_cmphex(words[3], ==, 0x20000);
+        g_assert_cmpint(dt_words(dtb, node, "interrupts", words, 12), ==, 12);
+        for (int irq = 0; irq < 4; irq++) {
+            g_assert_cmpint(words[3 * irq], ==, 0);             /* SPI */
+            g_assert_cmpint(words[3 * irq + 1], ==, 112 + 4 * nr + irq);
+            g_assert_cmpint(words[3 * irq + 2], ==, 1);         /* edge */
         }
+        g_assert_cmpint(dt_words(dtb, node, "dma-coherent", words, 0), ==, 0);
     }
-    g_assert_true(phandle[0] && phandle[1] && phandle[0] != phandle[1]);
-    g_assert_nonnull(memmem(dtb, size, ats, sizeof(ats)));
+    g_assert_cmphex(map[0], !=, map[4]);
+    g_assert_cmphex(map[1], !=, map[5]);
+    if (own) {
+        g_assert_cmphex(map[8], ==, 0);
+        g_assert_cmphex(map[9], !=, map[1]);
+        g_assert_cmphex(map[9], !=, map[5]);
+        g_assert_cmphex(map[11], ==, 0x10000);
+    }
+    g_assert_cmpint(dt_words(dtb, "pcie@", "ats-supported", words, 0), ==,
+                    ats ? 0 : -1);
     stop(&f);
+}
+
+static void test_device_tree(void)
+{
+    check_device_tree(UNIT_SVA, "", false, true);
+    check_device_tree("x-ssidsize=16", "", false, false);
+    check_device_tree(UNIT_SVA, " -machine iommu=smmuv3", true, true);
 }
 
 /* --- SubstreamIDs --- */
@@ -86,6 +159,13 @@ static void test_formats(void)
     g_assert_cmpint(space_of(&f, C, 1), ==, 4);
     g_assert_cmpint(event(&f, 0, NULL), ==, -1);
     stop(&f);
+
+    /* without SubstreamIDs there is one CD, whatever the STE says */
+    start_with(&f, "x-ats=on", "");
+    set_ste(&f, A, STE_S1 | STE_CDMAX(6) | STE_FMT(1), 0);
+    write_cd(&f, L1CDS(A), cd_of(5), 5);
+    g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 5);
+    stop(&f);
 }
 
 static void expect(Fix *f, int dev, uint32_t pasid, int type, int ssid)
@@ -109,6 +189,9 @@ static void test_bad_substreams(void)
     expect(&f, B, 1, EVT_BAD_SSID, 1);
     set_ste(&f, C, STE_BYPASS, 0);
     expect(&f, C, 1, EVT_BAD_SSID, 1);
+    set_ste(&f, B, STE_S1 | STE_CDMAX(6), STE_S1STALLD);
+    run(&f, 0, cfgi_ste(B), 0);
+    expect(&f, B, 1, EVT_BAD_STE, 1);
     set_ste(&f, A, STE_S1 | STE_CDMAX(17), 0);  /* beyond SSIDSIZE */
     run(&f, 0, cfgi_ste(A), 0);
     expect(&f, A, 1, EVT_BAD_STE, 1);
@@ -203,6 +286,63 @@ static void test_event_overflow(void)
     acknowledge(&f, 0);
     space_of(&f, A, 3);
     g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, 1);
+    stop(&f);
+}
+
+/* Two levels: StreamID 0x100 and 0x101 are the first of level 1's second. */
+static unsigned found(Fix *f, unsigned split, unsigned span)
+{
+    const uint64_t level2 = STRTAB(0) + 0x18000;
+    unsigned mask = 0, bits = split == 8 ? 8 : 6;
+
+    renew(f);
+    qtest_memset(f->qts, STRTAB(0), 0, 0x20000);
+    for (int dev = A; dev <= B; dev++) {
+        uint64_t at = level2 + 64 * (SID(dev) & MAKE_64BIT_MASK(0, bits));
+
+        qtest_writeq(f->qts, at + 8, STE_DSS(DSS_BYPASS));
+        qtest_writeq(f->qts, at, STE_S1 | STE_CDMAX(6) | CDTAB(dev) | STE_V);
+    }
+    qtest_writeq(f->qts, STRTAB(0) + 8 * (SID(A) >> bits), level2 | span);
+    smmu_write(f, 0, STRTAB_BASE_CFG, 1 << 16 | split << 6 | 10);
+    mask |= space_of(f, A, 1) == 1 ? 1 : 0;
+    mask |= space_of(f, B, 1) == 3 ? 2 : 0;
+    for (int i = ctpop32(mask); i < 2; i++) {
+        g_assert_cmpint(event(f, 0, NULL), ==, EVT_BAD_SID);
+    }
+    g_assert_cmpint(event(f, 0, NULL), ==, -1);
+    return mask;
+}
+
+static void test_two_level_streams(void)
+{
+    Fix f;
+
+    start(&f);
+    smmu_write(&f, 0, CR2, CR2_RECINVSID);
+    g_assert_cmphex(found(&f, 8, 9), ==, 3);
+    g_assert_cmphex(found(&f, 8, 2), ==, 3);
+    g_assert_cmphex(found(&f, 8, 1), ==, 1);
+    g_assert_cmphex(found(&f, 8, 0), ==, 0);
+    g_assert_cmphex(found(&f, 8, 10), ==, 0);
+    g_assert_cmphex(found(&f, 6, 7), ==, 3);
+    g_assert_cmphex(found(&f, 6, 8), ==, 0);
+    /* reserved, which is 6 */
+    g_assert_cmphex(found(&f, 9, 7), ==, 3);
+    g_assert_cmphex(found(&f, 9, 8), ==, 0);
+    /* where a table is not as large as it is aligned */
+    g_assert_cmphex(found(&f, 8, 9), ==, 3);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 1 << 16 | 8 << 6 | 16);
+    smmu_writeq(&f, 0, STRTAB_BASE, STRTAB(0) | 0x400);
+    run(&f, 0, CFGI_STE_RANGE, 31);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    renew(&f);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 10);
+    smmu_writeq(&f, 0, STRTAB_BASE, STRTAB(0) | 0x8000);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 63);
+    run(&f, 0, CFGI_STE_RANGE, 31);
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
     stop(&f);
 }
 
@@ -776,6 +916,14 @@ static void test_evicted(void)
     Fix f;
 
     start(&f);
+    for (int i = 0; i < 256; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, PAGE(1) | PTE_PAGE | PTE_AF | PTE_RO);
+        g_assert_cmpint(space_at(&f, A, 1, VA + i * 0x1000), ==, 1);
+    }
+    set_pte(&f, 1, VA, PAGE(1) | PTE_PAGE | PTE_AF);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_NONE);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_EVICTED), ==, 0);
+    renew(&f);
     for (int i = 0; i < 300; i++) {
         set_pte(&f, 1, VA + i * 0x1000, PAGE(1) | PTE_PAGE | PTE_AF);
         g_assert_cmpint(space_at(&f, A, 1, VA + i * 0x1000), ==, 1);
@@ -1159,6 +1307,28 @@ static void test_nobody(void)
     stop(&f);
 }
 
+/* Functions of another instance, although the machine's own is above them */
+static void test_function_of_another(void)
+{
+    const uint64_t own = 0x09050000;
+    Fix f;
+
+    start_machine(&f, UNIT_SVA, " -machine iommu=smmuv3 "
+                                "-global arm-smmuv3.x-ats=on");
+    set_ats(&f, A, true);
+    qtest_writeq(f.qts, own + CMDQ_BASE, CMDQ(0) | CMDQ_BITS);
+    qtest_writel(f.qts, own + CR0, CR0_CMDQEN | CR0_SMMUEN);
+    put(&f, 0, atc_inv(SID(A), 1), 0);
+    put(&f, 0, CMD_SYNC, 0);
+    qtest_writel(f.qts, own + CMDQ_PROD, 2);
+    g_assert_cmphex(qtest_readl(f.qts, own + CMDQ_CONS), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_RANGE), ==, 0);
+    qtest_clock_step(f.qts, 2 * TIMEOUT_NS);
+    g_assert_cmphex(qtest_readl(f.qts, own + CMDQ_CONS), ==,
+                    1 | CERROR_ATC << 24);
+    stop(&f);
+}
+
 /*
  * Late: what PASID 1 of A reads changes when the command is carried out, and
  * what that of B reads by the next, which is not late. The CMD_SYNC waits.
@@ -1260,7 +1430,9 @@ static void test_reset(void)
 
     start(&f);
     put(&f, 0, atc_inv(SID_OF_NOBODY, 1), 0);
-    put(&f, 0, CMD_SYNC, 0);
+    go(&f, 0);
+    qtest_clock_step(f.qts, TIMEOUT_NS);
+    put(&f, 0, atc_inv(SID_OF_NOBODY, 1), 0);
     go(&f, 0);
     be_late(&f, C, SVADEV_INJECT_IOTLB);
     put(&f, 1, tlbi_asid(1), 0);
@@ -1276,11 +1448,8 @@ static void test_reset(void)
         run(&f, unit, CMD_SYNC, 0);
         g_assert_false(in_error(&f, unit));
     }
-    for (int port = 0; port < 2; port++) {
-        start_bridge(&f, port);
-    }
+    start_functions(&f);
     for (int dev = A; dev <= C; dev++) {
-        start_device(&f, dev);
         g_assert_cmpint(dev_read(&f, dev, SVADEV_U_IOTLB_TAG), ==, 1);
         g_assert_cmpint(dev_read(&f, dev, SVADEV_U_LATE), ==, 0);
         g_assert_cmpint(dev_read(&f, dev, SVADEV_U_DROPPED), ==, 0);
@@ -1424,6 +1593,7 @@ static void test_verify_second_stage(void)
 
         set_space(&f, space);
         set_pte(&f, space, VA, PAGE(space) | PTE_S2PAGE | PTE_AF);
+        qtest_writeq(f.qts, ste_addr(dev) + 8, STE_S1STALLD);   /* ignored */
         qtest_writeq(f.qts, ste_addr(dev) + 16, STE_S2CFG(4 + space));
         qtest_writeq(f.qts, ste_addr(dev) + 24, PT(space, 1));
         qtest_writeq(f.qts, ste_addr(dev), STE_S2 | STE_V);
@@ -1847,6 +2017,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/substream/events", test_events);
     qtest_add_func("/smmuv3/events/overflow", test_event_overflow);
     qtest_add_func("/smmuv3/events/bad-streamid", test_bad_streamid);
+    qtest_add_func("/smmuv3/two-level-streams", test_two_level_streams);
     qtest_add_func("/smmuv3/config/commands", test_config_commands);
     qtest_add_func("/smmuv3/config/invalid", test_invalid_cached);
     qtest_add_func("/smmuv3/tlb/commands", test_tlb_commands);
@@ -1872,6 +2043,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/ats/off", test_ats_off);
     qtest_add_func("/smmuv3/time/timeout", test_timeout);
     qtest_add_func("/smmuv3/time/nobody", test_nobody);
+    qtest_add_func("/smmuv3/time/another", test_function_of_another);
     qtest_add_func("/smmuv3/time/late", test_late_each);
     qtest_add_func("/smmuv3/time/very-late", test_very_late);
     qtest_add_func("/smmuv3/time/queue-anew", test_queue_anew);
