@@ -35,7 +35,7 @@ hwaddr smmu_walk_last(const SMMUIOTLBKey *key)
     return key->iova | ~level_page_mask(WALK_LEVEL, key->tg * 2 + 10);
 }
 
-/* Whether the table of the last level for @iova is known. It is then *@table. */
+/* Whether the table of the last level for @iova is known: *@table */
 bool smmu_walk_find(SMMUState *s, const SMMUTransCfg *cfg, hwaddr iova,
                     int granule, dma_addr_t *table)
 {

@@ -510,7 +510,7 @@ static inline int event(Fix *f, int unit, int *ssid)
     case EVT_DISABLED:                  /* has none */
         g_assert_cmphex(words[0], ==, EVT_DISABLED);
         break;
-    case EVT_BAD_SSID:                  /* has always one, and nothing says so */
+    case EVT_BAD_SSID:                  /* has always one, and no SSV */
         g_assert_cmphex(words[0] & 0xf00, ==, 0);
         words[0] |= CMD_SSV;
         break;

@@ -246,7 +246,7 @@ static void test_events(void)
     stop(&f);
 }
 
-/* A full queue loses events and says so; memory that refuses is another case. */
+/* A full queue loses events and says so. An abort is something else. */
 static void test_event_overflow(void)
 {
     const uint32_t full = 1 << CMDQ_BITS;
