@@ -86,7 +86,6 @@ static gboolean smmu_tlb_range_drops(gpointer key, gpointer value,
 
 unsigned smmu_iotlb_inv_range(SMMUState *s, const SMMUTLBRange *range)
 {
-    smmu_walk_inv_range(s, range);
     return g_hash_table_foreach_remove(s->iotlb, smmu_tlb_range_drops,
                                        (gpointer)range);
 }
