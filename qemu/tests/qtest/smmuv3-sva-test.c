@@ -1837,6 +1837,37 @@ static void test_properties(void)
     qtest_quit(f.qts);
 }
 
+/* What an instance says to properties that it cannot have */
+static void refuse(const char *property, const char *why)
+{
+    g_autofree char *device =
+        g_strdup_printf("arm-smmuv3,primary-bus=rp0,%s", property);
+    char *argv[] = {
+        (char *)"timeout", (char *)"60", (char *)g_getenv("QTEST_QEMU_BINARY"),
+        (char *)"-M", (char *)"virt,gic-version=3", (char *)"-nodefaults",
+        (char *)"-display", (char *)"none", (char *)"-S",
+        (char *)"-device", (char *)"pcie-root-port,id=rp0,chassis=1",
+        (char *)"-device", device, NULL
+    };
+    g_autofree char *err = NULL;
+    int status;
+
+    g_assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, NULL,
+                               NULL, NULL, &err, &status, NULL));
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    g_assert_nonnull(strstr(err, why));
+}
+
+static void test_refused_properties(void)
+{
+    refuse("x-httu=on,stage=nested", "x-httu");
+    refuse("x-httu=on,stage=2", "x-httu");
+    refuse("x-cmdqs=20", "x-cmdqs");
+    refuse("x-ssidsize=21", "x-ssidsize");
+    refuse("x-ats-off=on", "x-ats-off");
+}
+
 /* The MSI goes to the command itself, as with Linux, and when it is due. */
 static void test_msi(void)
 {
@@ -2061,6 +2092,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/verify/dirty-group", test_verify_dirty_group);
     qtest_add_func("/smmuv3/verify/atc", test_verify_atc);
     qtest_add_func("/smmuv3/properties", test_properties);
+    qtest_add_func("/smmuv3/refused-properties", test_refused_properties);
     qtest_add_func("/smmuv3/msi", test_msi);
     qtest_add_func("/smmuv3/httu", test_httu);
     qtest_add_func("/smmuv3/small-queue", test_small_queue);
