@@ -26,9 +26,17 @@ typedef struct SMMUv3FDT {
     PlatformBusDevice *pbus;
     hwaddr base;                /* of the platform bus */
     int irq_start;
-    GArray *map;                /* iommu-map, big endian */
+    GArray *map;                /* iommu-map, of IOMMUMapEntry */
     bool ats;
 } SMMUv3FDT;
+
+/* All big endian */
+typedef struct IOMMUMapEntry {
+    uint32_t rid;
+    uint32_t phandle;
+    uint32_t stream;
+    uint32_t length;
+} IOMMUMapEntry;
 
 /* Numbers of a bus and of the last bus below it */
 typedef struct BusRange {
@@ -59,14 +67,23 @@ static void smmuv3_add_map(SMMUv3FDT *f, const BusRange *range,
                            uint32_t phandle)
 {
     uint32_t rid = PCI_BUILD_BDF(range->first, 0);
-    uint32_t entry[] = {
-        cpu_to_be32(rid),
-        cpu_to_be32(phandle),
-        cpu_to_be32(rid),
-        cpu_to_be32((range->last - range->first + 1) << 8),
+    IOMMUMapEntry entry = {
+        .rid = cpu_to_be32(rid),
+        .phandle = cpu_to_be32(phandle),
+        .stream = cpu_to_be32(rid),
+        .length = cpu_to_be32((range->last - range->first + 1) << 8),
     };
 
-    g_array_append_vals(f->map, entry, ARRAY_SIZE(entry));
+    g_array_append_val(f->map, entry);
+}
+
+/* The first match wins; and of two ranges that meet, one is inside the other. */
+static int smmuv3_narrower_first(const void *a, const void *b)
+{
+    uint32_t first = be32_to_cpu(((const IOMMUMapEntry *)a)->length);
+    uint32_t second = be32_to_cpu(((const IOMMUMapEntry *)b)->length);
+
+    return first < second ? -1 : first > second;
 }
 
 static uint32_t smmuv3_add_node(SMMUv3FDT *f, SysBusDevice *dev)
@@ -129,7 +146,7 @@ void smmuv3_add_fdt_nodes(void *fdt, const char *pcie_node, PCIBus *root,
         .pbus = pbus,
         .base = base,
         .irq_start = irq_start,
-        .map = g_array_new(false, false, sizeof(uint32_t)),
+        .map = g_array_new(false, false, sizeof(IOMMUMapEntry)),
     };
     Error *none = NULL;
     const void *others;
@@ -137,15 +154,16 @@ void smmuv3_add_fdt_nodes(void *fdt, const char *pcie_node, PCIBus *root,
 
     foreach_dynamic_sysbus_device(smmuv3_add, &f);
     if (f.map->len) {
-        /* The first match wins: the machine's own SMMU has what is left. */
+        g_array_sort(f.map, smmuv3_narrower_first);
+        /* The machine's own SMMU has what is left. */
         others = qemu_fdt_getprop(fdt, pcie_node, "iommu-map", &len,
                                   &none);
         if (others) {
-            g_array_append_vals(f.map, others, len / sizeof(uint32_t));
+            g_array_append_vals(f.map, others, len / sizeof(IOMMUMapEntry));
         }
         error_free(none);
         qemu_fdt_setprop(fdt, pcie_node, "iommu-map", f.map->data,
-                         f.map->len * sizeof(uint32_t));
+                         f.map->len * sizeof(IOMMUMapEntry));
     }
     if (f.ats) {
         qemu_fdt_setprop(fdt, pcie_node, "ats-supported", NULL, 0);

@@ -133,6 +133,35 @@ static void test_device_tree(void)
     check_device_tree(UNIT_SVA, " -machine iommu=smmuv3", true, true);
 }
 
+/* One that has all other buses comes after those that have one each. */
+static void test_device_tree_order(void)
+{
+    const size_t size = 1 * MiB;
+    g_autofree uint8_t *dtb = g_malloc(size);
+    GString *more = g_string_new(" -device arm-smmuv3,primary-bus=pcie.0");
+    uint32_t map[4 * 7];
+    Fix f;
+
+    for (int port = 2; port < 6; port++) {
+        g_string_append_printf(more, " -device pcie-root-port,id=rp%d,"
+                               "chassis=%d,addr=%d -device arm-smmuv3,"
+                               "primary-bus=rp%d",
+                               port, port + 1, port + 1, port);
+    }
+    start_machine(&f, UNIT_SVA, more->str);
+    g_string_free(more, true);
+    qtest_memread(f.qts, RAM, dtb, size);
+    g_assert_cmpint(dt_words(dtb, "pcie@", "iommu-map", map, ARRAY_SIZE(map)),
+                    ==, ARRAY_SIZE(map));
+    for (int i = 0; i < 6; i++) {
+        g_assert_cmphex(map[4 * i], !=, 0);
+        g_assert_cmphex(map[4 * i + 3], ==, 0x100);
+    }
+    g_assert_cmphex(map[24], ==, 0);
+    g_assert_cmphex(map[27], ==, 0x700);
+    stop(&f);
+}
+
 /* --- SubstreamIDs --- */
 
 static void set_two_levels(Fix *f, int dev, int fmt, uint32_t ssid, int space)
@@ -2042,6 +2071,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("/smmuv3/two-instances", test_two_instances);
     qtest_add_func("/smmuv3/device-tree", test_device_tree);
+    qtest_add_func("/smmuv3/device-tree-order", test_device_tree_order);
     qtest_add_func("/smmuv3/substream/formats", test_formats);
     qtest_add_func("/smmuv3/substream/bad", test_bad_substreams);
     qtest_add_func("/smmuv3/substream/default", test_default_substream);
