@@ -10,7 +10,7 @@ help:
 	@$(PY) tools/help.py
 
 demo:
-	@$(PY) tools/demo.py
+	@$(PY) tools/demo.py $(if $(ARCH),--arch "$$ARCH")
 
 test:
 	@$(PY) tools/test.py $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
@@ -29,10 +29,10 @@ bench:
 
 vm:
 	@$(PY) tools/vm.py $(if $(ADD),--add "$$ADD") $(if $(RUN),--run "$$RUN") \
-		$(if $(KERNEL),--kernel "$$KERNEL") $(if $(UNITS),--units "$$UNITS") \
+		$(if $(ARCH),--arch "$$ARCH") $(if $(KERNEL),--kernel "$$KERNEL") $(if $(UNITS),--units "$$UNITS") \
 		$(if $(DEVICES),--devices "$$DEVICES") $(if $(CPUS),--cpus "$$CPUS") \
 		$(if $(MEMORY),--memory "$$MEMORY") $(if $(SVADEV),--svadev "$$SVADEV") \
-		$(if $(APPEND),--append "$$APPEND") $(if $(TIMEOUT),--timeout "$$TIMEOUT")
+		$(if $(UNIT),--unit "$$UNIT") $(if $(APPEND),--append "$$APPEND") $(if $(TIMEOUT),--timeout "$$TIMEOUT")
 
 tree:
 	@$(PY) tools/tree.py
@@ -55,7 +55,7 @@ kernel:
 	@$(PY) tools/kernel.py $(if $(FLAVOUR),"$$FLAVOUR")
 
 qemu:
-	@$(PY) tools/qemu.py
+	@$(PY) tools/qemu.py $(if $(ARCH),--arch "$$ARCH")
 
 clean:
 	@$(PY) tools/clean.py
@@ -64,7 +64,7 @@ distclean:
 	@$(PY) tools/clean.py --cache
 
 # Words as they were typed, in the environment: neither make nor the shell expands them.
-WORDS := ADD APPEND CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE SVADEV \
-	TEST TIMEOUT UNITS
+WORDS := ADD APPEND ARCH CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE \
+	SVADEV TEST TIMEOUT UNIT UNITS
 $(foreach word,$(WORDS),$(if $(value $(word)),\
 	$(eval override $(word) := $$(value $(word)))$(eval export $(word))))

@@ -20,11 +20,14 @@ CONFIG = ROOT / "config"
 
 @dataclass(frozen=True)
 class Arch:
-    """How the kernel's Makefile is asked for an architecture."""
+    """An architecture: how the kernel's Makefile is asked for it, and what QEMU calls it."""
     name: str
+    image: str                          # what boots, in the object directory
+    target: str                         # QEMU's name
+    cpu: str                            # of TCG
+    console: str                        # the kernel's
     prefix: str = ""                    # of its compiler
     make: tuple = ()
-    image: str = ""                     # what boots, in the object directory
 
     @property
     def gcc(self):
@@ -34,9 +37,12 @@ class Arch:
         return packages.ARM_TOOLS if self.prefix else []
 
 
-X86 = Arch("x86_64", image="arch/x86/boot/bzImage")
-ARM = Arch("arm64", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"),
-           "arch/arm64/boot/Image.gz")
+X86 = Arch("x86_64", "arch/x86/boot/bzImage", "x86_64", "qemu64,+pdpe1gb", "ttyS0,115200")
+# The CPU has addresses as wide as the emulated SMMU's, and no more.
+ARM = Arch("arm64", "arch/arm64/boot/Image.gz", "aarch64", "cortex-a57", "ttyAMA0",
+           "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"))
+ARCHS = {a.name: a for a in (X86, ARM)}
+
 
 class Flavour(NamedTuple):
     fragments: list                     # of config/, in this order
@@ -58,6 +64,7 @@ FLAVOURS = {
     "kasan":      flavour("guest x86_64 sva debug mm kasan kunit kunit-x86_64", append=POISON),
     "rt":         flavour("guest x86_64 sva debug rt kunit kunit-x86_64", append=POISON),
     "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=POISON),
+    "arm64-64k":  flavour("guest arm64 arm64-64k sva debug kunit", arch=ARM, append=POISON),
     "bench":      flavour("guest x86_64 sva bench"),
     "bench-base": flavour("guest x86_64 sva bench", "stock"),
     "bench-core": flavour("guest x86_64 sva bench", "core"),
@@ -67,7 +74,16 @@ FLAVOURS = {
 MODULES = dict.fromkeys(("bench", "bench-base", "bench-core"), ["lib/test_vmalloc.ko"])
 
 # Those that our QEMU boots with programs in them.
-GUESTS = [n for n, f in FLAVOURS.items() if f.arch is X86 and n not in MODULES]
+GUESTS = [n for n in FLAVOURS if n not in MODULES]
+# The one of `make demo` and `make vm`. On arm64 the kernel of the tests does, too.
+DEMO = {X86: "demo", ARM: "arm64"}
+
+
+def arch(name):
+    """An architecture by what a person calls it; x86_64 if that is nothing."""
+    if (name or "x86_64") not in ARCHS:
+        raise Failed(f"ARCH={name}: there are {' and '.join(ARCHS)}")
+    return ARCHS[name or "x86_64"]
 
 
 def fragments(names):

@@ -106,7 +106,13 @@ def run_qtest(suite):
 def machine(suite):
     return vm.Machine(suite.get("units", 2), suite.get("devices", 2), suite.get("cpus", 2),
                       suite.get("memory", 1024), suite.get("svadev", ""), parameters(suite),
-                      suite.get("unit", ""), cpu=suite.get("cpu", vm.Machine.cpu))
+                      suite.get("unit", ""), suite.get("last_unit", ""), cpu=suite.get("cpu", ""),
+                      arch=arch_of(suite), more=suite.get("more", ""))
+
+
+def arch_of(suite):
+    """The architecture of a suite is that of its kernel."""
+    return kernel.FLAVOURS[suite["kernel"]].arch if "kernel" in suite else kernel.X86
 
 
 def parameters(suite):
@@ -134,16 +140,12 @@ def run_kunit(suite):
     if suite.get("test"):
         suite = dict(suite, append=f"{suite.get('append', '')} kunit.filter_glob={suite['test']}")
     image = image_of(suite)
-    if kernel.FLAVOURS[suite["kernel"]].arch is kernel.ARM:
-        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], parameters(suite),
-                                    expected_messages())
-    else:
-        m = machine(dict(suite, devices=0, units=1))
-        m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
-        result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False,
-                              watch=suite.get("watch"), expects=expected_messages())
-        if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
-            result.status = 0           # make mutants: off as soon as KUnit is over
+    m = machine(dict(suite, devices=0, units=1))
+    m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
+    result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False,
+                          watch=suite.get("watch"), expects=expected_messages())
+    if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
+        result.status = 0               # make mutants: off as soon as KUnit is over
     verdict = Verdict(parse(result.console))
     wanted = suite.get("must_log")
     if wanted and wanted not in result.console:
@@ -226,7 +228,7 @@ def chosen(programs, test):
 
 
 def run_guest_suite(suite):
-    programs, arguments = selftests.build(suite["programs"]), ""
+    programs, arguments = selftests.build(suite["programs"], arch_of(suite)), ""
     if suite.get("test"):
         programs, arguments = chosen(programs, suite["test"])
     return run_programs(suite, programs, suite["name"], suite.get("environment", ""), arguments)
@@ -255,7 +257,7 @@ def run_stock(suite):
 def run_kunit_py(suite):
     """The kernel's own front end, as README says: it configures, builds and boots by itself."""
     if suite.get("arm64"):
-        packages.ensure(packages.ARM_TOOLS, packages.ARM_GUEST_TOOLS)
+        packages.ensure(packages.ARM_TOOLS, packages.KUNIT_ARM_TOOLS)
     log = LOGS / f"{suite['name']}.log"
     status = run(f"kunit.py {suite['config']}",
                  [sys.executable, "tools/testing/kunit/kunit.py", "run", "--raw_output=all",
@@ -400,14 +402,14 @@ def kept_as(suite):
     if kind == "host" or "test" in suite:
         return None
     parts = [json.dumps([suite, expected_messages()], sort_keys=True), vm.ACCEL, *CODE]
-    if kind != "kunit.py" and suite.get("kernel") != "arm64":
-        parts.append(qemu.key(**suite.get("qemu", {})))
+    if kind != "kunit.py":
+        parts.append(qemu.key(**qemu_of(suite)))
     if "kernel" in suite:
         parts += [kernel.build(suite["kernel"]).name, parameters(suite)]
     if kind in ("guest", "notice", "kselftest"):
-        parts += selftests.all_programs()
+        parts += selftests.all_programs(arch_of(suite))
     if kind == "notice":
-        parts.append(notice.EXPECTED)
+        parts.append(notice.file_of(suite["name"]))
     if kind == "mutants":
         parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
@@ -435,6 +437,11 @@ def remembered(path):
     return took, [Case(**c) for c in cases]
 
 
+def qemu_of(suite):
+    """The options of the QEMU that a suite runs in."""
+    return {"target": arch_of(suite).target, **suite.get("qemu", {})}
+
+
 def flavours_of(suites):
     return sorted({s["kernel"] for s in suites if "kernel" in s})
 
@@ -445,13 +452,10 @@ def prepare(suites):
     if kinds == {"host"}:
         return packages.ensure(packages.BUILD_TOOLS)
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.QEMU_TOOLS)
-    for options in [s.get("qemu", {}) if s["kind"] == "qtest" else {} for s in suites
-                    if s["kind"] != "host"]:
-        qemu.build(**options)           # nothing if it is there
-    flavours = flavours_of(suites)
-    if any(kernel.FLAVOURS[f].arch is kernel.ARM for f in flavours):
-        packages.ensure(packages.ARM_GUEST_TOOLS)
-    for flavour in flavours:
+    for suite in suites:
+        if suite["kind"] not in ("host", "kunit.py"):
+            qemu.build(**qemu_of(suite))        # nothing if it is there
+    for flavour in flavours_of(suites):
         kernel.build(flavour)
 
 
@@ -459,7 +463,9 @@ def plan(suites):
     """What is to come, for 'about N min left'."""
     if all(s["kind"] == "host" for s in suites):
         return []
-    return ["packages", "linux-source-6.12", "qemu", "build QEMU"] \
+    targets = {qemu_of(s)["target"] for s in suites}
+    return ["packages", "linux-source-6.12", "qemu"] \
+        + [f"build QEMU for {t}" for t in qemu.TARGETS if t in targets] \
         + [f"build the {f} kernel" for f in flavours_of(suites)]
 
 
@@ -503,7 +509,7 @@ def cli():
         return list_suites(suites)
     names = [n for n in re.split(r"[ ,]+", a.suite) if n]
     suites = select(suites, "all" if a.all else "test", names, a.test)
-    vm.accelerator(icount=False)        # refused before anything is built
+    vm.accelerator()                    # refused before anything is built
     LOGS.mkdir(parents=True, exist_ok=True)
     with lock(BUILD / ".test.lock", "make test"):
         REPORT.unlink(missing_ok=True)  # of a run that does not get that far, none is left

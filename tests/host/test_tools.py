@@ -328,7 +328,7 @@ class Errors(unittest.TestCase):
 
 class Outlook(unittest.TestCase):
     def test_minutes_left_follow_the_pace(self):
-        title, later = "build QEMU", "build the debug kernel"
+        title, later = "build QEMU for x86_64", "build the debug kernel"
         fast, slow = common.Outlook(), common.Outlook()
         for o in (fast, slow):
             o.plan([title, later])
@@ -341,7 +341,7 @@ class Outlook(unittest.TestCase):
 
     def test_what_was_cached_is_not_waited_for(self):
         o = common.Outlook()
-        o.plan(["build QEMU", "build the debug kernel"])
+        o.plan(["build QEMU for x86_64", "build the debug kernel"])
         o.begins("build the debug kernel")
         self.assertEqual(o.titles, [])
 

@@ -160,6 +160,28 @@ unsigned int sva_functions_of(const struct sva *s, unsigned int unit)
 	return n;
 }
 
+/* Those of them whose translations it has to invalidate */
+unsigned int sva_atcs_of(const struct sva *s, unsigned int unit)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < s->nr; i++)
+		n += sva_unit_of(s, &s->dev[i]) == unit && s->dev[i].ats;
+	return n;
+}
+
+#define SVA_BATCH	16	/* commands, of VT-d */
+
+/* Waits for one event at that unit: one, or one for each batch if it has many */
+unsigned int sva_waits_of(const struct sva *s, unsigned int unit)
+{
+	unsigned int atcs = sva_atcs_of(s, unit);
+
+	if (SVA_SMMU)
+		return 1 + !!atcs;
+	return (1 + atcs + SVA_BATCH - 1) / SVA_BATCH;
+}
+
 /* --- queues --- */
 
 /* 0, or a negative errno as the kernel gave it. The queue runs. */
@@ -463,17 +485,42 @@ bool sva_is_fault(const struct sva *s, int err)
 /* VT-d's: no entry in the PASID directory, none in the PASID table */
 #define SVA_NO_DIRECTORY_ENTRY	0x51
 #define SVA_NO_ENTRY		0x59
+/* SMMUv3's: C_BAD_SUBSTREAMID, C_BAD_CD */
+#define SVA_BAD_SUBSTREAMID	0x08
+#define SVA_BAD_CD		0x0a
 
 /* It is that of a PASID that has no entry. */
 static bool sva_is_no_entry(enum sva_refusal why, uint64_t reason)
 {
+	if (SVA_SMMU)
+		return reason == SVA_BAD_CD || reason == SVA_BAD_SUBSTREAMID;
 	return reason == SVA_NO_ENTRY ||
 	       (why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY);
 }
 
 /*
- * The end of SVA_IS_REFUSED(). The IOMMU has recorded one fault, or none if a
- * process that is gone has had it disabled, and it knows the reason of the last one.
+ * How such an access ends. SMMUv3's driver keeps the entry of a process that has
+ * exited, with no page table; and a translation request that meets no entry is a
+ * Completer Abort there.
+ */
+static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
+{
+	if (s->mode == SVA_UNTRANSLATED)
+		return SVADEV_ERR_DMA;
+	if (!SVA_SMMU)
+		return SVADEV_ERR_REFUSED;
+	return why == SVA_EXITED ? SVADEV_ERR_NOT_MAPPED : SVADEV_ERR_DMA;
+}
+
+/* Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS. */
+static bool sva_is_recorded(const struct sva *s, enum sva_refusal why)
+{
+	return why != SVA_EXITED && !(SVA_SMMU && s->mode != SVA_UNTRANSLATED);
+}
+
+/*
+ * The end of SVA_IS_REFUSED(). The IOMMU has recorded one fault, or none, and it
+ * knows the reason of the last one.
  */
 bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 		     enum sva_refusal why, int err, uint64_t faults)
@@ -483,12 +530,11 @@ bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 	bool ok;
 
 	faults = sva_counter(q->dev, SVADEV_U_FAULT) - faults;
-	ok = err == (s->mode == SVA_UNTRANSLATED ? SVADEV_ERR_DMA :
-						    SVADEV_ERR_REFUSED) && !done;
-	if (why == SVA_EXITED)
-		ok = ok && !faults;
-	else
+	ok = err == sva_refusal_error(s, why) && !done;
+	if (sva_is_recorded(s, why))
 		ok = ok && faults == 1 && sva_is_no_entry(why, reason);
+	else
+		ok = ok && !faults;
 	if (ok)
 		return true;
 	fprintf(stderr, "# %s: PASID %#llx is not bound: %s, %llu bytes, ",
@@ -544,8 +590,8 @@ void sva_count_cached(struct sva_dev *d, uint64_t pasid, const void *p,
 	c->config = sva_read(d->ctl, SVADEV_CACHED_CONFIG);
 }
 
-/* An entry for the function, and one for the PASID */
-#define SVA_CONFIG	2
+/* An entry for the function, one for the PASID, and SMMUv3's for a table of these */
+#define SVA_CONFIG	(SVA_SMMU ? 3 : 2)
 
 /*
  * Does each cache have all of these pages, once: that of the function, unless it
@@ -703,6 +749,8 @@ uint64_t sva_drop(void)
 		{ "iotlb:", SVADEV_INJECT_IOTLB },
 		{ "atc:", SVADEV_INJECT_ATC },
 		{ "config:", SVADEV_INJECT_CONFIG },
+		{ "function:", SVADEV_INJECT_FUNCTION },
+		{ "pasid:", SVADEV_INJECT_PASID },
 	};
 	const char *env = getenv("SVADEV_DROP");
 	size_t i, len;
@@ -713,6 +761,15 @@ uint64_t sva_drop(void)
 			return kinds[i].kind | strtoull(env + len, NULL, 0) << 32;
 	}
 	return 0;
+}
+
+/* Is it a command for configuration, of whatever kind? */
+bool sva_drop_config(void)
+{
+	uint64_t kind = sva_drop() & SVADEV_INJECT_KIND;
+
+	return kind == SVADEV_INJECT_CONFIG || kind == SVADEV_INJECT_FUNCTION ||
+	       kind == SVADEV_INJECT_PASID;
 }
 
 static void sva_inject(const struct sva *s, uint64_t what)
@@ -778,10 +835,16 @@ void sva_on_time(struct sva *s)
 	sva_late(s, 0, 0);
 }
 
+/*
+ * SMMUv3's driver waits for a command no longer than a second: what is seen after that
+ * is not of its window.
+ */
+#define SVA_WINDOW_S	(SVA_SMMU ? 0.8 : SVA_TIMEOUT_S)
+
 /* Waits until a command is late that was not when @before was read. */
 bool sva_wait_late(struct sva_dev *d, uint64_t before)
 {
-	double end = sva_now() + SVA_TIMEOUT_S;
+	double end = sva_now() + SVA_WINDOW_S;
 
 	while (sva_counter(d, SVADEV_U_LATE) == before)
 		if (sva_now() > end)
@@ -1193,7 +1256,8 @@ static double sva_cpu_time(struct sva_unmapper *u)
 }
 
 #define SVA_WAITS_CPU_S	0.05	/* enough for a system call that waits for nobody */
-#define SVA_WAITS_S	1.0	/* if it sleeps; two of them are shorter than SVA_HELD */
+/* If it sleeps; two of them are shorter than SVA_HELD, and than SMMUv3's driver waits. */
+#define SVA_WAITS_S	(SVA_SMMU ? 0.3 : 1.0)
 
 /*
  * It has begun, and has not come back though it has had CPU time enough for that, or
