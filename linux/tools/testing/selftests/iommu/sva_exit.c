@@ -109,9 +109,11 @@ FIXTURE_SETUP(sva_exit)
 	self->file = memfd_create("sva", MFD_CLOEXEC);
 	ASSERT_LE(0, self->file);
 	ASSERT_EQ(0, ftruncate(self->file, LEN));
-	self->shared = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED,
-			    self->file, 0);
-	ASSERT_NE(MAP_FAILED, self->shared);
+	/* with nothing around, as all of sva_pages() */
+	self->shared = sva_pages(NR_PAGES, 0);
+	ASSERT_NE(NULL, self->shared);
+	ASSERT_EQ(self->shared, mmap(self->shared, LEN, PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_FIXED, self->file, 0));
 	memset(self->shared, 1, LEN);
 }
 

@@ -492,8 +492,9 @@ bool sva_is_fault(const struct sva *s, int err)
 /* It is that of a PASID that has no entry. */
 static bool sva_is_no_entry(enum sva_refusal why, uint64_t reason)
 {
-	if (SVA_SMMU)
-		return reason == SVA_BAD_CD || reason == SVA_BAD_SUBSTREAMID;
+	if (SVA_SMMU)	/* 0: a model that does not tell */
+		return !reason || reason == SVA_BAD_CD ||
+		       reason == SVA_BAD_SUBSTREAMID;
 	return reason == SVA_NO_ENTRY ||
 	       (why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY);
 }
@@ -871,15 +872,19 @@ bool sva_write_file(const char *path, const char *text)
 	return ok;
 }
 
-/* Free pages, those that CPUs keep for themselves included */
-long sva_free_pages(void)
+/*
+ * Free pages, those that CPUs keep for themselves included. Each CPU may be behind
+ * with the count by some tens, unless it is exact, for which it has to answer.
+ */
+long sva_free_pages(bool exact)
 {
 	char line[128];
 	long n, sum = 0;
 	FILE *f;
 
-	/* CPUs are behind with the count; it needs root. */
-	sva_write_file("/proc/sys/vm/stat_refresh", "1");
+	/* needs root */
+	if (exact)
+		sva_write_file("/proc/sys/vm/stat_refresh", "1");
 	f = fopen("/proc/zoneinfo", "r");
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
@@ -1056,8 +1061,9 @@ void sva_teardown(struct sva *s)
 
 /*
  * @n pages, each touched so that it is there for a function without PRI.
- * Aligned, with nothing around: an IOMMU invalidates aligned powers of two, and
- * what it forgets for a neighbour would hide what it was not told to forget.
+ * Aligned, with nothing around: an IOMMU invalidates aligned powers of two, or a
+ * page more than it was asked for, and what it forgets for a neighbour would hide
+ * what it was not told to forget.
  */
 char *sva_pages(unsigned int n, int byte)
 {
@@ -1066,10 +1072,11 @@ char *sva_pages(unsigned int n, int byte)
 
 	while (room < n * SVA_PAGE)
 		room *= 2;
-	p = mmap(NULL, 2 * room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, 2 * room + SVA_PAGE, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
-	p = (char *)(((uintptr_t)p + room - 1) & -room);
+	p = (char *)(((uintptr_t)p + SVA_PAGE + room - 1) & -room);
 	if (mprotect(p, n * SVA_PAGE, PROT_READ | PROT_WRITE))
 		return NULL;
 	madvise(p, n * SVA_PAGE, MADV_NOHUGEPAGE);

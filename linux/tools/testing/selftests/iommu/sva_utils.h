@@ -335,7 +335,7 @@ void sva_mute(struct sva_dev *d, uint64_t n);
 /* --- functions that go and come --- */
 
 bool sva_write_file(const char *path, const char *text);
-long sva_free_pages(void);
+long sva_free_pages(bool exact);
 bool sva_pci_write(const struct sva_dev *d, const char *file, const char *text);
 bool sva_driver_write(const struct sva_dev *d, const char *file);
 void sva_dev_unmap(struct sva_dev *d);

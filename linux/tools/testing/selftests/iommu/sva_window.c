@@ -230,19 +230,24 @@ TEST_F(sva_window, unmap_many_tables)
 	ASSERT_TRUE(sva_unmap_prepare(u, &self->s, p, 1));
 	u->len = NR_TABLES * TABLE;
 	sva_settle();
-	before = sva_free_pages();
+	before = sva_free_pages(true);
 	late = sva_counter(q->dev, SVADEV_U_LATE);
-	sva_late(&self->s, variant->kind, SVA_HELD);
+	/* SMMUv3's driver asks its instances one after the other. */
+	if (SVA_SMMU)
+		sva_late_at(q->dev, variant->kind, SVA_HELD);
+	else
+		sva_late(&self->s, variant->kind, SVA_HELD);
 	sva_unmap_go(u);
 	EXPECT_TRUE(sva_wait_late(q->dev, late));
 	EXPECT_TRUE(sva_unmap_waits(u));
-	meanwhile = sva_free_pages();
+	/* Its interrupts are off while it waits: no CPU can ask its CPU for anything. */
+	meanwhile = sva_free_pages(!SVA_SMMU);
 	sva_on_time(&self->s);
 	EXPECT_TRUE(sva_unmap_end(u));
 	/* Tables can be freed after an RCU grace period. */
 	end = sva_now() + SVA_TIMEOUT_S;
 	do
-		after = sva_free_pages();
+		after = sva_free_pages(true);
 	while (after < before + 2 * NR_TABLES * 3 / 4 && sva_now() < end);
 	fprintf(stderr, "# free pages: %ld, %ld, %ld\n", before, meanwhile, after);
 	EXPECT_GT(before + NR_TABLES / 2, meanwhile);
@@ -311,7 +316,9 @@ TEST_F(sva_window, unmap_while_detached)
 		EXPECT_TRUE(sva_unmap_end(u));
 		EXPECT_EQ(0, sva_exit_code(c.pid));
 		close(c.fd);
-		EXPECT_LT(told, sva_counter(q->dev, SVADEV_C_INV_RANGE));
+		/* SMMUv3's driver asks ATCs later, when it may be gone from its list. */
+		if (!SVA_SMMU)
+			EXPECT_LT(told, sva_counter(q->dev, SVADEV_C_INV_RANGE));
 
 		EXPECT_TRUE(sva_all(self->buf, 0, SVA_PAGE));
 		EXPECT_CLEAN(&self->s);
