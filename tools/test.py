@@ -175,7 +175,10 @@ def run_programs(suite, programs, name, environment="", arguments=""):
         program = program.strip()
         text, _, status = text.partition("## exit ")
         cases += results_of(program, text, int(status) if status.strip().isdigit() else None)
-    excuse(cases, suite.get("fails_on_base", {}))
+    known = suite.get("fails_on_base", {})
+    excuse(cases, known)
+    if not arguments:
+        cases += nowhere(cases, known, [p.name for p in programs])
     ran = {c.name.split(":")[0] for c in cases}
     cases += [fail(p.name, "did not run") for p in programs if p.name not in ran]
     if wanted and result.status is not None and LOGGED not in result.text.splitlines():
@@ -213,6 +216,13 @@ def excuse(cases, known):
                 case.state, case.why = "not ok", "listed in fails_on_base, but passes"
             elif case.state == "not ok":
                 case.state, case.why = "skip", ON_BASE + known[case.name]
+
+
+def nowhere(cases, known, programs):
+    """What is listed, of these programs, and is no test of theirs."""
+    names = {c.name for c in cases}
+    return [fail(name, "in fails_on_base, but there is no such test") for name in known
+            if name.split(":")[0] in programs and name not in names]
 
 
 def chosen(programs, test):
@@ -393,6 +403,8 @@ def all_suites():
         suite["skips"] = {}
         for name in [*suite.get("skips_of", []), suite["name"]]:
             suite["skips"].update(listed.get(name, {}))
+        for name in suite.get("fails_of", []):
+            suite.setdefault("fails_on_base", {}).update(configuration()["fails_on_base"][name])
     return suites
 
 

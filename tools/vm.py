@@ -42,7 +42,7 @@ TROUBLE = re.compile(
     r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning"
     r"|pagealloc: |BUG \S+ \("
     # what an SMMU says of itself, and of structures that are not as they should be
-    r"|smmu\S* .*(CMD_SYNC timeout|CMDQ timeout|CMDQ error|unexpected global error|\w+ overflow)"
+    r"|smmu\S* .*(CMDQ timeout|CMDQ error \(.*: (?!ATC inv)|\w+ overflow|aborted|Failure Mode)"
     r"|smmu\S* .*event 0x(?!08|0a|10|11|13)\w+ received"
     # faults of an IOMMU, but those of functions that go beyond what their process has
     r"|INTR-REMAP\] Request device"
@@ -55,7 +55,8 @@ KINDS = {
     "invalidations": re.compile(
         r"detected Invalidation \w+.* Error|does not answer invalidations"
         r"|invalidation of .* failed: -|waiting for invalidations failed: -"
-        r"|not removed: an invalidation has failed"),
+        r"|not removed: an invalidation has failed"
+        r"|smmu\S* .*(CMD_SYNC timeout|ATC invalidate timeout|unexpected global error)"),
     "resets": re.compile(r"may use memory that was freed until it is reset"),
     "requests": re.compile(
         r"[Ii]nvalid page request|Page request without PASID|Address is not canonical"
