@@ -80,6 +80,32 @@ class Selection(unittest.TestCase):
             test.chosen(programs, "sva_nap.munmap")
 
 
+class Base(unittest.TestCase):
+    """What fails on the base is on a list that is checked both ways."""
+    KNOWN = {"p: f.t": "why", "q: f.t": "why"}
+
+    def excused(self, state, **more):
+        cases = [Case("p: f.t", state, "x"), *(Case(n, s) for n, s in more.items())]
+        test.excuse(cases, self.KNOWN)
+        return cases
+
+    def test_it_has_to_fail(self):
+        self.assertEqual([c.state for c in self.excused("not ok")], ["skip"])
+        self.assertEqual([c.state for c in self.excused("ok", other="not ok")], ["not ok", "not ok"])
+
+    def test_it_has_to_be_there(self):
+        cases = self.excused("not ok")
+        self.assertEqual(test.nowhere(cases, self.KNOWN, ["p"]), [])
+        self.assertEqual(states(test.nowhere(cases, self.KNOWN, ["p", "q"])), {"q: f.t": "not ok"})
+        self.assertEqual(states(test.nowhere([], self.KNOWN, ["p"])), {"p: f.t": "not ok"})
+
+    def test_tables_are_shared(self):
+        tables = test.configuration()["fails_on_base"]
+        for suite in test.all_suites():
+            for name in suite.get("fails_of", []):
+                self.assertLessEqual(tables[name].items(), suite["fails_on_base"].items())
+
+
 class Ktap(unittest.TestCase):
     """What decides between red and green, through the kernel's own parser."""
 
@@ -302,7 +328,7 @@ class Mutants(unittest.TestCase):
 
         def key(**changed):
             now = [dict(s, **changed) if s["name"] == "kunit" else s for s in suites]
-            with mock.patch.object(test.qemu, "key", lambda: "qemu"), \
+            with mock.patch.object(test.qemu, "key", lambda **options: "qemu"), \
                     mock.patch.object(test, "all_suites", lambda: now):
                 return test.kept_as(suite)
         self.assertEqual(key(), key())

@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import common
+import kernel
 import packages
 import test
 import vm
@@ -67,6 +68,10 @@ class Trouble(unittest.TestCase):
                      'irq 9: nobody cared (try booting with the "irqpoll" option)',
                      "Unable to handle kernel paging request at virtual address 0",
                      "{1}[Hardware Error]: event severity: fatal",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x04 received:",
+                     "arm-smmu-v3 c000000.smmuv3: CMDQ error (cons 0x01000004): Illegal command",
+                     "arm-smmu-v3 c000000.smmuv3: CMDQ timeout",
+                     "arm-smmu-v3 c000000.smmuv3: EVTQ overflow detected -- events lost",
                      "DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x1 [fault reason 0x22] x",
                      "DMAR: [DMA Write PASID 0x2] Request device [01:00.0] fault addr 0x1 "
                      "[fault reason 0x5a] SM: Non-zero reserved fields set in PASID Table Entry"):
@@ -79,14 +84,18 @@ class Trouble(unittest.TestCase):
                      "svadev 0000:01:00.0: 8 queues, ATS on, PRI on", "Freeing unused kernel image",
                      "DMAR: DRHD: handling fault status reg 2",
                      "DMAR: [DMA Write PASID 0x2] Request device [01:00.0] fault addr 0x1 "
-                     "[fault reason 0x5b] SM: Present bit in PASID Table Entry is clear"):
+                     "[fault reason 0x5b] SM: Present bit in PASID Table Entry is clear",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x10 received:",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x0a received:"):
             self.assertEqual(vm.troubles(line, None), [], line)
 
     KINDS = {
         "invalidations": ["DMAR: VT-d detected Invalidation Time-out Error: SID 100",
                           "iommu: dmar0: requester 0x0100 does not answer invalidations: its",
                           "iommu: dmar0: invalidation of tag 1, PASID 2 failed: -110",
-                          "DMAR: dmar1: not removed: an invalidation has failed, and domain"],
+                          "DMAR: dmar1: not removed: an invalidation has failed, and domain",
+                          "arm-smmu-v3 c0.smmuv3: CMD_SYNC timeout at 0x1 [hwprod 0x1, hwcons 0x0]",
+                          "arm-smmu-v3 c0.smmuv3: CMDQ error (cons 0x03001a64): ATC invalidate timeout"],
         "requests": ["dmar1: Invalid page request: 00001 2000", "IOMMU: dmar0: Page request without PASID"],
         "resets": ["vtd-mock0-fn0: may use memory that was freed until it is reset: -22"],
         "queues": ["svadev 0000:01:00.0: queue 3 with PASID 1 does not stop"],
@@ -128,6 +137,25 @@ class Machines(unittest.TestCase):
         self.assertEqual(len(covered), 1)
         self.assertTrue(covered[0].endswith("primary-bus=rp1"))
         self.assertEqual(sum(w.startswith("svadev,") for w in words), 3)
+
+    def test_on_arm64_a_unit_has_a_port(self):
+        words = vm.Machine(units=2, devices=2, last_options="x-ril=off", arch=kernel.ARM).arguments()
+        self.assertEqual([w.split(",", 3)[3] for w in words if w.startswith("arm-smmuv3")],
+                         ["primary-bus=rp0", "x-ril=off,primary-bus=rp1"])
+        words = vm.Machine(units=2, devices=3, arch=kernel.ARM).arguments()
+        self.assertEqual([w.split(",", 3)[3] for w in words if w.startswith("arm-smmuv3")],
+                         ["primary-bus=pcie.0", "primary-bus=rp1"])
+
+    def test_on_arm64_each_port_has_acs(self):
+        said = vm.Machine(units=2, devices=3, arch=kernel.ARM).parameters()
+        self.assertEqual(said.count("0011101@0000:00:0"), 3)
+        self.assertNotIn("acs", vm.Machine(units=2, devices=3).parameters())
+
+    def test_an_architecture_has_a_name(self):
+        self.assertIs(kernel.arch(""), kernel.X86)
+        self.assertIs(kernel.arch("arm64"), kernel.ARM)
+        with self.assertRaisesRegex(common.Failed, "ARCH=arm: there are x86_64 and arm64"):
+            kernel.arch("arm")
 
     def test_shapes_out_of_range_are_refused(self):
         for bad in (dict(units=0), dict(units=9), dict(devices=17), dict(cpus=0)):

@@ -63,15 +63,33 @@ static bool sva_pci_enabled(int fd, unsigned int id, unsigned int reg,
 	return pos && pread(fd, &ctrl, 2, pos + reg) == 2 && (ctrl & bit);
 }
 
-static const char *sva_dev_init(struct sva_dev *d)
+/* Is it on now, SVA_ATS or SVA_PRI? */
+static bool sva_dev_has(const struct sva_dev *d, enum sva_mode what)
 {
 	int fd = sva_pci_open(d, "config");
+	bool on;
 
 	if (fd < 0)
-		return "needs root, for the registers of the function";
-	d->ats = sva_pci_enabled(fd, 0x0f, 6, 0x8000);
-	d->pri = sva_pci_enabled(fd, 0x13, 4, 0x0001);
+		return false;
+	on = what == SVA_ATS ? sva_pci_enabled(fd, 0x0f, 6, 0x8000) :
+			       sva_pci_enabled(fd, 0x13, 4, 0x0001);
 	close(fd);
+	return on;
+}
+
+static const char *sva_dev_init(struct sva_dev *d)
+{
+	struct sva_queue q;
+	bool bound;
+
+	if (geteuid())
+		return "needs root, for the registers of the function";
+	/* SMMUv3's driver can turn it on with the first bind. */
+	bound = SVA_SMMU && !sva_dev_has(d, SVA_ATS) && !sva_open(&q, d);
+	d->ats = sva_dev_has(d, SVA_ATS);
+	d->pri = sva_dev_has(d, SVA_PRI);
+	if (bound)
+		sva_close(&q);
 
 	d->ctl = sva_map_bar(d, SVADEV_BAR_CONTROL, &d->size[0]);
 	d->pages = sva_map_bar(d, SVADEV_BAR_QUEUES, &d->size[1]);
@@ -513,10 +531,15 @@ static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
 	return why == SVA_EXITED ? SVADEV_ERR_NOT_MAPPED : SVADEV_ERR_DMA;
 }
 
-/* Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS. */
-static bool sva_is_recorded(const struct sva *s, enum sva_refusal why)
+/*
+ * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS; where
+ * that is on only while something is bound, all requests are untranslated after it.
+ */
+static bool sva_is_recorded(const struct sva *s, const struct sva_dev *d,
+			    enum sva_refusal why)
 {
-	return why != SVA_EXITED && !(SVA_SMMU && s->mode != SVA_UNTRANSLATED);
+	return why != SVA_EXITED && !(SVA_SMMU && s->mode != SVA_UNTRANSLATED &&
+				      sva_dev_has(d, SVA_ATS));
 }
 
 /*
@@ -532,7 +555,7 @@ bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 
 	faults = sva_counter(q->dev, SVADEV_U_FAULT) - faults;
 	ok = err == sva_refusal_error(s, why) && !done;
-	if (sva_is_recorded(s, why))
+	if (sva_is_recorded(s, q->dev, why))
 		ok = ok && faults == 1 && sva_is_no_entry(why, reason);
 	else
 		ok = ok && !faults;

@@ -294,6 +294,10 @@ TEST_F(sva_window, unmap_while_detached)
 	if (sva_too_few_cpus(MIN_CPUS))
 		SKIP(return, "needs 3 CPUs");
 	for (q = self->s.q; q < self->s.end; q++) {
+		/* SMMUv3's driver keeps a tag as long as it has another function. */
+		if (SVA_SMMU && variant->kind == SVADEV_INJECT_IOTLB &&
+		    sva_functions_of(&self->s, sva_unit_of(&self->s, q->dev)) > 1)
+			continue;
 		ASSERT_TRUE(sva_take(&rogue, q->dev, sva_reg(q, SVADEV_Q_PASID)));
 		ASSERT_LT(0, child_closes(q, &c));
 		memset(self->buf, 1, NR_PAGES * SVA_PAGE);
@@ -347,6 +351,7 @@ static void *bind_only(void *arg)
  * A function joins others behind the same IOMMU while a thread that unmaps waits for
  * that IOMMU. The thread has not heard of the new function, and nobody tells its ATC
  * anything; so it must not find in the IOTLB what is about to go. The bind waits.
+ * SMMUv3's driver has another way: it looks for ATCs after it has waited.
  */
 TEST_F(sva_window, attach_while_unmapped)
 {
@@ -359,6 +364,8 @@ TEST_F(sva_window, attach_while_unmapped)
 
 	if (variant->kind == SVADEV_INJECT_CONFIG)
 		SKIP(return, "an unmap changes no configuration");
+	if (SVA_SMMU)
+		SKIP(return, "a bind need not wait for an unmap");
 	if (sva_too_few_cpus(MIN_CPUS))
 		SKIP(return, "needs 3 CPUs");
 	for (joins = self->s.q + 1; joins < self->s.end; joins++) {
