@@ -26,6 +26,7 @@ class Arch:
     target: str                         # QEMU's name
     cpu: str                            # of TCG
     console: str                        # the kernel's
+    tells: int                          # the least urgent level of the messages that it is to show
     prefix: str = ""                    # of its compiler
     make: tuple = ()
 
@@ -37,9 +38,10 @@ class Arch:
         return packages.ARM_TOOLS if self.prefix else []
 
 
-X86 = Arch("x86_64", "arch/x86/boot/bzImage", "x86_64", "qemu64,+pdpe1gb", "ttyS0,115200")
-# The CPU has addresses as wide as the emulated SMMU's, and no more.
-ARM = Arch("arm64", "arch/arm64/boot/Image.gz", "aarch64", "cortex-a57", "ttyAMA0",
+X86 = Arch("x86_64", "arch/x86/boot/bzImage", "x86_64", "qemu64,+pdpe1gb", "ttyS0,115200", 4)
+# The CPU has addresses as wide as the emulated SMMU's, and no more. SMMUv3's driver tells events as
+# mere information.
+ARM = Arch("arm64", "arch/arm64/boot/Image.gz", "aarch64", "cortex-a57", "ttyAMA0", 6,
            "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"))
 ARCHS = {a.name: a for a in (X86, ARM)}
 

@@ -101,7 +101,8 @@ class Watch:
         self.begun = self.begun or bool(re.search(r"TAP version \d", line))
         if not self.begun or RESULT.search(line):
             self.heard = self.spent
-        if not self.failed and (re.search(r"\bnot ok \d", line) or vm.TROUBLE.search(line)):
+        if not self.failed and (re.search(r"\bnot ok \d", line) or
+                                vm.TROUBLE.search(line) and "WARNING: guest: " not in line):
             self.failed = line.strip()
 
     def over(self, console, pid):

@@ -77,6 +77,13 @@ class Trouble(unittest.TestCase):
                      "[fault reason 0x5a] SM: Non-zero reserved fields set in PASID Table Entry"):
             self.assertEqual(len(vm.troubles(line, None)), 1, line)
 
+    def test_a_console_that_hides_some_is_trouble(self):
+        line = f"[ 9.0] {vm.SHOWN.format(4)}"
+        found = vm.troubles(f"[ 1.0] BUG: x\n{line}\n", None)
+        self.assertEqual(vm.blind(found, 4), ["[ 1.0] BUG: x"])
+        for trouble, level in ((["x"], 4), (found[1:], 6), (found[1:] * 2, 4)):
+            self.assertIn("does not show", vm.blind(trouble, level)[-1])
+
     def test_ordinary_lines_are_not(self):
         for line in ("DMAR: Intel(R) Virtualization Technology for Directed I/O",
                      "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
