@@ -43,7 +43,7 @@ TROUBLE = re.compile(
     r"|pagealloc: |BUG \S+ \("
     # what an SMMU says of itself, and of structures that are not as they should be
     r"|smmu\S* .*(CMDQ timeout|CMDQ error \(.*: (?!ATC inv)|\w+ overflow|aborted|Failure Mode)"
-    r"|smmu\S* .*event 0x(?!08|0a|10|11|13)\w+ received"
+    r"|smmu\S* .*event 0x(?!08|0a|10|13)\w+ received"
     # faults of an IOMMU, but those of functions that go beyond what their process has
     r"|INTR-REMAP\] Request device"
     r"|fault reason 0x\w+\](?! SM: (Present bit in (Directory Entry|PASID Table Entry|"

@@ -69,6 +69,7 @@ class Trouble(unittest.TestCase):
                      "Unable to handle kernel paging request at virtual address 0",
                      "{1}[Hardware Error]: event severity: fatal",
                      "arm-smmu-v3 c000000.smmuv3: event 0x04 received:",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x11 received:",
                      "arm-smmu-v3 c000000.smmuv3: CMDQ error (cons 0x01000004): Illegal command",
                      "arm-smmu-v3 c000000.smmuv3: CMDQ timeout",
                      "arm-smmu-v3 c000000.smmuv3: EVTQ overflow detected -- events lost",
