@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from common import (BUILD, CACHE, LOGS, ROOT, Failed, claim_cache, main, output, read, run, say,
                     shown)
@@ -285,9 +286,19 @@ def busybox_arm64():
                      f"{shown(DOWNLOADS)}")
     deb = deb or fetched("busybox", BUSYBOX_ARM64, None, fetch)
     home = BUILD / deb.stem
-    if not (home / "bin/busybox").exists():
-        output("dpkg-deb", "-x", deb, home)
-    return home / "bin/busybox"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(prefix=f".{deb.stem}.", dir=BUILD) as tmp:
+            output("dpkg-deb", "-x", deb, f"{tmp}/all")
+            os.rename(f"{tmp}/all", home)
+    return program_of(home)
+
+
+def program_of(home):
+    """busybox in its unpacked package; /bin is a link of the system's where it is one into /usr."""
+    found = [p for p in (home / "bin/busybox", home / "usr/bin/busybox") if p.is_file()]
+    if not found:
+        raise Failed(f"no busybox in {shown(home)}")
+    return found[0]
 
 
 def fetch():

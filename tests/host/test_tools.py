@@ -261,6 +261,31 @@ class Packages(unittest.TestCase):
             self.assertEqual(self.archive(tmp, [], "linux-6.12.117.tar.xz")[0],
                              "linux-6.12.117.tar.xz")
 
+    def test_a_busybox_is_unpacked_whole_or_not_at_all(self):
+        """Wherever in its package it is."""
+        for place in ("bin", "usr/bin"):
+            with tempfile.TemporaryDirectory() as tmp:
+                deb = Path(tmp) / "busybox-static_1_arm64.deb"
+                broken = [True, False]
+
+                def unpack(*command):
+                    home = Path(command[-1]) / place
+                    home.mkdir(parents=True)
+                    (home / "busybox").touch()
+                    if broken.pop(0):
+                        raise KeyboardInterrupt
+                with mock.patch.multiple(packages, BUILD=Path(tmp), newest=lambda p: deb,
+                                         output=unpack):
+                    with self.assertRaises(KeyboardInterrupt):
+                        packages.busybox_arm64()
+                    self.assertEqual(os.listdir(tmp), [])
+                    for _ in range(2):  # the second has it
+                        self.assertEqual(packages.busybox_arm64(),
+                                         Path(tmp) / deb.stem / place / "busybox")
+                    (Path(tmp) / deb.stem / place / "busybox").unlink()
+                    with self.assertRaisesRegex(common.Failed, "no busybox in"):
+                        packages.busybox_arm64()
+
     def test_epochs_do_not_hide_a_version(self):
         row = " qemu | 1:10.0.13+ds-0+deb13u1 | trixie/main Sources"
         with mock.patch.object(packages, "output", lambda *a, **k: row):
