@@ -116,7 +116,7 @@ def run():
     say(bold("Shared Virtual Addressing on Linux 6.12, from source to a device on malloc'd memory"))
     outlook.plan(["packages", "linux-source-6.12", "qemu", f"build QEMU for {arch.target}",
                   f"build the {flavour} kernel"], after=60)
-    vm.accelerator(arch=arch)           # refused before anything is built
+    vm.can_execute(arch)
     packages.ensure(packages.BUILD_TOOLS, packages.QEMU_TOOLS, packages.GUEST_TOOLS, arch.packages())
     LINUX.assemble()
     QEMU.assemble()

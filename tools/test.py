@@ -532,6 +532,8 @@ def cli():
     names = [n for n in re.split(r"[ ,]+", a.suite) if n]
     suites = select(suites, "all" if a.all else "test", names, a.test)
     vm.accelerator()                    # refused before anything is built
+    if vm.ACCEL == "kvm" and any(arch_of(s) is not kernel.X86 for s in suites):
+        say("  ACCEL=kvm is for guests of this host's architecture; tcg executes the others")
     LOGS.mkdir(parents=True, exist_ok=True)
     with lock(BUILD / ".test.lock", "make test"):
         REPORT.unlink(missing_ok=True)  # of a run that does not get that far, none is left

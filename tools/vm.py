@@ -182,11 +182,11 @@ def firmware():
 
 
 def accelerator(icount=False, arch=kernel.X86, cpu=""):
-    """QEMU's options for who executes the guest, and its machine and CPU."""
-    if ACCEL == "kvm":
-        if arch is not kernel.X86:
-            raise Failed(f"ACCEL=kvm: this host cannot execute guests of {arch.name}; run this "
-                         "without it")
+    """QEMU's options for who executes the guest, and its machine and CPU. ACCEL=kvm is for guests
+    of this host's architecture."""
+    if ACCEL not in ("tcg", "kvm"):
+        raise Failed(f"ACCEL={ACCEL}: there are tcg and kvm")
+    if ACCEL == "kvm" and arch is kernel.X86:
         if icount:
             raise Failed("counting instructions needs TCG; run this without ACCEL=kvm")
         if not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -195,11 +195,17 @@ def accelerator(icount=False, arch=kernel.X86, cpu=""):
                 "missing: no hardware virtualization here; run this without ACCEL=kvm"))
         # The emulated unit walks 4 levels.
         return ["-accel", "kvm", "-machine", "q35", "-cpu", "host,la57=off"]
-    if ACCEL != "tcg":
-        raise Failed(f"ACCEL={ACCEL}: there are tcg and kvm")
     clock = ["-icount", "shift=0,sleep=off"] if icount else []
     return ["-accel", f"tcg,thread={'single' if icount else 'multi'}", *clock, "-machine",
             "q35" if arch is kernel.X86 else "virt,gic-version=3", "-cpu", cpu or arch.cpu]
+
+
+def can_execute(arch):
+    """Refuse what a person has asked for and this host cannot do, before anything is built."""
+    if ACCEL == "kvm" and arch is not kernel.X86:
+        raise Failed(f"ACCEL=kvm: this host cannot execute guests of {arch.name}; run this without "
+                     "it")
+    accelerator(arch=arch)
 
 
 def initramfs(directory, add, command, arch=kernel.X86):
@@ -379,7 +385,7 @@ def cli():
     machine = Machine(a.units, a.devices, a.cpus, a.memory, a.svadev,
                       f"{kernel.FLAVOURS[flavour].append} {a.append}", a.unit, arch=arch)
     machine.arguments()
-    accelerator(arch=arch)              # refused before anything is built
+    can_execute(arch)
     packages.ensure(packages.GUEST_TOOLS)
     image = kernel.build(flavour)
     if not a.run:

@@ -159,6 +159,14 @@ class Machines(unittest.TestCase):
         self.assertEqual(said.count("0011101@0000:00:0"), 3)
         self.assertNotIn("acs", vm.Machine(units=2, devices=3).parameters())
 
+    def test_kvm_is_for_the_hosts_own_architecture(self):
+        with mock.patch.object(vm, "ACCEL", "kvm"), mock.patch.object(os, "access", lambda *a: True):
+            self.assertIn("kvm", vm.accelerator())
+            self.assertIn("tcg,thread=multi", vm.accelerator(arch=kernel.ARM))
+            vm.can_execute(kernel.X86)
+            with self.assertRaisesRegex(common.Failed, "cannot execute guests of arm64"):
+                vm.can_execute(kernel.ARM)
+
     def test_an_architecture_has_a_name(self):
         self.assertIs(kernel.arch(""), kernel.X86)
         self.assertIs(kernel.arch("arm64"), kernel.ARM)
