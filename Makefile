@@ -13,10 +13,10 @@ demo:
 	@$(PY) tools/demo.py $(if $(ARCH),--arch "$$ARCH")
 
 test:
-	@$(PY) tools/test.py $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
+	@$(PY) tools/test.py $(if $(ARCH),--arch "$$ARCH") $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
 
 test-all:
-	@$(PY) tools/test.py --all $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
+	@$(PY) tools/test.py --all $(if $(ARCH),--arch "$$ARCH") $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
 
 test-list:
 	@$(PY) tools/test.py --list
@@ -52,7 +52,7 @@ fetch:
 	@$(PY) tools/packages.py
 
 kernel:
-	@$(PY) tools/kernel.py $(if $(FLAVOUR),"$$FLAVOUR")
+	@$(PY) tools/kernel.py $(if $(ARCH),--arch "$$ARCH") $(if $(FLAVOUR),"$$FLAVOUR")
 
 qemu:
 	@$(PY) tools/qemu.py $(if $(ARCH),--arch "$$ARCH")
@@ -62,6 +62,11 @@ clean:
 
 distclean:
 	@$(PY) tools/clean.py --cache
+
+# These do all there is, or only x86_64.
+ifneq ($(and $(ARCH),$(filter bench check kselftest mutants,$(MAKECMDGOALS))),)
+$(error ARCH= is for demo, test, test-all, vm, kernel and qemu)
+endif
 
 # Words as they were typed, in the environment: neither make nor the shell expands them.
 WORDS := ADD APPEND ARCH CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE \

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels: a flavour is a source tree, config fragments, and one image in the cache."""
 
+import argparse
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -218,10 +218,24 @@ def modules(flavour, image):
     return [image.with_name(f"{image.name}.{Path(m).name}") for m in MODULES.get(flavour, ())]
 
 
+def chosen(names, wanted):
+    """The flavours of these names; without any those of an architecture, or of all."""
+    unknown = [n for n in names if n not in FLAVOURS]
+    if unknown:
+        raise Failed(f"no kernel flavour '{unknown[0]}'; there are {', '.join(FLAVOURS)}")
+    other = [n for n in names if wanted and FLAVOURS[n].arch is not arch(wanted)]
+    if other:
+        raise Failed(f"FLAVOUR={other[0]} is one for {FLAVOURS[other[0]].arch.name}, and "
+                     f"ARCH={wanted} was asked for")
+    return names or [n for n in GUESTS if not wanted or FLAVOURS[n].arch is arch(wanted)]
+
+
 def cli():
-    for flavour in " ".join(sys.argv[1:]).split() or GUESTS:
-        if flavour not in FLAVOURS:
-            raise Failed(f"no kernel flavour '{flavour}'; there are {', '.join(FLAVOURS)}")
+    parser = argparse.ArgumentParser(prog="make kernel")
+    parser.add_argument("--arch", default="", help=" or ".join(ARCHS))
+    parser.add_argument("flavours", nargs="*")
+    a = parser.parse_args()
+    for flavour in chosen(" ".join(a.flavours).split(), a.arch):
         say(f"{flavour}: {shown(build(flavour))}")
 
 

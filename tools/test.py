@@ -491,6 +491,12 @@ def plan(suites):
         + [f"build the {f} kernel" for f in flavours_of(suites)]
 
 
+def of_architecture(suites, name):
+    """The suites whose kernel is one of this architecture; all if none is named."""
+    arch = kernel.arch(name)
+    return [s for s in suites if "kernel" in s and arch_of(s) is arch] if name else suites
+
+
 def select(suites, tier, names, test):
     """The suites that are asked for; those of `make test` if none is named."""
     unknown = set(names) - {s["name"] for s in suites}
@@ -525,12 +531,17 @@ def cli():
     parser.add_argument("--all", action="store_true", help="the suites of make test-all, too; "
                         "those that passed and whose parts did not change are not run again")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--arch", default="", help="those with a kernel of it: "
+                        + " or ".join(kernel.ARCHS))
     a = parser.parse_args()
     suites = all_suites()
     if a.list:
         return list_suites(suites)
     names = [n for n in re.split(r"[ ,]+", a.suite) if n]
     suites = select(suites, "all" if a.all else "test", names, a.test)
+    suites = of_architecture(suites, a.arch)
+    if not suites:
+        raise Failed(f"of {a.suite}, none has a kernel of {a.arch}")
     vm.accelerator()                    # refused before anything is built
     if vm.ACCEL == "kvm" and any(arch_of(s) is not kernel.X86 for s in suites):
         say("  ACCEL=kvm is for guests of this host's architecture; tcg executes the others")

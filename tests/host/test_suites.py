@@ -64,6 +64,18 @@ class Selection(unittest.TestCase):
         self.assertEqual(self.names("all", [], ""), ["a", "b"])
         self.assertEqual(self.names("test", ["b"], ""), ["b"])
 
+    def test_an_architecture_has_suites_of_its_kernels(self):
+        suites = [dict(name="a"), dict(name="b", kernel="debug"), dict(name="c", kernel="arm64")]
+        for arch, names in (("", "abc"), ("arm64", "c"), ("x86_64", "b")):
+            self.assertEqual("".join(s["name"] for s in test.of_architecture(suites, arch)), names)
+        with self.assertRaises(Failed):
+            test.of_architecture(suites, "arm")
+        self.assertIn("arm64", kernel.chosen([], "arm64"))
+        self.assertNotIn("debug", kernel.chosen([], "arm64"))
+        for names, arch in ((["debug"], "arm64"), (["none"], "")):
+            with self.assertRaises(Failed):
+                kernel.chosen(names, arch)
+
     def test_what_is_not_there_is_refused(self):
         with self.assertRaises(Failed):
             self.names("test", ["c"], "")
