@@ -33,7 +33,8 @@ SKIPS = ROOT / "tests/skips.toml"
 KEPT = CACHE / "results"
 REPORT = BUILD / "results.xml"
 # What every result is made from, whatever its suite runs.
-CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "notice.py", "selftests.py")),
+CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("kernel.py", "ktap.py", "vm.py", "notice.py",
+                                                  "selftests.py")),
         vm.INIT]
 
 
