@@ -12,6 +12,7 @@ import re
 import select
 import shlex
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -157,6 +158,30 @@ class Result:
         return None
 
 
+# ELF's numbers for what executes a program.
+MACHINES = {62: kernel.X86, 183: kernel.ARM}
+PT_INTERP = 3
+
+
+def refuse_foreign(program, arch):
+    """What the guest could only call "not found": a program for another architecture, or one that
+    needs libraries of the guest's, which this host may not have."""
+    with open(program, "rb") as file:
+        elf = file.read(0x10000)
+    if elf[:6] != b"\x7fELF\x02\x01":
+        return                          # a script, data
+    machine, = struct.unpack_from("<H", elf, 18)
+    if MACHINES.get(machine) is not arch:
+        name = MACHINES[machine].name if machine in MACHINES else "another architecture"
+        raise Failed(f"{program} is for {name}; the guest is {arch.name}")
+    at, = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    kinds = [struct.unpack_from("<I", elf, at + n * size)[0] for n in range(count)]
+    if arch is not kernel.X86 and PT_INTERP in kinds:
+        raise Failed(f"{program} wants libraries of {arch.name}, which are not here: link it with "
+                     "-static")
+
+
 def libraries(program):
     """The shared libraries a dynamic program wants, at their paths."""
     text = output("ldd", program, check=False)
@@ -224,6 +249,7 @@ def initramfs(directory, add, command, arch=kernel.X86):
         if path.is_dir():
             shutil.copytree(path, target)
             continue
+        refuse_foreign(path, arch)
         shutil.copy(path, target)
         target.chmod(target.stat().st_mode | 0o111)
         for library in libraries(path):

@@ -3,6 +3,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,24 @@ class Machines(unittest.TestCase):
             vm.can_execute(kernel.X86)
             with self.assertRaisesRegex(common.Failed, "cannot execute guests of arm64"):
                 vm.can_execute(kernel.ARM)
+
+    def test_a_program_is_for_the_guest(self):
+        def elf(machine, kind):
+            return b"\x7fELF\x02\x01" + struct.pack("<10xHH12xQ14xHH6xI52x", 2, machine, 64, 56, 1,
+                                                      kind)
+        with tempfile.NamedTemporaryFile() as f:
+            for text, arch, why in (
+                    (b"#!/bin/sh\n", kernel.ARM, None), (b"", kernel.ARM, None),
+                    (elf(62, 3), kernel.X86, None), (elf(183, 1), kernel.ARM, None),
+                    (elf(62, 1), kernel.ARM, "is for x86_64; the guest is arm64"),
+                    (elf(40, 1), kernel.X86, "is for another architecture"),
+                    (elf(183, 3), kernel.ARM, "link it with -static")):
+                Path(f.name).write_bytes(text)
+                if why:
+                    with self.assertRaisesRegex(common.Failed, why):
+                        vm.refuse_foreign(f.name, arch)
+                else:
+                    vm.refuse_foreign(f.name, arch)
 
     def test_an_architecture_has_a_name(self):
         self.assertIs(kernel.arch(""), kernel.X86)
