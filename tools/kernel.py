@@ -59,14 +59,18 @@ def flavour(names, source="series", arch=X86, append=""):
 
 POISON = "page_poison=1"                # freed pages hold a pattern, which nobody may change
 
+# SMMUv3's driver waits for a command for as long as tests keep one back (SVA_HELD), and longer. In us.
+PATIENT = "arm_smmu_v3.poll_timeout_us=20000000"
+
 FLAVOURS = {
     "demo":       flavour("guest user x86_64 sva"),
     "debug":      flavour("guest x86_64 sva debug kunit kunit-x86_64", append=POISON),
     "kcsan":      flavour("guest x86_64 sva kcsan kunit"),
     "kasan":      flavour("guest x86_64 sva debug mm kasan kunit kunit-x86_64", append=POISON),
     "rt":         flavour("guest x86_64 sva debug rt kunit kunit-x86_64", append=POISON),
-    "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=POISON),
-    "arm64-64k":  flavour("guest arm64 arm64-64k sva debug kunit", arch=ARM, append=POISON),
+    "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=f"{POISON} {PATIENT}"),
+    "arm64-64k":  flavour("guest arm64 arm64-64k sva debug kunit", arch=ARM,
+                          append=f"{POISON} {PATIENT}"),
     "bench":      flavour("guest x86_64 sva bench"),
     "bench-base": flavour("guest x86_64 sva bench", "stock"),
     "bench-core": flavour("guest x86_64 sva bench", "core"),

@@ -60,6 +60,24 @@ FIXTURE_VARIANT_ADD(sva_exit, pri_exec)
 	.death = EXEC,
 };
 
+FIXTURE_VARIANT_ADD(sva_exit, ats_exit)
+{
+	.mode = SVA_ATS,
+	.death = EXIT,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, ats_segv)
+{
+	.mode = SVA_ATS,
+	.death = SEGV,
+};
+
+FIXTURE_VARIANT_ADD(sva_exit, ats_exec)
+{
+	.mode = SVA_ATS,
+	.death = EXEC,
+};
+
 FIXTURE_VARIANT_ADD(sva_exit, ats_kill)
 {
 	.mode = SVA_ATS,

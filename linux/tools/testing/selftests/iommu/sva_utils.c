@@ -859,16 +859,10 @@ void sva_on_time(struct sva *s)
 	sva_late(s, 0, 0);
 }
 
-/*
- * SMMUv3's driver waits for a command no longer than a second: what is seen after that
- * is not of its window.
- */
-#define SVA_WINDOW_S	(SVA_SMMU ? 0.8 : SVA_TIMEOUT_S)
-
 /* Waits until a command is late that was not when @before was read. */
 bool sva_wait_late(struct sva_dev *d, uint64_t before)
 {
-	double end = sva_now() + SVA_WINDOW_S;
+	double end = sva_now() + SVA_TIMEOUT_S;
 
 	while (sva_counter(d, SVADEV_U_LATE) == before)
 		if (sva_now() > end)
@@ -1286,8 +1280,7 @@ static double sva_cpu_time(struct sva_unmapper *u)
 }
 
 #define SVA_WAITS_CPU_S	0.05	/* enough for a system call that waits for nobody */
-/* If it sleeps; two of them are shorter than SVA_HELD, and than SMMUv3's driver waits. */
-#define SVA_WAITS_S	(SVA_SMMU ? 0.3 : 1.0)
+#define SVA_WAITS_S	1.0	/* if it sleeps; two of them are shorter than SVA_HELD */
 
 /*
  * It has begun, and has not come back though it has had CPU time enough for that, or
