@@ -61,7 +61,9 @@ KINDS = {
         r"detected Invalidation \w+.* Error|does not answer invalidations"
         r"|invalidation of .* failed: -|waiting for invalidations failed: -"
         r"|not removed: an invalidation has failed"
-        r"|smmu\S* .*(CMD_SYNC timeout|ATC invalidate timeout|unexpected global error)"),
+        r"|smmu\S* .*(ATC invalidate timeout|unexpected global error)"),
+    # The driver returns as if it was done.
+    "syncs": re.compile(r"smmu\S* .*CMD_SYNC timeout"),
     "resets": re.compile(r"may use memory that was freed until it is reset"),
     "requests": re.compile(
         r"[Ii]nvalid page request|Page request without PASID|Address is not canonical"
