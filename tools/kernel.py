@@ -22,6 +22,7 @@ CONFIG = ROOT / "config"
 class Arch:
     """An architecture: how the kernel's Makefile is asked for it, and what QEMU calls it."""
     name: str
+    home: str                           # its directory in the kernel's arch/
     image: str                          # what boots, in the object directory
     target: str                         # QEMU's name
     cpu: str                            # of TCG
@@ -38,12 +39,14 @@ class Arch:
         return packages.ARM_TOOLS if self.prefix else []
 
 
-X86 = Arch("x86_64", "arch/x86/boot/bzImage", "x86_64", "qemu64,+pdpe1gb", "ttyS0,115200", 4)
+X86 = Arch("x86_64", "x86", "arch/x86/boot/bzImage", "x86_64", "qemu64,+pdpe1gb", "ttyS0,115200", 4)
 # The CPU has addresses as wide as the emulated SMMU's, and no more. SMMUv3's driver tells events as
 # mere information.
-ARM = Arch("arm64", "arch/arm64/boot/Image.gz", "aarch64", "cortex-a57", "ttyAMA0", 6,
+ARM = Arch("arm64", "arm64", "arch/arm64/boot/Image.gz", "aarch64", "cortex-a57", "ttyAMA0", 6,
            "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"))
 ARCHS = {a.name: a for a in (X86, ARM)}
+# As the kernel's Makefile, uname -m and dpkg call them.
+ALSO = {"x86": X86, "amd64": X86, "aarch64": ARM}
 
 
 class Flavour(NamedTuple):
@@ -87,9 +90,10 @@ DEMO = {X86: "demo", ARM: "arm64"}
 
 def arch(name):
     """An architecture by what a person calls it; x86_64 if that is nothing."""
-    if (name or "x86_64") not in ARCHS:
+    found = (ARCHS | ALSO).get(name or "x86_64")
+    if not found:
         raise Failed(f"ARCH={name}: there are {' and '.join(ARCHS)}")
-    return ARCHS[name or "x86_64"]
+    return found
 
 
 def fragments(names):

@@ -30,7 +30,7 @@ def headers(arch=kernel.X86):
     commit = LINUX.snapshot()
     home, obj = place("headers", arch), place("obj-headers", arch).name
     tree = LINUX.git("rev-parse", f"{commit}:include/uapi",
-                     f"{commit}:arch/{arch.image.split('/')[1]}/include/uapi")
+                     f"{commit}:arch/{arch.home}/include/uapi")
     stamp = home / "of-tree"
     if not stamp.exists() or stamp.read_text() != tree:
         packages.ensure(packages.BUILD_TOOLS)

@@ -392,13 +392,20 @@ def result_of(suite):
     return time.monotonic() - start, cases
 
 
+def figures(count):
+    """Of {state: cases}; "known" are those that fail as they do on the base."""
+    known = f", {count['known']} as on the base" if count["known"] else ""
+    return f"{count['ok']} passed, {count['not ok']} failed, {count['skip']} skipped{known}"
+
+
 def report(suite, took, cases, kept=False):
-    count = Counter(c.state for c in cases)
+    count = Counter("known" if c.why.startswith(ON_BASE) and c.state == "skip" else c.state
+                    for c in cases)
     above = took > suite["budget"] and not kept
     time_said = "kept from an earlier run" if kept else \
         f"{took:.0f} s of {suite['budget']}{': ABOVE ITS BUDGET' if above else ''}"
     say(f"{bold(suite['name']):14} {'FAILED' if count['not ok'] else 'ok':7} "
-        f"{count['ok']} passed, {count['not ok']} failed, {count['skip']} skipped"
+        f"{figures(count)}"
         f"  ({time_said})  {suite['about']}")
     for case in cases:
         if case.state == "not ok":
@@ -584,7 +591,7 @@ def run_all(suites, keep):
         prune(KEPT, 100)
     budget = sum(s["budget"] for s in suites)
     say(f"suites: {spent / 60:.1f} of {budget / 60:.1f} min budgeted; each case: {shown(REPORT)}")
-    say(f"{total['ok']} passed, {total['not ok']} failed, {total['skip']} skipped")
+    say(figures(total))
     return 1 if total["not ok"] else 0
 
 

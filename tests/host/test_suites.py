@@ -128,6 +128,14 @@ class Base(unittest.TestCase):
         self.assertEqual(states(test.nowhere(cases, self.KNOWN, ["p", "q"])), {"q: f.t": "not ok"})
         self.assertEqual(states(test.nowhere([], self.KNOWN, ["p"])), {"p: f.t": "not ok"})
 
+    def test_it_is_counted(self):
+        with mock.patch.object(test, "say"):
+            count = test.report(dict(name="s", about="", budget=1), 1,
+                                [*self.excused("not ok"), Case("s", "skip"), Case("t", "ok")])
+        self.assertEqual(test.figures(count), "1 passed, 0 failed, 1 skipped, 1 as on the base")
+        self.assertEqual(test.figures(count - test.Counter(["known"])),
+                         "1 passed, 0 failed, 1 skipped")
+
     def test_tables_are_shared(self):
         tables = test.configuration()["fails_on_base"]
         for suite in test.all_suites():

@@ -188,6 +188,8 @@ class Machines(unittest.TestCase):
 
     def test_an_architecture_has_a_name(self):
         self.assertIs(kernel.arch(""), kernel.X86)
+        self.assertIs(kernel.arch("x86"), kernel.X86)
+        self.assertIs(kernel.arch("aarch64"), kernel.ARM)
         self.assertIs(kernel.arch("arm64"), kernel.ARM)
         with self.assertRaisesRegex(common.Failed, "ARCH=arm: there are x86_64 and arm64"):
             kernel.arch("arm")
