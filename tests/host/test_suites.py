@@ -396,7 +396,7 @@ class Budgets(unittest.TestCase):
         self.assertLessEqual(self.minutes(), self.all["minutes"]["limit"])
 
     def test_what_is_to_come_fits_too(self):
-        self.assertLessEqual(self.minutes() + sum(self.all["reserved"].values()),
+        self.assertLessEqual(self.all["minutes"]["limit"] + sum(self.all["reserved"].values()),
                              self.all["minutes"]["limit_later"])
 
     def test_make_test_wants_two_kernels(self):
