@@ -429,9 +429,10 @@ TEST_F(sva_multi, each_event_costs_the_limit)
 		EXPECT_LT(0, events);
 		for (u = 0; u < units; u++) {
 			iotlb = c->unit[u].iotlb_range + c->unit[u].iotlb_tag;
-			/* Each change has an event of more pages than one. */
-			EXPECT_EQ(is_pagewise(u), iotlb > events);
 			EXPECT_LE(events, iotlb);
+			/* How many pages an event has is not known here. */
+			if (!is_pagewise(u))
+				EXPECT_EQ(events, iotlb);
 			EXPECT_EQ(events * sva_atcs_of(&self->s, u),
 				  c->unit[u].atc_range + c->unit[u].atc_all);
 			EXPECT_EQ(events * sva_waits_of(&self->s, u), c->unit[u].sync);
