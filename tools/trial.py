@@ -176,7 +176,7 @@ class Test:
             mine = programs(test.arch_of(suite))
             if program not in mine:
                 raise Failed(f"no selftest program {program}")
-            return test.run_programs(suite, [mine[program]], log,
+            return test.run_programs(suite, [mine[program]], log, suite.get("environment", ""),
                                      arguments=f"-r {case}" if case else "")
 
     def has(self, name):
