@@ -16,7 +16,6 @@
 
 #define PTE_AF_BIT              (1ULL << 10)
 #define PTE_RO_BIT              (1ULL << 7)
-#define PTE_DBM_BIT             (1ULL << 51)
 
 /* Whether the entry at @addr was @old and is now @new; -1 if it is no RAM. */
 static int smmu_cmpxchg(hwaddr addr, uint64_t old, uint64_t new)
@@ -65,13 +64,15 @@ int smmu_httu_update(const SMMUTransCfg *cfg, hwaddr addr,
         return 1;
     }
     new |= PTE_AF_BIT;
-    if (cfg->hd && perm & IOMMU_WO && new & PTE_DBM_BIT) {
+    if (cfg->hd && perm & IOMMU_WO && PTE_DBM(new)) {
         new &= ~PTE_RO_BIT;
     }
     if (new == *pte) {
         return 1;
     }
     ret = smmu_cmpxchg(addr, *pte, new);
-    *pte = new;
+    if (ret == 1) {
+        *pte = new;
+    }
     return ret;
 }

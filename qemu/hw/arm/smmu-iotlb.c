@@ -38,15 +38,23 @@ uint8_t smmu_iotlb_key_level(const SMMUTLBEntry *e)
 }
 
 /* Some entry makes room. All that go unasked cannot be found stale any more. */
-void smmu_iotlb_evict(SMMUState *s)
+void smmu_evict(SMMUState *s, GHashTable *cache)
 {
     GHashTableIter iter;
 
-    g_hash_table_iter_init(&iter, s->iotlb);
+    g_hash_table_iter_init(&iter, cache);
     if (g_hash_table_iter_next(&iter, NULL, NULL)) {
         g_hash_table_iter_remove(&iter);
         s->evicted++;
     }
+}
+
+/* Entries of the second stage alone have IPAs, and no ASID. */
+bool smmu_tlb_range_tagged(const SMMUTLBRange *r, const SMMUIOTLBKey *key)
+{
+    return r->ipa == (key->asid < 0) &&
+           (r->asid < 0 || r->asid == key->asid) &&
+           (r->vmid < 0 || r->vmid == key->vmid);
 }
 
 static bool smmu_tlb_range_names(const SMMUTLBRange *r,
@@ -56,9 +64,7 @@ static bool smmu_tlb_range_names(const SMMUTLBRange *r,
     hwaddr first = e->entry.iova, last = first + e->entry.addr_mask;
     bool whole = r->first <= first && last <= r->last;
 
-    /* Entries of the second stage alone have IPAs, and no ASID. */
-    if (r->ipa != (key->asid < 0) || (r->asid >= 0 && r->asid != key->asid) ||
-        (r->vmid >= 0 && r->vmid != key->vmid)) {
+    if (!smmu_tlb_range_tagged(r, key)) {
         return false;
     }
     /* What is combined of two stages has the smaller one's granule. */

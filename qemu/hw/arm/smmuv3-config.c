@@ -8,7 +8,9 @@
  * else (Arm IHI 0070, 4.3): an operating system that forgets one goes on with
  * what was there before. What cannot be read is not cached.
  *
- * Level 1 descriptors of the stream table are read anew with each STE.
+ * Level 1 descriptors of the stream table are read anew with each STE. So an
+ * operating system is not caught that makes one valid and sends no CFGI_STE
+ * with Leaf=0 or CFGI_ALL, although hardware may have the invalid one (3.21.3).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -84,10 +86,16 @@ static int smmuv3_read_ste(SMMUv3State *s, uint32_t sid, bool peek, STE *ste,
     return ret;
 }
 
-/* Bits of SubstreamID that the level 2 of a table takes; 0: there is none */
-static unsigned cd_split(const STE *ste)
+/* log2 of the SubstreamIDs of a stream (STE.S1CDMax) */
+static unsigned cd_max(SMMUv3State *s, const STE *ste)
 {
-    if (!STE_S1CDMAX(ste)) {
+    return FIELD_EX32(s->idr[1], IDR1, SSIDSIZE) ? STE_S1CDMAX(ste) : 0;
+}
+
+/* Bits of SubstreamID that the level 2 of a table takes; 0: there is none */
+static unsigned cd_split(SMMUv3State *s, const STE *ste)
+{
+    if (!cd_max(s, ste)) {
         return 0;
     }
     switch (STE_S1FMT(ste)) {
@@ -117,7 +125,7 @@ static int smmuv3_read_l1cd(SMMUv3State *s, uint32_t sid, const STE *ste,
                         desc.word, ARRAY_SIZE(desc.word), event);
     *l1cd = desc.word[0] | (uint64_t)desc.word[1] << 32;
     if (!ret && !peek) {
-        CachedL1CD e = { .key = key, .split = cd_split(ste), .l1cd = *l1cd };
+        CachedL1CD e = { .key = key, .split = cd_split(s, ste), .l1cd = *l1cd };
 
         config_cache(s, s->l1cd_cache, &e, sizeof(e));
     }
@@ -128,7 +136,7 @@ static int smmuv3_cd_addr(SMMUv3State *s, uint32_t sid, const STE *ste,
                           SMMUTransCfg *cfg, uint32_t ssid, bool peek,
                           hwaddr *addr, SMMUEventInfo *event)
 {
-    unsigned split = cd_split(ste);
+    unsigned split = cd_split(s, ste);
     uint64_t l1cd;
     int ret;
 
@@ -187,7 +195,7 @@ static int smmuv3_pick_cd(SMMUv3State *s, const STE *ste,
                           const SMMUv3Request *r, uint32_t *ssid,
                           SMMUEventInfo *event)
 {
-    unsigned max = FIELD_EX32(s->idr[1], IDR1, SSIDSIZE) ? STE_S1CDMAX(ste) : 0;
+    unsigned max = cd_max(s, ste);
 
     *ssid = r->ssv ? r->ssid : 0;
     if (!r->ssv && !max) {
@@ -365,6 +373,18 @@ typedef struct ConfigAudit {
     void *opaque;
 } ConfigAudit;
 
+/*
+ * CDs of a stream with both stages are found through the second one, which
+ * would be a translation with all its effects: they are left out.
+ */
+static bool audit_skips(const STE *ste)
+{
+    uint32_t config = STE_CONFIG(ste);
+
+    return !STE_CFG_ABORT(config) && STE_CFG_S1_ENABLED(config) &&
+           STE_CFG_S2_ENABLED(config);
+}
+
 static bool audit_ste(ConfigAudit *a, uint32_t sid, STE *ste,
                       SMMUTransCfg *cfg)
 {
@@ -397,12 +417,16 @@ static void audit_one_l1cd(gpointer key, gpointer value, gpointer opaque)
     SMMUEventInfo event = { };
     SMMUTransCfg cfg;
     uint64_t l1cd;
+    bool known;
     STE now;
 
-    if (a->all || (a->sid == sid && a->ssid >> e->split == index)) {
+    if (!a->all && (a->sid != sid || a->ssid >> e->split != index)) {
+        return;
+    }
+    known = audit_ste(a, sid, &now, &cfg);
+    if (!known || !audit_skips(&now)) {
         a->note(a->opaque, index << e->split,
-                !audit_ste(a, sid, &now, &cfg) ||
-                cd_split(&now) != e->split ||
+                !known || cd_split(a->s, &now) != e->split ||
                 smmuv3_read_l1cd(a->s, sid, &now, &cfg, index, true, &l1cd,
                                  &event) ||
                 l1cd != e->l1cd);
@@ -417,12 +441,17 @@ static void audit_one_cd(gpointer key, gpointer value, gpointer opaque)
     uint32_t ssid = extract64(e->key, 0, SSID_BITS);
     SMMUEventInfo event = { };
     SMMUTransCfg cfg;
+    bool known;
     STE ste;
     CD now;
 
-    if (a->all || (a->sid == sid && a->ssid == ssid)) {
+    if (!a->all && (a->sid != sid || a->ssid != ssid)) {
+        return;
+    }
+    known = audit_ste(a, sid, &ste, &cfg);
+    if (!known || !audit_skips(&ste)) {
         a->note(a->opaque, ssid,
-                !audit_ste(a, sid, &ste, &cfg) ||
+                !known ||
                 smmuv3_read_cd(a->s, sid, &ste, &cfg, ssid, true, &now,
                                &event) ||
                 memcmp(&now, &e->cd, sizeof(now)));
@@ -484,8 +513,8 @@ void smmuv3_config_foreach_cd(SMMUv3State *s, uint32_t sid,
     if (stream.stage != SMMU_STAGE_1) {
         return;
     }
-    max = FIELD_EX32(s->idr[1], IDR1, SSIDSIZE) ? STE_S1CDMAX(&ste) : 0;
-    split = cd_split(&ste);
+    max = cd_max(s, &ste);
+    split = cd_split(s, &ste);
     for (uint32_t ssid = 0; ssid < 1u << max; ssid++) {
         if (split && !extract32(ssid, 0, split) &&
             (smmuv3_read_l1cd(s, sid, &ste, &stream, ssid >> split, true,

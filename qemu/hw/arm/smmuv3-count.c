@@ -19,7 +19,10 @@ PCISVAInvKind smmuv3_cmd_kind(const Cmd *cmd)
     case SMMU_CMD_CFGI_CD:
     case SMMU_CMD_CFGI_CD_ALL:
         return PCI_SVA_INV_PASID;
-    case SMMU_CMD_TLBI_NH_ALL ... SMMU_CMD_TLBI_NSNH_ALL:
+    case SMMU_CMD_TLBI_NH_ALL ... SMMU_CMD_TLBI_NH_VAA:
+    case SMMU_CMD_TLBI_S12_VMALL:
+    case SMMU_CMD_TLBI_S2_IPA:
+    case SMMU_CMD_TLBI_NSNH_ALL:
         return PCI_SVA_INV_IOTLB;
     case SMMU_CMD_ATC_INV:
         return PCI_SVA_INV_ATC;

@@ -5,6 +5,8 @@
  * the next CMD_SYNC stops it until then. A function that does not answer makes
  * that CMD_SYNC fail (CERROR_ATC_INV_SYNC). Software clears the error, and the
  * CMD_SYNC is carried out again, for what is left (Arm IHI 0070, 3.9.1.4, 4.7).
+ * What has been sent is told by the next CMD_SYNC, also if the queue has been
+ * turned off and made anew between them: the specification does not say.
  *
  * Commands of one kind come late if a test wants it (PCISVAOps.late). Nothing
  * but CMD_SYNC orders commands: one that is late does not hold up the others,
@@ -21,6 +23,7 @@
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
 #include "hw/arm/smmuv3.h"
+#include "hw/pci/pci_bus.h"
 #include "hw/pci/pci_device.h"
 #include "hw/pci/pci_sva.h"
 #include "hw/registerfields.h"
@@ -82,17 +85,30 @@ static int64_t smmuv3_due(SMMUv3State *s, const Cmd *cmd)
 
 /* --- CMD_ATC_INV --- */
 
+/* NULL if it is none of this instance's */
+static PCIDevice *smmuv3_find_function(SMMUv3State *s, uint32_t sid)
+{
+    PCIBus *iommu_bus = NULL;
+    PCIDevice *dev = sid >> 16 ? NULL :
+        pci_find_device(s->smmu_state.primary_bus, PCI_BUS_NUM(sid),
+                        SMMU_PCI_DEVFN(sid));
+
+    if (dev) {
+        pci_device_get_iommu_bus_devfn(dev, &iommu_bus, NULL, NULL);
+    }
+    return iommu_bus && iommu_bus->iommu_opaque == s ? dev : NULL;
+}
+
 /*
  * Returns whether it is over. A function whose ATS is off answers with
  * Unsupported Request, which is no error (3.9.1.5), or not at all, as a
- * property says.
+ * property says. One that is none of hw/pci/pci_sva.h has no translations that
+ * it keeps, and is taken to have answered.
  */
 static bool smmuv3_atc_send(SMMUv3State *s, const Cmd *cmd)
 {
     uint32_t sid = CMD_SID(cmd), pasid = PCI_NO_PASID;
-    PCIDevice *dev = sid >> 16 ? NULL :
-        pci_find_device(s->smmu_state.primary_bus, PCI_BUS_NUM(sid),
-                        SMMU_PCI_DEVFN(sid));
+    PCIDevice *dev = smmuv3_find_function(s, sid);
     hwaddr addr = CMD_ADDR(cmd);
     uint64_t size = PCI_ATS_ALL;
     bool answered;
@@ -117,18 +133,12 @@ static bool smmuv3_atc_send(SMMUv3State *s, const Cmd *cmd)
     return answered;
 }
 
-/* Returns whether the command is legal. */
-bool smmuv3_atc_inv(SMMUv3State *s, const Cmd *cmd)
+void smmuv3_atc_inv(SMMUv3State *s, const Cmd *cmd)
 {
-    if (!FIELD_EX32(s->idr[0], IDR0, ATS) ||
-        CMD_ATC_SIZE(cmd) > CMD_ATC_SIZE_ALL) {
-        return false;
-    }
     if (smmu_enabled(s) && !smmuv3_atc_send(s, cmd)) {
         smmuv3_pend(s, cmd, smmuv3_now() +
                             (int64_t)s->inv_timeout_us * SCALE_US, true);
     }
-    return true;
 }
 
 /* --- the queue --- */
@@ -157,6 +167,12 @@ bool smmuv3_queue_waits(SMMUv3State *s, const Cmd *cmd)
         }
     }
     return !s->atc_failed && (s->n_pending || s->sync_due > smmuv3_now());
+}
+
+/* The queue is another one; a CMD_SYNC that was at its head is gone. */
+void smmuv3_sync_forget(SMMUv3State *s)
+{
+    s->sync_due = 0;
 }
 
 /* The CMD_SYNC at the head ends now. Returns whether all before it is done. */

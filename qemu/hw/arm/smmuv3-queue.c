@@ -4,7 +4,9 @@
  * Software may not write more commands than there is room for, nor to a slot
  * that is still to be fetched. In hardware such a command is lost or changed,
  * mostly without a trace. Here it is counted: when the queue stops, copies are
- * made of what is in it, and compared when it goes on.
+ * made of what is in it, and compared when it goes on. While there is an error
+ * of the queue, software may write to all that is in it, and take it back (Arm
+ * IHI 0070, 7.1).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,7 +23,12 @@ static uint32_t queue_distance(const SMMUQueue *q, uint32_t from, uint32_t to)
     return (to - from) & WRAP_INDEX_MASK(q);
 }
 
-static void smmuv3_queue_error(SMMUv3State *s, const char *what)
+static bool smmuv3_cmdq_failed(SMMUv3State *s)
+{
+    return FIELD_EX32(s->gerror ^ s->gerrorn, GERROR, CMDQ_ERR);
+}
+
+void smmuv3_queue_error(SMMUv3State *s, const char *what)
 {
     s->counters.queue_errors++;
     trace_smmuv3_queue_error(what, s->cmdq.prod, s->cmdq.cons);
@@ -42,7 +49,8 @@ void smmuv3_queue_prod(SMMUv3State *s, uint32_t prod)
     uint32_t used = queue_distance(q, q->cons, prod);
 
     if (smmuv3_cmdq_enabled(s) &&
-        (used > WRAP_MASK(q) || used < queue_distance(q, q->cons, q->prod))) {
+        (used > WRAP_MASK(q) || (!smmuv3_cmdq_failed(s) &&
+                                 used < queue_distance(q, q->cons, q->prod)))) {
         smmuv3_queue_error(s, "PROD");
     }
 }
@@ -54,8 +62,7 @@ void smmuv3_queue_fetched(SMMUv3State *s, const Cmd *cmd)
     uint32_t copied = queue_distance(q, q->cons, s->copied_to);
     Cmd now;
 
-    if (!s->copies || !copied || copied > WRAP_MASK(q) ||
-        s->rewritten == (q->cons & WRAP_INDEX_MASK(q))) {
+    if (!s->copies || !copied || copied > WRAP_MASK(q)) {
         return;
     }
     now = *cmd;
@@ -67,19 +74,14 @@ void smmuv3_queue_fetched(SMMUv3State *s, const Cmd *cmd)
     }
 }
 
-/* The queue has stopped. After an error, the slot at its head may change. */
-void smmuv3_queue_stopped(SMMUv3State *s, bool error)
+/* The queue has stopped. */
+void smmuv3_queue_stopped(SMMUv3State *s)
 {
     SMMUQueue *q = &s->cmdq;
     uint32_t used = queue_distance(q, q->cons, q->prod);
     uint32_t at = queue_distance(q, q->cons, s->copied_to);
 
-    if (error) {
-        s->rewritten = q->cons & WRAP_INDEX_MASK(q);
-    } else if (s->rewritten != (q->cons & WRAP_INDEX_MASK(q))) {
-        s->rewritten = -1;
-    }
-    if (!used || used > WRAP_MASK(q)) {
+    if (!used || used > WRAP_MASK(q) || smmuv3_cmdq_failed(s)) {
         smmuv3_queue_forget(s);
         return;
     }

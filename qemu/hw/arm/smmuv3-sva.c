@@ -5,6 +5,9 @@
  * 3.9.1.2 and 3.9.1.3. Errors of the configuration are not recorded where ATS
  * runs into them (IDR0.ATSRECERR is 0).
  *
+ * The audit leaves out what is combined of two stages, in the TLB, and the CDs
+ * of streams that have both.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -118,6 +121,18 @@ static bool smmuv3_sva_denies(const SMMUTransCfg *cfg, bool *event)
     return cfg->aborted || cfg->eats != STE_EATS_FULL;
 }
 
+/*
+ * A CD, or the address of a table in it, that the second stage does not
+ * translate is a page that is not there; an event without a type is such a
+ * fault where none is to be recorded.
+ */
+static PCIATSStatus smmuv3_sva_config_failed(const SMMUEventInfo *event)
+{
+    return event->type == SMMU_EVT_NONE ||
+           (event->type >= SMMU_EVT_F_TRANSLATION &&
+            event->type <= SMMU_EVT_F_PERMISSION) ? PCI_ATS_OK : PCI_ATS_CA;
+}
+
 static PCIATSStatus smmuv3_sva_translate(PCIBus *bus, void *opaque, int devfn,
                                          uint32_t pasid, hwaddr addr,
                                          IOMMUAccessFlags perm,
@@ -142,7 +157,7 @@ static PCIATSStatus smmuv3_sva_translate(PCIBus *bus, void *opaque, int devfn,
                      smmuv3_sva_denies(&cfg, &record);
             if (!denied &&
                 smmuv3_decode_config(s, &r, false, &cfg, &event)) {
-                status = PCI_ATS_CA;
+                status = smmuv3_sva_config_failed(&event);
             } else if (!denied && cfg.bypassed) {
                 smmuv3_sva_identity(reply);
             } else if (!denied) {
@@ -258,7 +273,14 @@ typedef struct SMMUv3Audit {
     SMMUv3State *s;
     PCISVAAudit *audit;
     GHashTable *owners;         /* of each tag, GArray of SMMUTransCfg */
+    bool all;                   /* entries of tags without an owner, too */
 } SMMUv3Audit;
+
+/*
+ * A guest chooses how many CDs have an ASID. So many that differ are compared;
+ * in a system that works there is one.
+ */
+#define SMMUV3_OWNERS_MAX       64
 
 /* An ASID; or a VMID, of what the second stage translates alone */
 static gpointer smmuv3_audit_tag(int asid, int vmid)
@@ -273,6 +295,25 @@ static void smmuv3_audit_config(void *opaque, uint32_t ssid, bool stale)
     pci_sva_audit_note(a->audit, PCI_SVA_CACHE_CONFIG, stale, 0, 0, ssid);
 }
 
+static bool smmuv3_audit_same_tables(const SMMUTransCfg *a,
+                                     const SMMUTransCfg *b)
+{
+    const SMMUS2Cfg *s2a = &a->s2cfg, *s2b = &b->s2cfg;
+    bool same = a->stage == b->stage && a->oas == b->oas && a->tbi == b->tbi &&
+                s2a->vmid == s2b->vmid && s2a->vttb == s2b->vttb &&
+                s2a->tsz == s2b->tsz && s2a->sl0 == s2b->sl0 &&
+                s2a->granule_sz == s2b->granule_sz &&
+                s2a->eff_ps == s2b->eff_ps;
+
+    for (int i = 0; i < ARRAY_SIZE(a->tt) && same; i++) {
+        same = a->tt[i].disabled == b->tt[i].disabled &&
+               a->tt[i].ttb == b->tt[i].ttb && a->tt[i].tsz == b->tt[i].tsz &&
+               a->tt[i].granule_sz == b->tt[i].granule_sz &&
+               a->tt[i].had == b->tt[i].had;
+    }
+    return same;
+}
+
 static void smmuv3_audit_owner(void *opaque, uint32_t ssid,
                                const SMMUTransCfg *cfg)
 {
@@ -284,13 +325,22 @@ static void smmuv3_audit_owner(void *opaque, uint32_t ssid,
         owners = g_array_new(false, false, sizeof(SMMUTransCfg));
         g_hash_table_insert(a->owners, tag, owners);
     }
-    g_array_append_vals(owners, cfg, 1);
+    for (guint i = 0; i < owners->len; i++) {
+        if (smmuv3_audit_same_tables(&g_array_index(owners, SMMUTransCfg, i),
+                                     cfg)) {
+            return;
+        }
+    }
+    if (owners->len < SMMUV3_OWNERS_MAX) {
+        g_array_append_vals(owners, cfg, 1);
+    }
 }
 
-/* Whether all of @e is what the tables of @cfg say now */
+/* Whether all of the TLB's @entry is what the tables of @cfg say now */
 static bool smmuv3_audit_agrees(SMMUv3Audit *a, SMMUTransCfg *cfg,
-                                const SMMUTLBEntry *e)
+                                const SMMUIOTLBKey *k, const void *entry)
 {
+    const SMMUTLBEntry *e = entry;
     hwaddr last = e->entry.iova + e->entry.addr_mask;
     hwaddr at = e->entry.iova;
     SMMUTLBEntry leaf = { };
@@ -308,52 +358,82 @@ static bool smmuv3_audit_agrees(SMMUv3Audit *a, SMMUTransCfg *cfg,
     return false;
 }
 
+/* Whether the table at *@entry is still that of the last level for @k */
+static bool smmuv3_audit_walk_agrees(SMMUv3Audit *a, SMMUTransCfg *cfg,
+                                     const SMMUIOTLBKey *k, const void *entry)
+{
+    SMMUTLBEntry leaf = { };
+
+    cfg->last_table = UINT64_MAX;
+    smmuv3_sva_peek(a->s, cfg, k->iova, &leaf);
+    return cfg->last_table == *(const hwaddr *)entry;
+}
+
 /*
  * All that have the tag must agree: any of them can hit. Where there is none,
  * the next one to get the tag would.
  */
-static void smmuv3_audit_tlb(gpointer key, gpointer value, gpointer opaque)
+static void smmuv3_audit_tagged(SMMUv3Audit *a, PCISVACache cache,
+                                const SMMUIOTLBKey *k, const void *entry,
+                                hwaddr mask,
+                                bool (*agrees)(SMMUv3Audit *a,
+                                               SMMUTransCfg *cfg,
+                                               const SMMUIOTLBKey *k,
+                                               const void *entry))
 {
-    const SMMUIOTLBKey *k = key;
-    const SMMUTLBEntry *e = value;
-    SMMUv3Audit *a = opaque;
     GArray *owners = g_hash_table_lookup(a->owners,
                                          smmuv3_audit_tag(k->asid, k->vmid));
-    bool stale = !owners;
+    bool owned = false, stale = false;
 
-    if (e->combined) {
-        return;
-    }
     for (guint i = 0; owners && i < owners->len && !stale; i++) {
         SMMUTransCfg *cfg = &g_array_index(owners, SMMUTransCfg, i);
 
-        stale = cfg->s2cfg.vmid == k->vmid && !smmuv3_audit_agrees(a, cfg, e);
-    }
-    pci_sva_audit_note(a->audit, PCI_SVA_CACHE_IOTLB, stale, e->entry.iova,
-                       e->entry.addr_mask, PCI_NO_PASID);
-}
-
-/* Entries of one tag, which has an owner */
-static void smmuv3_audit_tlb_owned(gpointer key, gpointer value,
-                                   gpointer opaque)
-{
-    const SMMUIOTLBKey *k = key;
-    SMMUv3Audit *a = opaque;
-
-    if (g_hash_table_contains(a->owners,
-                              smmuv3_audit_tag(k->asid, k->vmid))) {
-        smmuv3_audit_tlb(key, value, opaque);
-    }
-}
-
-static void smmuv3_audit_bus(SMMUv3Audit *a, SMMUPciBus *sbus)
-{
-    for (int devfn = 0; devfn < SMMU_PCI_DEVFN_MAX; devfn++) {
-        if (sbus->pbdev[devfn]) {
-            smmuv3_config_foreach_cd(a->s, smmu_get_sid(sbus->pbdev[devfn]),
-                                     smmuv3_audit_owner, a);
+        if (cfg->s2cfg.vmid == k->vmid) {
+            owned = true;
+            stale = !agrees(a, cfg, k, entry);
         }
     }
+    if (owned || a->all) {
+        pci_sva_audit_note(a->audit, cache, stale || !owned, k->iova, mask,
+                           PCI_NO_PASID);
+    }
+}
+
+static void smmuv3_audit_tlb(gpointer key, gpointer value, gpointer opaque)
+{
+    const SMMUTLBEntry *e = value;
+
+    if (!e->combined) {
+        smmuv3_audit_tagged(opaque, PCI_SVA_CACHE_IOTLB, key, e,
+                            e->entry.addr_mask, smmuv3_audit_agrees);
+    }
+}
+
+static void smmuv3_audit_walk(gpointer key, gpointer value, gpointer opaque)
+{
+    const SMMUIOTLBKey *k = key;
+
+    smmuv3_audit_tagged(opaque, PCI_SVA_CACHE_UPPER, k, value,
+                        smmu_walk_last(k) - k->iova, smmuv3_audit_walk_agrees);
+}
+
+static void smmuv3_audit_function(PCIBus *bus, PCIDevice *dev, void *opaque)
+{
+    SMMUv3Audit *a = opaque;
+    PCIBus *iommu_bus, *alias;
+    int devfn;
+
+    pci_device_get_iommu_bus_devfn(dev, &iommu_bus, &alias, &devfn);
+    if (iommu_bus && iommu_bus->iommu_opaque == a->s) {
+        smmuv3_config_foreach_cd(a->s,
+                                 PCI_BUILD_BDF(pci_bus_num(alias), devfn),
+                                 smmuv3_audit_owner, a);
+    }
+}
+
+static void smmuv3_audit_bus(PCIBus *bus, void *opaque)
+{
+    pci_for_each_device_under_bus(bus, smmuv3_audit_function, opaque);
 }
 
 static void smmuv3_sva_audit(PCIBus *bus, void *opaque, int devfn,
@@ -362,9 +442,7 @@ static void smmuv3_sva_audit(PCIBus *bus, void *opaque, int devfn,
     SMMUv3State *s = ARM_SMMUV3(opaque);
     SMMUv3Request r = smmuv3_sva_request(bus, devfn, pasid);
     SMMUEventInfo event = smmuv3_sva_event(&r);
-    SMMUv3Audit a = { .s = s, .audit = audit };
-    SMMUPciBus *sbus;
-    GHashTableIter iter;
+    SMMUv3Audit a = { .s = s, .audit = audit, .all = pasid == PCI_NO_PASID };
     SMMUTransCfg cfg;
 
     if (!smmu_enabled(s)) {
@@ -374,21 +452,18 @@ static void smmuv3_sva_audit(PCIBus *bus, void *opaque, int devfn,
     QEMU_LOCK_GUARD(&s->mutex);
     a.owners = g_hash_table_new_full(NULL, NULL, NULL,
                                      (GDestroyNotify)g_array_unref);
-    if (pasid != PCI_NO_PASID) {
+    if (!a.all) {
         smmuv3_config_audit(s, &r, smmuv3_audit_config, &a);
         if (!smmuv3_decode_config(s, &r, true, &cfg, &event) &&
             cfg.stage == SMMU_STAGE_1) {
             smmuv3_audit_owner(&a, pasid, &cfg);
         }
-        g_hash_table_foreach(s->smmu_state.iotlb, smmuv3_audit_tlb_owned, &a);
     } else {
         smmuv3_config_audit(s, NULL, smmuv3_audit_config, &a);
-        g_hash_table_iter_init(&iter, s->smmu_state.smmu_pcibus_by_busptr);
-        while (g_hash_table_iter_next(&iter, NULL, (void **)&sbus)) {
-            smmuv3_audit_bus(&a, sbus);
-        }
-        g_hash_table_foreach(s->smmu_state.iotlb, smmuv3_audit_tlb, &a);
+        pci_for_each_bus(s->smmu_state.primary_bus, smmuv3_audit_bus, &a);
     }
+    g_hash_table_foreach(s->smmu_state.iotlb, smmuv3_audit_tlb, &a);
+    g_hash_table_foreach(s->smmu_state.walks, smmuv3_audit_walk, &a);
     g_hash_table_destroy(a.owners);
 }
 

@@ -53,12 +53,16 @@
 #define IDR0            0x0
 #define IDR1            0x4
 #define IDR3            0xc
+#define IIDR            0x18
 #define CR0             0x20
 #define CR0_SMMUEN      0x1
 #define CR0_EVENTQEN    0x4
 #define CR0_CMDQEN      0x8
 #define CR0_ATSCHK      0x10
+#define CR2             0x2c
+#define CR2_RECINVSID   0x2
 #define GERROR          0x60
+#define GERROR_EVTQ_ABT 0x4
 #define GERRORN         0x64
 #define STRTAB_BASE     0x80
 #define STRTAB_BASE_CFG 0x88
@@ -68,6 +72,7 @@
 #define EVTQ_BASE       0xa0
 #define EVTQ_PROD       0xa8
 #define EVTQ_CONS       0xac
+#define EVTQ_OVERFLOW   (1u << 31)
 #define CMDQ_BITS       8
 
 /* Structures */
@@ -85,10 +90,12 @@
 #define DSS_TERMINATE   0
 #define DSS_BYPASS      1
 #define DSS_SSID0       2
+#define STE_S1STALLD    (1ULL << 27)
 #define STE_EATS        (1ULL << 28)
 #define CD_V            (1ULL << 31)
 #define CD_EPD0         (1ULL << 14)
 #define CD_EPD1         (1ULL << 30)
+#define CD_TG0_64K      (1ULL << 6)
 #define CD_T0SZ(n)      ((uint64_t)(n))
 #define CD_IPS40        (2ULL << 32)
 #define CD_AA64         (1ULL << 41)
@@ -98,8 +105,12 @@
 #define CD_A            (1ULL << 46)
 #define CD_ASID(n)      ((uint64_t)(n) << 48)
 #define PTE_TABLE       3ULL
+#define PTE_USER        (1ULL << 6)
+#define PTE_APTABLE_NO_USER (1ULL << 61)
+#define PTE_APTABLE_RO  (2ULL << 61)
 #define PTE_S2PAGE      (3ULL | 3ULL << 6)
 #define PTE_PAGE        (3ULL | 1ULL << 6)
+#define PTE_BLOCK       (1ULL | 1ULL << 6)
 #define PTE_AF          (1ULL << 10)
 #define PTE_RO          (1ULL << 7)
 #define PTE_DBM         (1ULL << 51)
@@ -120,12 +131,15 @@
 #define ATC_INV         0x40
 #define CMD_SYNC        0x46
 #define CMD_G           (1ULL << 9)
+#define CMD_SSEC        (1ULL << 10)
 #define CMD_SSV         (1ULL << 11)
 #define SYNC_IRQ        (1ULL << 12)
 #define CERROR_ILL      1
+#define CERROR_ABT      2
 #define CERROR_ATC      3
 
 /* Events */
+#define EVT_BAD_SID     0x02
 #define EVT_BAD_STE     0x04
 #define EVT_BAD_TREQ    0x05
 #define EVT_DISABLED    0x06
@@ -239,6 +253,16 @@ static inline void start_queues(Fix *f, int unit, uint32_t cr0)
     smmu_write(f, unit, CR0, CR0_CMDQEN | CR0_EVENTQEN | cr0);
 }
 
+static inline void start_functions(Fix *f)
+{
+    for (int port = 0; port < 2; port++) {
+        start_bridge(f, port);
+    }
+    for (int dev = A; dev <= C; dev++) {
+        start_device(f, dev);
+    }
+}
+
 /* @unit: properties of both instances, and more of the first */
 static inline void start_machine(Fix *f, const char *unit, const char *first)
 {
@@ -252,12 +276,7 @@ static inline void start_machine(Fix *f, const char *unit, const char *first)
         "-device svadev,bus=rp0,addr=0.0,multifunction=on "
         "-device svadev,bus=rp0,addr=0.1 -device svadev,bus=rp1",
         unit, first, unit);
-    for (int port = 0; port < 2; port++) {
-        start_bridge(f, port);
-    }
-    for (int dev = A; dev <= C; dev++) {
-        start_device(f, dev);
-    }
+    start_functions(f);
 }
 
 static inline void stop(Fix *f)
@@ -430,6 +449,8 @@ static inline uint64_t tlbi_range(uint16_t asid, unsigned num, unsigned scale)
 }
 
 #define TG_4K           (1ULL << 10)
+#define TG_16K          (2ULL << 10)
+#define TG_64K          (3ULL << 10)
 #define TTL(level)      ((uint64_t)(level) << 8)
 #define LEAF            1ULL
 
@@ -460,24 +481,67 @@ static inline void renew(Fix *f)
     smmu_write(f, 0, EVTQ_CONS, f->events[0]);
 }
 
-/* The next event: its type; -1 if there is none. @ssid: its PASID, or -1 */
-static inline int event(Fix *f, int unit, int *ssid)
+/* The next event, as it is in memory; all 0 if there is none */
+static inline void next_event(Fix *f, int unit, uint32_t words[8])
 {
     uint32_t slot = f->events[unit];
     uint64_t addr = EVTQ(unit) +
                     32 * (slot & MAKE_64BIT_MASK(0, CMDQ_BITS));
-    uint32_t word;
 
-    if (smmu_read(f, unit, EVTQ_PROD) == slot) {
+    memset(words, 0, 8 * sizeof(*words));
+    if (smmu_read(f, unit, EVTQ_PROD) != slot) {
+        for (int i = 0; i < 8; i++) {
+            words[i] = qtest_readl(f->qts, addr + 4 * i);
+        }
+        f->events[unit] = (slot + 1) & MAKE_64BIT_MASK(0, CMDQ_BITS + 1);
+        smmu_write(f, unit, EVTQ_CONS, f->events[unit]);
+    }
+}
+
+/* The next event: its type; -1 if there is none. @ssid: its PASID, or -1 */
+static inline int event(Fix *f, int unit, int *ssid)
+{
+    uint32_t words[8];
+
+    next_event(f, unit, words);
+    switch (words[0] & 0xff) {
+    case 0:
         return -1;
+    case EVT_DISABLED:                  /* has none */
+        g_assert_cmphex(words[0], ==, EVT_DISABLED);
+        break;
+    case EVT_BAD_SSID:                  /* has always one, and no SSV */
+        g_assert_cmphex(words[0] & 0xf00, ==, 0);
+        words[0] |= CMD_SSV;
+        break;
     }
-    word = qtest_readl(f->qts, addr);
-    f->events[unit] = (slot + 1) & MAKE_64BIT_MASK(0, CMDQ_BITS + 1);
-    smmu_write(f, unit, EVTQ_CONS, f->events[unit]);
     if (ssid) {
-        *ssid = word & CMD_SSV ? word >> 12 : -1;
+        *ssid = words[0] & CMD_SSV ? words[0] >> 12 : -1;
     }
-    return word & 0xff;
+    return words[0] & 0xff;
+}
+
+#define EVENT_WRITE     0
+#define EVENT_READ      (1 << 3)
+#define EVENT_S2        (1 << 7)
+#define CLASS_CD        (0 << 8)
+#define CLASS_TT        (1 << 8)
+#define CLASS_IN        (2 << 8)
+
+/* The next one is a fault, all of it. @addr2: the IPA, where it has one */
+static inline void expect_fault(Fix *f, int dev, int type, int pasid,
+                                uint32_t flags, uint64_t addr, uint64_t addr2)
+{
+    uint32_t words[8];
+
+    next_event(f, UNIT(dev), words);
+    g_assert_cmphex(words[0], ==,
+                    type | (pasid < 0 ? 0 : CMD_SSV | pasid << 12));
+    g_assert_cmphex(words[1], ==, SID(dev));
+    g_assert_cmphex(words[2], ==, 0);
+    g_assert_cmphex(words[3], ==, flags);
+    g_assert_cmphex(words[4] | (uint64_t)words[5] << 32, ==, addr);
+    g_assert_cmphex(words[6] | (uint64_t)words[7] << 32, ==, addr2);
 }
 
 /* --- operations --- */

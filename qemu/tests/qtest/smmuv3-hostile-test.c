@@ -79,6 +79,30 @@ static void test_many_pasids(void)
     stop(&f);
 }
 
+/* As many CDs as there can be, all with one ASID, and VERIFY of a full TLB */
+static void test_many_owners(void)
+{
+    gint64 begin;
+    Fix f;
+
+    start(&f);
+    for (int i = 0; i < 256; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, PAGE(1) | PTE_PAGE | PTE_AF);
+        g_assert_cmpint(space_at(&f, A, 1, VA + i * 0x1000), ==, 1);
+    }
+    for (int i = 0; i < 64; i++) {
+        write_cd(&f, L2CDS(B, 1) + 64 * i, cd_of(1), 1);
+    }
+    for (int i = 0; i < 1 << 10; i++) {
+        qtest_writeq(f.qts, L1CDS(B) + 8 * i, L2CDS(B, 1) | 1);
+    }
+    set_ste(&f, B, STE_S1 | STE_CDMAX(16) | STE_FMT(1), 0);
+    begin = g_get_monotonic_time();
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(g_get_monotonic_time() - begin, <, 5 * G_USEC_PER_SEC);
+    stop(&f);
+}
+
 /* Queues and tables in registers: of the devices, and of the SMMU itself */
 static void test_in_registers(void)
 {
@@ -171,6 +195,7 @@ static void random_register(Random *r)
                                  below(r, 0x40) * 4;
     int unit = below(r, 2);
 
+    reg |= below(r, 4) ? 0 : 0x10000;           /* the other page is the same */
     switch (below(r, 4)) {
     case 0:
         smmu_write(&r->f, unit, reg, any(r));
@@ -230,7 +255,7 @@ static void random_structure(Random *r)
         break;
     case 1:
         set_ste(&r->f, dev, (uint64_t)below(r, 8) << 1 |
-                            STE_FMT(below(r, 4)) | STE_CDMAX(below(r, 13)),
+                            STE_FMT(below(r, 4)) | STE_CDMAX(below(r, 18)),
                 below(r, 4) | (uint64_t)below(r, 4) << 28);
         break;
     case 2:
@@ -292,9 +317,13 @@ static void test_random(const void *opaque)
     };
     unsigned rounds = g_test_slow() ? ROUNDS_SLOW : ROUNDS_QUICK;
 
-    start_with(&r.f, opaque, ",x-msi=on,x-httu=on,x-cont-erratum=on,"
-                             "x-cmdqs=9");
+    start_with(&r.f, opaque, ",x-msi=on,x-cont-erratum=on,x-cmdqs=9");
     for (unsigned i = 0; i < rounds; i++) {
+        if (!below(&r, 200)) {
+            qtest_system_reset(r.f.qts);
+            memset(r.f.pasid, 0, sizeof(r.f.pasid));
+            start_functions(&r.f);
+        }
         switch (below(&r, 16)) {
         case 0:
             random_register(&r);
@@ -325,9 +354,11 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("/smmuv3-hostile/unanswered", test_unanswered);
     qtest_add_func("/smmuv3-hostile/many-pasids", test_many_pasids);
+    qtest_add_func("/smmuv3-hostile/many-owners", test_many_owners);
     qtest_add_func("/smmuv3-hostile/in-registers", test_in_registers);
     qtest_add_func("/smmuv3-hostile/reserved", test_reserved);
-    qtest_add_data_func("/smmuv3-hostile/random", UNIT_SVA, test_random);
+    qtest_add_data_func("/smmuv3-hostile/random", "x-httu=on," UNIT_SVA,
+                        test_random);
     qtest_add_data_func("/smmuv3-hostile/random-nested",
                         "stage=nested," UNIT_SVA, test_random);
     return g_test_run();

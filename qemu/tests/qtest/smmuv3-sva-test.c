@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/host-utils.h"
 #include "smmuv3-fixture.h"
 
 /* --- the machine --- */
@@ -30,34 +31,106 @@ static void test_two_instances(void)
     stop(&f);
 }
 
-/* iommu-map: buses 1 and 2, each with an instance of its own; and no ATS */
-static void test_device_tree(void)
+/*
+ * A property of the node below the root whose name begins with @node, as 32-bit
+ * words; their number, or -1 if there is none
+ */
+static int dt_words(const uint8_t *dtb, const char *node, const char *prop,
+                    uint32_t *words, int max)
+{
+    const uint8_t *at = dtb + ldl_be_p(dtb + 8);
+    const char *strings = (const char *)dtb + ldl_be_p(dtb + 12);
+    bool here = false;
+    int depth = 0;
+
+    for (;;) {
+        uint32_t token = ldl_be_p(at), len;
+
+        at += 4;
+        switch (token) {
+        case 1:         /* a node begins */
+            here = ++depth == 2 && g_str_has_prefix((const char *)at, node);
+            at += ROUND_UP(strlen((const char *)at) + 1, 4);
+            break;
+        case 2:         /* a node ends */
+            depth--;
+            here = false;
+            break;
+        case 3:         /* a property */
+            len = ldl_be_p(at);
+            if (here && !strcmp(strings + ldl_be_p(at + 4), prop)) {
+                for (int i = 0; i < MIN(len / 4, max); i++) {
+                    words[i] = ldl_be_p(at + 8 + 4 * i);
+                }
+                return len / 4;
+            }
+            at += 8 + ROUND_UP(len, 4);
+            break;
+        default:
+            return -1;
+        }
+    }
+}
+
+/*
+ * Buses 1 and 2 have an instance each; the machine's own one, if there is one,
+ * has the rest, and comes after them.
+ */
+static void check_device_tree(const char *unit, const char *more, bool own,
+                              bool ats)
 {
     const size_t size = 1 * MiB;
     g_autofree uint8_t *dtb = g_malloc(size);
-    const char ats[] = "ats-supported";
-    uint32_t map[4], phandle[2] = { };
+    uint32_t map[16], words[16];
     Fix f;
 
-    start(&f);
+    start_machine(&f, unit, more);
     qtest_memread(f.qts, RAM, dtb, size);
     g_assert_cmphex((uint32_t)ldl_be_p(dtb), ==, 0xd00dfeed);
-    for (size_t at = 0; at + sizeof(map) <= size; at += 4) {
-        for (int i = 0; i < ARRAY_SIZE(map); i++) {
-            map[i] = ldl_be_p(dtb + at + 4 * i);
-        }
-        for (int port = 0; port < 2; port++) {
-            uint32_t rid = 0x100 << port;
+    g_assert_cmpint(dt_words(dtb, "pcie@", "iommu-map", map, 16), ==,
+                    own ? 12 : 8);
+    for (int i = 0; i < 2; i++) {
+        int nr = map[4 * i] == 0x200;
+        g_autofree char *node = g_strdup_printf("smmuv3@%llx", SMMU(nr));
 
-            if (map[0] == rid && map[2] == rid && map[3] == 0x100) {
-                g_assert_cmpint(phandle[port], ==, 0);
-                phandle[port] = map[1];
-            }
+        g_assert_cmphex(map[4 * i], ==, 0x100 << nr);
+        g_assert_cmphex(map[4 * i + 2], ==, 0x100 << nr);
+        g_assert_cmphex(map[4 * i + 3], ==, 0x100);
+        g_assert_cmpint(dt_words(dtb, node, "phandle", words, 1), ==, 1);
+        g_assert_cmphex(words[0], ==, map[4 * i + 1]);
+        g_assert_cmpint(dt_words(dtb, node, "#iommu-cells", words, 1), ==, 1);
+        g_assert_cmpint(words[0], ==, 1);
+        g_assert_cmpint(dt_words(dtb, node, "reg", words, 4), ==, 4);
+        g_assert_cmphex(words[0], ==, 0);
+        g_assert_cmphex(words[1], ==, SMMU(nr));
+        g_assert_cmphex(words[2], ==, 0);
+        g_assert_cmphex(words[3], ==, 0x20000);
+        g_assert_cmpint(dt_words(dtb, node, "interrupts", words, 12), ==, 12);
+        for (int irq = 0; irq < 4; irq++) {
+            g_assert_cmpint(words[3 * irq], ==, 0);             /* SPI */
+            g_assert_cmpint(words[3 * irq + 1], ==, 112 + 4 * nr + irq);
+            g_assert_cmpint(words[3 * irq + 2], ==, 1);         /* edge */
         }
+        g_assert_cmpint(dt_words(dtb, node, "dma-coherent", words, 0), ==, 0);
     }
-    g_assert_true(phandle[0] && phandle[1] && phandle[0] != phandle[1]);
-    g_assert_nonnull(memmem(dtb, size, ats, sizeof(ats)));
+    g_assert_cmphex(map[0], !=, map[4]);
+    g_assert_cmphex(map[1], !=, map[5]);
+    if (own) {
+        g_assert_cmphex(map[8], ==, 0);
+        g_assert_cmphex(map[9], !=, map[1]);
+        g_assert_cmphex(map[9], !=, map[5]);
+        g_assert_cmphex(map[11], ==, 0x10000);
+    }
+    g_assert_cmpint(dt_words(dtb, "pcie@", "ats-supported", words, 0), ==,
+                    ats ? 0 : -1);
     stop(&f);
+}
+
+static void test_device_tree(void)
+{
+    check_device_tree(UNIT_SVA, "", false, true);
+    check_device_tree("x-ssidsize=16", "", false, false);
+    check_device_tree(UNIT_SVA, " -machine iommu=smmuv3", true, true);
 }
 
 /* --- SubstreamIDs --- */
@@ -86,6 +159,13 @@ static void test_formats(void)
     g_assert_cmpint(space_of(&f, C, 1), ==, 4);
     g_assert_cmpint(event(&f, 0, NULL), ==, -1);
     stop(&f);
+
+    /* without SubstreamIDs there is one CD, whatever the STE says */
+    start_with(&f, "x-ats=on", "");
+    set_ste(&f, A, STE_S1 | STE_CDMAX(6) | STE_FMT(1), 0);
+    write_cd(&f, L1CDS(A), cd_of(5), 5);
+    g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 5);
+    stop(&f);
 }
 
 static void expect(Fix *f, int dev, uint32_t pasid, int type, int ssid)
@@ -109,6 +189,9 @@ static void test_bad_substreams(void)
     expect(&f, B, 1, EVT_BAD_SSID, 1);
     set_ste(&f, C, STE_BYPASS, 0);
     expect(&f, C, 1, EVT_BAD_SSID, 1);
+    set_ste(&f, B, STE_S1 | STE_CDMAX(6), STE_S1STALLD);
+    run(&f, 0, cfgi_ste(B), 0);
+    expect(&f, B, 1, EVT_BAD_STE, 1);
     set_ste(&f, A, STE_S1 | STE_CDMAX(17), 0);  /* beyond SSIDSIZE */
     run(&f, 0, cfgi_ste(A), 0);
     expect(&f, A, 1, EVT_BAD_STE, 1);
@@ -133,7 +216,7 @@ static void test_default_substream(void)
     set_cd(&f, A, 0, 5);
     run(&f, 0, cfgi_ste(A), 0);
     g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 5);
-    expect(&f, A, 0, EVT_DISABLED, 0);
+    expect(&f, A, 0, EVT_DISABLED, -1);
     stop(&f);
 }
 
@@ -153,8 +236,129 @@ static void test_events(void)
     expect(&f, A, 2, EVT_ACCESS, 2);
     set_pte(&f, 2, VA, PAGE(2) | PTE_PAGE | PTE_AF | PTE_RO);
     g_assert_cmpint(try_op(&f, A, 2, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_DMA);
-    g_assert_cmpint(event(&f, 0, NULL), ==, EVT_PERMISSION);
+    expect_fault(&f, A, EVT_PERMISSION, 2, EVENT_WRITE | CLASS_IN, VA, 0);
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, 4);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT_REASON), ==, EVT_PERMISSION);
+    g_assert_cmpint(space_at(&f, A, 2, VA2), ==, -1);
+    expect_fault(&f, A, EVT_TRANSLATION, 2, EVENT_READ | CLASS_IN, VA2, 0);
+    g_assert_cmpint(space_at(&f, A, SVADEV_PASID_NONE, VA2), ==, -1);
+    expect_fault(&f, A, EVT_TRANSLATION, -1, EVENT_READ | CLASS_IN, VA2, 0);
+    stop(&f);
+}
+
+/* A full queue loses events and says so. An abort is something else. */
+static void test_event_overflow(void)
+{
+    const uint32_t full = 1 << CMDQ_BITS;
+    Fix f;
+
+    start(&f);
+    for (uint32_t i = 0; i < full; i++) {
+        g_assert_cmpint(space_of(&f, A, 3), ==, -1);
+    }
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, full);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, full | EVTQ_OVERFLOW);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, full | EVTQ_OVERFLOW);
+    g_assert_cmphex(smmu_read(&f, 0, GERROR), ==, 0);
+    /* there is room again, not acknowledged, and then acknowledged */
+    smmu_write(&f, 0, EVTQ_CONS, 1);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==,
+                    (full + 1) | EVTQ_OVERFLOW);
+    smmu_write(&f, 0, EVTQ_CONS, 1 | EVTQ_OVERFLOW);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, full + 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, full + 4);
+
+    /* a queue in a register, and while that is not acknowledged none at all */
+    smmu_write(&f, 0, CR0, CR0_CMDQEN | CR0_SMMUEN);
+    smmu_writeq(&f, 0, EVTQ_BASE, f.ctl[C] | CMDQ_BITS);
+    smmu_write(&f, 0, EVTQ_PROD, 0);
+    smmu_write(&f, 0, EVTQ_CONS, 0);
+    smmu_write(&f, 0, CR0, CR0_CMDQEN | CR0_SMMUEN | CR0_EVENTQEN);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, GERROR), ==, GERROR_EVTQ_ABT);
+    smmu_writeq(&f, 0, EVTQ_BASE, EVTQ(0) | CMDQ_BITS);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, 0);
+    acknowledge(&f, 0);
+    space_of(&f, A, 3);
+    g_assert_cmphex(smmu_read(&f, 0, EVTQ_PROD), ==, 1);
+    stop(&f);
+}
+
+/* Two levels: StreamID 0x100 and 0x101 are the first of level 1's second. */
+static unsigned found(Fix *f, unsigned split, unsigned span)
+{
+    const uint64_t level2 = STRTAB(0) + 0x18000;
+    unsigned mask = 0, bits = split == 8 ? 8 : 6;
+
+    renew(f);
+    qtest_memset(f->qts, STRTAB(0), 0, 0x20000);
+    for (int dev = A; dev <= B; dev++) {
+        uint64_t at = level2 + 64 * (SID(dev) & MAKE_64BIT_MASK(0, bits));
+
+        qtest_writeq(f->qts, at + 8, STE_DSS(DSS_BYPASS));
+        qtest_writeq(f->qts, at, STE_S1 | STE_CDMAX(6) | CDTAB(dev) | STE_V);
+    }
+    qtest_writeq(f->qts, STRTAB(0) + 8 * (SID(A) >> bits), level2 | span);
+    smmu_write(f, 0, STRTAB_BASE_CFG, 1 << 16 | split << 6 | 10);
+    mask |= space_of(f, A, 1) == 1 ? 1 : 0;
+    mask |= space_of(f, B, 1) == 3 ? 2 : 0;
+    for (int i = ctpop32(mask); i < 2; i++) {
+        g_assert_cmpint(event(f, 0, NULL), ==, EVT_BAD_SID);
+    }
+    g_assert_cmpint(event(f, 0, NULL), ==, -1);
+    return mask;
+}
+
+static void test_two_level_streams(void)
+{
+    Fix f;
+
+    start(&f);
+    smmu_write(&f, 0, CR2, CR2_RECINVSID);
+    g_assert_cmphex(found(&f, 8, 9), ==, 3);
+    g_assert_cmphex(found(&f, 8, 2), ==, 3);
+    g_assert_cmphex(found(&f, 8, 1), ==, 1);
+    g_assert_cmphex(found(&f, 8, 0), ==, 0);
+    g_assert_cmphex(found(&f, 8, 10), ==, 0);
+    g_assert_cmphex(found(&f, 6, 7), ==, 3);
+    g_assert_cmphex(found(&f, 6, 8), ==, 0);
+    /* reserved, which is 6 */
+    g_assert_cmphex(found(&f, 9, 7), ==, 3);
+    g_assert_cmphex(found(&f, 9, 8), ==, 0);
+    /* where a table is not as large as it is aligned */
+    g_assert_cmphex(found(&f, 8, 9), ==, 3);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 1 << 16 | 8 << 6 | 16);
+    smmu_writeq(&f, 0, STRTAB_BASE, STRTAB(0) | 0x400);
+    run(&f, 0, CFGI_STE_RANGE, 31);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    renew(&f);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 10);
+    smmu_writeq(&f, 0, STRTAB_BASE, STRTAB(0) | 0x8000);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 63);
+    run(&f, 0, CFGI_STE_RANGE, 31);
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
+    stop(&f);
+}
+
+static void test_bad_streamid(void)
+{
+    Fix f;
+
+    start(&f);
+    smmu_write(&f, 0, STRTAB_BASE_CFG, 4);
+    space_of(&f, A, 1);
+    g_assert_cmpint(event(&f, 0, NULL), ==, -1);
+    smmu_write(&f, 0, CR2, CR2_RECINVSID);
+    space_of(&f, A, 1);
+    g_assert_cmpint(event(&f, 0, NULL), ==, EVT_BAD_SID);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_FAULT_REASON), ==, EVT_BAD_SID);
     stop(&f);
 }
 
@@ -300,7 +504,8 @@ static void test_tlb_ranges(void)
     Fix f;
 
     start(&f);
-    g_assert_cmphex(dropped(&f, tlbi_range(1, 1, 0), VA | TG_4K), ==, 1);
+    g_assert_cmphex(dropped(&f, tlbi_range(1, 1, 0), VA | TG_4K | TTL(3)), ==,
+                    1);
     g_assert_cmphex(dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K), ==, 3);
     g_assert_cmphex(dropped(&f, tlbi_range(1, 1, 1), VA | TG_4K), ==, 3);
     g_assert_cmphex(dropped(&f, tlbi_range(1, 17, 0), TG_4K), ==, 1);
@@ -315,6 +520,163 @@ static void test_tlb_ranges(void)
     /* without ranges the fields are nothing, and it is one page */
     start_with(&f, UNIT_SVA, ",x-ril=off");
     g_assert_cmphex(dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K), ==, 1);
+    stop(&f);
+}
+
+/* A block of 2 MiB around VA, which is then gone: whether @lo, @hi drops it */
+static unsigned block_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    renew(f);
+    qtest_writeq(f->qts, PT(1, 2), (RAM + 64 * MiB) | PTE_BLOCK | PTE_AF);
+    qtest_memset(f->qts, RAM + 64 * MiB + VA, 9, 8);
+    g_assert_cmpint(space_of(f, A, 1), ==, 9);
+    qtest_writeq(f->qts, PT(1, 2), 0);
+    g_assert_cmpint(space_of(f, A, 1), ==, 9);
+    run(f, 0, lo, hi);
+    return space_of(f, A, 1) < 0;
+}
+
+static void test_tlb_blocks(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_cmpint(block_dropped(&f, tlbi_va(1), VA), ==, 1);
+    g_assert_cmpint(block_dropped(&f, tlbi_va(1), 0x1ff000), ==, 1);
+    g_assert_cmpint(block_dropped(&f, tlbi_va(1), 0x200000), ==, 0);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K), ==, 1);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 0), TG_4K | TTL(2)), ==,
+                    1);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 0), TG_4K | TTL(1)), ==,
+                    0);
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 9), TG_4K | TTL(3)), ==,
+                    0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    /* where a range begins that does not begin with a block is not known */
+    g_assert_cmpint(block_dropped(&f, tlbi_range(1, 1, 9),
+                                  VA | TG_4K | TTL(2)), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 1);
+    stop(&f);
+}
+
+/* A page of 64 KiB at VA, which is then gone: whether @lo, @hi drops it */
+static unsigned page64_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    renew(f);
+    qtest_writeq(f->qts, CDTAB(A) + 64 + 8, PT(6, 0));
+    qtest_writeq(f->qts, CDTAB(A) + 64, cd_of(1) | CD_TG0_64K);
+    qtest_writeq(f->qts, PT(6, 0), PT(7, 0) | PTE_TABLE);
+    qtest_writeq(f->qts, PT(7, 0) + 8, (RAM + 64 * MiB) | PTE_PAGE | PTE_AF);
+    qtest_memset(f->qts, RAM + 64 * MiB, 9, 0x10000);
+    g_assert_cmpint(space_of(f, A, 1), ==, 9);
+    qtest_writeq(f->qts, PT(7, 0) + 8, 0);
+    g_assert_cmpint(space_at(f, A, 1, VA + 0xf000), ==, 9);
+    run(f, 0, lo, hi);
+    return space_of(f, A, 1) < 0;
+}
+
+static void test_tlb_pages64(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_cmpint(page64_dropped(&f, tlbi_va(1), VA + 0x5000), ==, 1);
+    g_assert_cmpint(page64_dropped(&f, tlbi_va(1), VA + 0x10000), ==, 0);
+    g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 1, 0),
+                                   VA | TG_64K | TTL(3)), ==, 1);
+    g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 2, 0), TG_64K), ==, 1);
+    g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 1, 0),
+                                   TG_64K | TTL(2)), ==, 0);
+    g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 16, 0), VA | TG_4K), ==,
+                    0);
+    g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 4, 0), VA | TG_16K), ==,
+                    0);
+    stop(&f);
+}
+
+/* CERROR_ILL. The command becomes a CMD_SYNC, as Linux makes it one. */
+static void refused(Fix *f, uint64_t lo, uint64_t hi)
+{
+    uint32_t at = f->tail[0];
+
+    put(f, 0, lo, hi);
+    go(f, 0);
+    g_assert_true(in_error(f, 0));
+    g_assert_cmpint(cerror(f, 0), ==, CERROR_ILL);
+    g_assert_cmpint(cons(f, 0), ==, at);
+    qtest_writeq(f->qts, slot_addr(0, at), CMD_SYNC);
+    acknowledge(f, 0);
+    g_assert_true(done(f, 0));
+}
+
+/* What an SMMU without EL2, EL3, stall and PRI does not have */
+static void test_illegal(void)
+{
+    static const uint64_t cmds[] = {
+        0x00, 0x07, 0x14, 0x18, 0x1a, 0x20, 0x21, 0x22, 0x23, 0x41, 0x44, 0x45,
+        0x50, 0x80, CMD_SYNC | 3 << 12, 0x01 | CMD_SSEC, 0x02 | CMD_SSEC,
+        CFGI_STE | CMD_SSEC, CFGI_STE_RANGE | CMD_SSEC, CFGI_CD | CMD_SSEC,
+        CFGI_CD_ALL | CMD_SSEC, TLBI_S12_VMALL, TLBI_S2_IPA
+    };
+    Fix f;
+
+    start(&f);
+    for (int i = 0; i < ARRAY_SIZE(cmds); i++) {
+        refused(&f, cmds[i], 0);
+    }
+    run(&f, 0, CMD_SYNC | 2 << 12, 0);
+    /* nor are they late, or lost in place of another */
+    be_late(&f, A, SVADEV_INJECT_IOTLB);
+    lose_next(&f, A, SVADEV_INJECT_IOTLB);
+    refused(&f, 0x22, VA);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_4K);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LATE), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_DROPPED), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_RANGE), ==, 0);
+    stop(&f);
+
+    start_with(&f, "stage=2", "");
+    refused(&f, TLBI_NH_ALL, 0);
+    refused(&f, tlbi_asid(1), 0);
+    refused(&f, tlbi_va(1), VA);
+    refused(&f, TLBI_NH_VAA, VA);
+    refused(&f, cfgi_cd(A, 1), 0);
+    refused(&f, TLBI_S2_IPA, TG_4K);
+    run(&f, 0, TLBI_S2_IPA, VA);
+    stop(&f);
+}
+
+/* Ranges that mean nothing, or nothing certain */
+static void test_tlb_reserved(void)
+{
+    Fix f;
+
+    start(&f);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_4K);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_16K);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_16K | TTL(1));
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_64K);
+    run(&f, 0, tlbi_range(1, 2, 0), VA | TG_16K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x40000000 | TG_4K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x2000000 | TG_16K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x20000000 | TG_64K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x40000000000 | TG_64K | TTL(1));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    run(&f, 0, tlbi_range(1, 1, 0), 0x20000000 | TG_4K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x100000 | TG_4K | TTL(2));
+    run(&f, 0, tlbi_range(1, 2, 0), 0x2000 | TG_16K);
+    run(&f, 0, tlbi_range(1, 2, 0), 0x2000 | TG_16K | TTL(1));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x1000000 | TG_16K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x8000 | TG_64K | TTL(3));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x10000000 | TG_64K | TTL(2));
+    run(&f, 0, tlbi_range(1, 1, 0), 0x20000000000 | TG_64K | TTL(1));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 8);
+    stop(&f);
+    /* without ranges the fields are nothing */
+    start_with(&f, UNIT_SVA, ",x-ril=off");
+    run(&f, 0, tlbi_range(1, 1, 0), VA | TG_4K);
+    run(&f, 0, tlbi_range(1, 1, 0), VA | TG_4K | TTL(2));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
     stop(&f);
 }
 
@@ -362,12 +724,206 @@ static void test_contiguous(void)
     stop(&f);
 }
 
+/*
+ * The table of VA in space 1 becomes that of space 5; the page goes. Whether
+ * @lo, @hi makes a walk find the new table
+ */
+static bool table_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    int before, after;
+
+    renew(f);
+    g_assert_cmpint(space_of(f, A, 1), ==, 1);
+    qtest_writeq(f->qts, PT(1, 2), PT(5, 3) | PTE_TABLE);
+    run(f, 0, tlbi_va(1), VA | LEAF);
+    before = space_of(f, A, 1);
+    run(f, 0, lo, hi);
+    run(f, 0, tlbi_va(1), VA | LEAF);
+    after = space_of(f, A, 1);
+    g_assert_cmpint(before, ==, 1);
+    g_assert_true(after == 1 || after == 5);
+    g_assert_cmpint(stale(f, A), ==, after == 1 ? 2 : 0);
+    return after == 5;
+}
+
+static void test_walk_cache(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_false(table_dropped(&f, CMD_SYNC, 0));
+    g_assert_false(table_dropped(&f, CFGI_STE_RANGE, 31));
+    g_assert_false(table_dropped(&f, tlbi_va(1), VA | LEAF));
+    g_assert_true(table_dropped(&f, tlbi_va(1), VA));
+    g_assert_true(table_dropped(&f, tlbi_va(1), 0x1ff000));
+    g_assert_false(table_dropped(&f, tlbi_va(1), 0x200000));
+    g_assert_false(table_dropped(&f, tlbi_va(2), VA));
+    g_assert_true(table_dropped(&f, TLBI_NH_VAA, VA));
+    g_assert_false(table_dropped(&f, TLBI_NH_VAA, VA | LEAF));
+    g_assert_true(table_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K));
+    g_assert_false(table_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K | LEAF));
+    g_assert_true(table_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K | TTL(3)));
+    g_assert_false(table_dropped(&f, tlbi_range(1, 2, 0), TG_4K | TTL(2)));
+    g_assert_false(table_dropped(&f, tlbi_range(1, 2, 0), VA | TG_64K));
+    g_assert_false(table_dropped(&f, tlbi_range(1, 2, 9), 0x200000 | TG_4K));
+    /* ... a range that ends before it */
+    renew(&f);
+    qtest_writeq(f.qts, PT(1, 2) + 8, PT(5, 3) | PTE_TABLE);
+    g_assert_cmpint(space_at(&f, A, 1, 0x200000 + VA), ==, 5);
+    qtest_writeq(f.qts, PT(1, 2) + 8, PT(6, 3) | PTE_TABLE);
+    run(&f, 0, tlbi_range(1, 2, 8), TG_4K);
+    run(&f, 0, tlbi_va(1), (0x200000 + VA) | LEAF);
+    g_assert_cmpint(space_at(&f, A, 1, 0x200000 + VA), ==, 5);
+    g_assert_true(table_dropped(&f, tlbi_asid(1), 0));
+    g_assert_false(table_dropped(&f, tlbi_asid(2), 0));
+    g_assert_true(table_dropped(&f, TLBI_NH_ALL, 0));
+    g_assert_true(table_dropped(&f, TLBI_NSNH_ALL, 0));
+
+    /* VERIFY has it as an entry of an upper level, and as one of its PASID. */
+    renew(&f);
+    space_of(&f, A, 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==, 1);
+    run(&f, 0, tlbi_va(1), VA | LEAF);
+    qtest_writeq(f.qts, PT(1, 2), 0);
+    g_assert_cmpint(stale(&f, A), ==, 1);
+    dev_write(&f, A, SVADEV_VERIFY, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_STALE), ==, 0);
+    dev_write(&f, A, SVADEV_VERIFY, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_STALE), ==, 1);
+    set_cd(&f, A, 1, 0);
+    run(&f, 0, cfgi_cd(A, 1), LEAF);
+    g_assert_cmpint(stale(&f, A), ==, 1);       /* nobody has the tag */
+
+    /* What the way there forbids is asked for each time. */
+    renew(&f);
+    qtest_writeq(f.qts, PT(1, 2), PT(1, 3) | PTE_TABLE | PTE_APTABLE_RO);
+    g_assert_cmpint(space_at(&f, A, 1, VA2), ==, -1);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_DMA);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    stale(&f, A);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==, 0);
+    stop(&f);
+
+    start_with(&f, UNIT_SVA, ",x-walk-cache=off");
+    space_of(&f, A, 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==, 0);
+    qtest_writeq(f.qts, PT(1, 2), PT(5, 3) | PTE_TABLE);
+    run(&f, 0, tlbi_va(1), VA | LEAF);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 5);
+    stop(&f);
+}
+
+/* Tables of both stages by VMID, and many descriptors of one table */
+static void test_walk_cache_tags(void)
+{
+    const uint64_t vmid6 = 6ULL << 32, vmid7 = 7ULL << 32;
+    const uint64_t cmds[] = { TLBI_NH_ALL, TLBI_S12_VMALL };
+    Fix f;
+
+    start_with(&f, "stage=nested," UNIT_SVA, "");
+    qtest_writeq(f.qts, ste_addr(A) + 16, 7);
+    for (int i = 0; i < ARRAY_SIZE(cmds); i++) {
+        renew(&f);
+        qtest_writeq(f.qts, PT(1, 2), PT(1, 3) | PTE_TABLE);
+        g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+        qtest_writeq(f.qts, PT(1, 2), PT(5, 3) | PTE_TABLE);
+        run(&f, 0, cmds[i] | vmid6, 0);
+        run(&f, 0, TLBI_S2_IPA | vmid7, VA);
+        run(&f, 0, tlbi_va(1) | vmid7, VA | LEAF);
+        g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+        run(&f, 0, cmds[i] | vmid7, 0);
+        g_assert_cmpint(space_of(&f, A, 1), ==, 5);
+    }
+    stop(&f);
+
+    start_machine(&f, "stage=2,x-walk-cache=on", "");
+    for (int space = 1; space <= 2; space++) {
+        set_space(&f, space);
+        set_pte(&f, space, VA, PAGE(space) | PTE_S2PAGE | PTE_AF);
+    }
+    qtest_writeq(f.qts, ste_addr(A) + 16, STE_S2CFG(7));
+    qtest_writeq(f.qts, ste_addr(A) + 24, PT(1, 1));
+    qtest_writeq(f.qts, ste_addr(A), STE_S2 | STE_V);
+    start_queues(&f, 0, CR0_SMMUEN);
+    g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 1);
+    qtest_writeq(f.qts, PT(1, 2), PT(2, 3) | PTE_TABLE);
+    run(&f, 0, TLBI_S2_IPA | vmid6, VA);
+    run(&f, 0, TLBI_S2_IPA | vmid7, VA | LEAF);
+    g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 2);
+    run(&f, 0, TLBI_S2_IPA | vmid7, VA);
+    g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 2);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    stop(&f);
+
+    start(&f);
+    for (int i = 0; i < 16; i++) {
+        qtest_writeq(f.qts, PT(1, 2) + 8 * i, PT(5, 3) | PTE_TABLE);
+        g_assert_cmpint(space_at(&f, A, 1, VA + 0x200000 * i), ==, 5);
+    }
+    run(&f, 0, tlbi_range(1, 16, 9), TG_4K | LEAF);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    for (int i = 0; i < 16; i += 2) {
+        qtest_writeq(f.qts, PT(1, 2) + 8 * i, 0);
+    }
+    g_assert_cmpint(stale(&f, A), ==, 8);
+    stop(&f);
+}
+
+/* EPD0 ends walks. What is in the TLB goes on, of whatever size. */
+static void test_walks_disabled(void)
+{
+    Fix f;
+
+    start(&f);
+    set_pte(&f, 1, VA2, PAGE(1) | PTE_PAGE | PTE_AF);
+    qtest_writeq(f.qts, PT(1, 2) + 8, (RAM + 64 * MiB) | PTE_BLOCK | PTE_AF);
+    qtest_memset(f.qts, RAM + 64 * MiB + 0x5000, 9, 8);
+    for (int i = 0; i < 16; i++) {
+        set_pte(&f, 1, 0x20000 + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
+                                             PTE_PAGE | PTE_AF | PTE_CONT);
+    }
+    qtest_memset(f.qts, RAM + 176 * MiB, 8, 0x10000);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(space_at(&f, A, 1, 0x205000), ==, 9);
+    g_assert_cmpint(space_at(&f, A, 1, 0x25000), ==, 8);
+    qtest_writeq(f.qts, PT(1, 1) + 8, RAM | PTE_BLOCK | PTE_AF);
+    g_assert_cmpint(space_at(&f, A, 1, PAGE(3)), ==, 3);
+    write_cd(&f, CDTAB(A) + 64, (cd_of(1) & ~CD_T0SZ(63)) | CD_EPD0, 0);
+    run(&f, 0, cfgi_cd(A, 1), LEAF);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(space_at(&f, A, 1, 0x206000), >=, 0);
+    g_assert_cmpint(space_at(&f, A, 1, 0x2f000), ==, 8);
+    g_assert_cmpint(space_at(&f, A, 1, PAGE(4)), ==, 4);
+    g_assert_cmpint(event(&f, 0, NULL), ==, -1);
+    g_assert_cmpint(space_at(&f, A, 1, VA2), ==, -1);
+    g_assert_cmpint(event(&f, 0, NULL), ==, EVT_TRANSLATION);
+    g_assert_cmpint(stale(&f, A), ==, 5);       /* four, and a table */
+    /* the next address space with the ASID is met, too */
+    run(&f, 0, tlbi_asid(1), 0);
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
+    write_cd(&f, CDTAB(B) + 64, cd_of(1), 6);
+    g_assert_cmpint(space_of(&f, B, 1), ==, 6);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 6);
+    stop(&f);
+}
+
 /* One makes room for one, and is counted. */
 static void test_evicted(void)
 {
     Fix f;
 
     start(&f);
+    for (int i = 0; i < 256; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, PAGE(1) | PTE_PAGE | PTE_AF | PTE_RO);
+        g_assert_cmpint(space_at(&f, A, 1, VA + i * 0x1000), ==, 1);
+    }
+    set_pte(&f, 1, VA, PAGE(1) | PTE_PAGE | PTE_AF);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_NONE);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_EVICTED), ==, 0);
+    renew(&f);
     for (int i = 0; i < 300; i++) {
         set_pte(&f, 1, VA + i * 0x1000, PAGE(1) | PTE_PAGE | PTE_AF);
         g_assert_cmpint(space_at(&f, A, 1, VA + i * 0x1000), ==, 1);
@@ -381,6 +937,44 @@ static void test_evicted(void)
     stop(&f);
 }
 
+/* Pages and tables that are for privileged accesses alone */
+static void test_privileged(void)
+{
+    Fix f;
+
+    start(&f);
+    set_pte(&f, 1, VA, PAGE(1) | (PTE_PAGE & ~PTE_USER) | PTE_AF);
+    expect(&f, A, 1, EVT_PERMISSION, 1);
+    qtest_writeq(f.qts, PT(2, 1), PT(2, 2) | PTE_TABLE | PTE_APTABLE_NO_USER);
+    expect(&f, A, 2, EVT_PERMISSION, 2);
+    set_pte(&f, 1, VA, PAGE(1) | PTE_PAGE | PTE_AF);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    set_pte(&f, 1, VA, PAGE(1) | (PTE_PAGE & ~PTE_USER) | PTE_AF);
+    g_assert_cmpint(stale(&f, A), ==, 1);
+    run(&f, 0, tlbi_asid(1), 0);
+    set_ats(&f, A, true);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_SUM, VA), ==,
+                    SVADEV_ERR_NOT_MAPPED);
+    g_assert_cmpint(event(&f, 0, NULL), ==, -1);
+    set_ats(&f, A, false);
+    /* a table that forbids to write, seen by a read before */
+    qtest_writeq(f.qts, PT(3, 2), PT(3, 3) | PTE_TABLE | PTE_APTABLE_RO);
+    g_assert_cmpint(space_of(&f, B, 1), ==, 3);
+    g_assert_cmpint(try_op(&f, B, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_DMA);
+    g_assert_cmpint(event(&f, 0, NULL), ==, EVT_PERMISSION);
+    stop(&f);
+
+    /* without SubstreamIDs, as ever */
+    start_with(&f, "x-ats=on", "");
+    set_ste(&f, A, STE_S1, 0);
+    set_cd(&f, A, 0, 1);
+    set_pte(&f, 1, VA, PAGE(1) | (PTE_PAGE & ~PTE_USER) | PTE_AF);
+    g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==, 0);
+    stop(&f);
+}
+
 /* A page becomes writable. Nobody needs to tell. */
 static void test_walks_again(void)
 {
@@ -391,7 +985,10 @@ static void test_walks_again(void)
     g_assert_cmpint(space_of(&f, A, 1), ==, 1);
     g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_DMA);
     set_pte(&f, 1, VA, PAGE(1) | PTE_PAGE | PTE_AF);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_MISS), ==, 2);
     g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_NONE);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_MISS), ==, 3);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_HIT), ==, 0);
     stop(&f);
 }
 
@@ -710,27 +1307,154 @@ static void test_nobody(void)
     stop(&f);
 }
 
-/* Late: over before the CMD_SYNC behind it is, and not before others. */
+/* Functions of another instance, although the machine's own is above them */
+static void test_function_of_another(void)
+{
+    const uint64_t own = 0x09050000;
+    Fix f;
+
+    start_machine(&f, UNIT_SVA, " -machine iommu=smmuv3 "
+                                "-global arm-smmuv3.x-ats=on");
+    set_ats(&f, A, true);
+    qtest_writeq(f.qts, own + CMDQ_BASE, CMDQ(0) | CMDQ_BITS);
+    qtest_writel(f.qts, own + CR0, CR0_CMDQEN | CR0_SMMUEN);
+    put(&f, 0, atc_inv(SID(A), 1), 0);
+    put(&f, 0, CMD_SYNC, 0);
+    qtest_writel(f.qts, own + CMDQ_PROD, 2);
+    g_assert_cmphex(qtest_readl(f.qts, own + CMDQ_CONS), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_RANGE), ==, 0);
+    qtest_clock_step(f.qts, 2 * TIMEOUT_NS);
+    g_assert_cmphex(qtest_readl(f.qts, own + CMDQ_CONS), ==,
+                    1 | CERROR_ATC << 24);
+    stop(&f);
+}
+
+/*
+ * Late: what PASID 1 of A reads changes when the command is carried out, and
+ * what that of B reads by the next, which is not late. The CMD_SYNC waits.
+ */
 static void test_late(unsigned kind, uint64_t cmd, unsigned counter)
+{
+    bool iotlb = kind == SVADEV_INJECT_IOTLB, atc = kind == SVADEV_INJECT_ATC;
+    uint32_t at;
+    Fix f;
+
+    start(&f);
+    set_ats(&f, A, atc);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(space_of(&f, B, 1), ==, 3);
+    if (iotlb || atc) {
+        set_pte(&f, 1, VA, PAGE(5) | PTE_PAGE | PTE_AF);
+    } else {
+        set_cd(&f, A, 1, 5);
+    }
+    if (iotlb) {
+        set_cd(&f, B, 1, 6);
+    } else {
+        set_pte(&f, 3, VA, PAGE(6) | PTE_PAGE | PTE_AF);
+    }
+    run(&f, 0, atc ? tlbi_va(1) : CMD_SYNC, VA);
+    at = f.tail[0];
+    be_late(&f, A, kind);
+    put(&f, 0, cmd, iotlb || atc ? VA : 0);
+    put(&f, 0, iotlb ? cfgi_cd(B, 1) : tlbi_va(3), iotlb ? 0 : VA);
+    put(&f, 0, CMD_SYNC, 0);
+    put(&f, 0, CMD_SYNC, 0);
+    go(&f, 0);
+    g_assert_cmpint(cons(&f, 0), ==, at + 2);
+    g_assert_cmpint(dev_read(&f, A, counter), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LATE), ==, 1);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(space_of(&f, B, 1), ==, 6);
+    qtest_clock_step(f.qts, LATE_NS - 1);
+    g_assert_cmpint(cons(&f, 0), ==, at + 2);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_RANGE), ==, 0);
+    qtest_clock_step(f.qts, 1);
+    g_assert_true(done(&f, 0));
+    g_assert_cmpint(space_of(&f, A, 1), ==, 5);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_INV_RANGE), ==, atc);
+    stop(&f);
+}
+
+/* Later than any driver waits, with the queue stopped behind it */
+static void test_very_late(void)
 {
     Fix f;
 
     start(&f);
-    set_ats(&f, A, true);
-    set_ats(&f, B, true);
-    be_late(&f, A, kind);
-    put(&f, 0, cmd, 0);
-    put(&f, 0, kind == SVADEV_INJECT_IOTLB ? cfgi_cd(B, 1) : TLBI_NH_ALL, 0);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    set_pte(&f, 1, VA, 0);
+    dev_write(&f, A, SVADEV_LATE, SVADEV_INJECT_IOTLB | 4000000000ULL << 32);
+    put(&f, 0, tlbi_va(1), VA);
     put(&f, 0, CMD_SYNC, 0);
-    put(&f, 0, CMD_SYNC, 0);
+    put(&f, 0, cfgi_cd(A, 1), 0);
     go(&f, 0);
-    g_assert_cmpint(cons(&f, 0), ==, 2);
-    g_assert_cmpint(dev_read(&f, A, counter), ==, 1);
-    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LATE), ==, 1);
-    qtest_clock_step(f.qts, LATE_NS - 1);
-    g_assert_cmpint(cons(&f, 0), ==, 2);
+    qtest_clock_step(f.qts, 3999999999);
+    g_assert_cmpint(cons(&f, 0), ==, 1);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_false(in_error(&f, 0));
     qtest_clock_step(f.qts, 1);
     g_assert_true(done(&f, 0));
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
+    stop(&f);
+}
+
+/* The queue is made anew while a CMD_SYNC waits: the next waits by itself. */
+static void test_queue_anew(void)
+{
+    Fix f;
+
+    start(&f);
+    be_late(&f, A, SVADEV_LATE_SYNC);
+    put(&f, 0, CMD_SYNC, 0);
+    go(&f, 0);
+    qtest_clock_step(f.qts, LATE_NS / 2);
+    g_assert_cmpint(cons(&f, 0), ==, 0);
+    smmu_write(&f, 0, CR0, 0);
+    qtest_clock_step(f.qts, LATE_NS / 4);
+    start_queues(&f, 0, CR0_SMMUEN);
+    qtest_clock_step(f.qts, LATE_NS / 2);
+    g_assert_cmpint(cons(&f, 0), ==, 0);
+    qtest_clock_step(f.qts, LATE_NS / 2);
+    g_assert_cmpint(cons(&f, 0), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LATE), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    stop(&f);
+}
+
+/* A reset forgets what is late, unanswered, or lost. */
+static void test_reset(void)
+{
+    Fix f;
+
+    start(&f);
+    put(&f, 0, atc_inv(SID_OF_NOBODY, 1), 0);
+    go(&f, 0);
+    qtest_clock_step(f.qts, TIMEOUT_NS);
+    put(&f, 0, atc_inv(SID_OF_NOBODY, 1), 0);
+    go(&f, 0);
+    be_late(&f, C, SVADEV_INJECT_IOTLB);
+    put(&f, 1, tlbi_asid(1), 0);
+    put(&f, 1, CMD_SYNC, 0);
+    go(&f, 1);
+    lose_next(&f, A, SVADEV_INJECT_IOTLB);
+    qtest_system_reset(f.qts);
+    memset(f.tail, 0, sizeof(f.tail));
+    for (int unit = 0; unit < 2; unit++) {
+        start_queues(&f, unit, CR0_SMMUEN);
+        run(&f, unit, tlbi_asid(1), 0);
+        qtest_clock_step(f.qts, 2 * TIMEOUT_NS);
+        run(&f, unit, CMD_SYNC, 0);
+        g_assert_false(in_error(&f, unit));
+    }
+    start_functions(&f);
+    for (int dev = A; dev <= C; dev++) {
+        g_assert_cmpint(dev_read(&f, dev, SVADEV_U_IOTLB_TAG), ==, 1);
+        g_assert_cmpint(dev_read(&f, dev, SVADEV_U_LATE), ==, 0);
+        g_assert_cmpint(dev_read(&f, dev, SVADEV_U_DROPPED), ==, 0);
+        g_assert_cmpint(dev_read(&f, dev, SVADEV_U_TIMEOUT), ==, 0);
+    }
     stop(&f);
 }
 
@@ -813,7 +1537,7 @@ static void test_verify_tlb(void)
     space_of(&f, A, 1);
     space_of(&f, A, 2);
     g_assert_cmpint(stale(&f, A), ==, 0);
-    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), ==, 5);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), ==, 7);
     set_pte(&f, 1, VA, PAGE(1) | PTE_PAGE | PTE_AF | PTE_RO);
     g_assert_cmpint(stale(&f, A), ==, 1);
     g_assert_cmphex(dev_read(&f, A, SVADEV_VERIFY_ADDR), ==, VA);
@@ -837,9 +1561,9 @@ static void test_verify_config(void)
     start(&f);
     space_of(&f, A, 1);
     set_cd(&f, A, 1, 5);
-    g_assert_cmpint(stale(&f, A), ==, 2);       /* the CD; nobody has ASID 1 */
+    g_assert_cmpint(stale(&f, A), ==, 3);       /* the CD; nobody has ASID 1 */
     run(&f, 0, cfgi_cd(A, 1), LEAF);
-    g_assert_cmpint(stale(&f, A), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 2);
     run(&f, 0, tlbi_asid(1), 0);
     g_assert_cmpint(stale(&f, A), ==, 0);
     set_ste(&f, A, STE_S1 | STE_CDMAX(6), STE_DSS(DSS_SSID0));
@@ -869,6 +1593,7 @@ static void test_verify_second_stage(void)
 
         set_space(&f, space);
         set_pte(&f, space, VA, PAGE(space) | PTE_S2PAGE | PTE_AF);
+        qtest_writeq(f.qts, ste_addr(dev) + 8, STE_S1STALLD);   /* ignored */
         qtest_writeq(f.qts, ste_addr(dev) + 16, STE_S2CFG(4 + space));
         qtest_writeq(f.qts, ste_addr(dev) + 24, PT(space, 1));
         qtest_writeq(f.qts, ste_addr(dev), STE_S2 | STE_V);
@@ -887,11 +1612,13 @@ static void test_verify_second_stage(void)
     run(&f, 0, TLBI_S12_VMALL | vmid6, 0);
     g_assert_cmpint(stale(&f, A), ==, 0);
     g_assert_cmpint(space_of(&f, A, SVADEV_PASID_NONE), ==, -1);
+    expect_fault(&f, A, EVT_TRANSLATION, -1, EVENT_READ | EVENT_S2 | CLASS_IN,
+                 VA, VA);
     g_assert_cmpint(space_of(&f, B, SVADEV_PASID_NONE), ==, 3);
     stop(&f);
 }
 
-/* An ASID that two CDs have must mean the same in both. */
+/* An ASID that two CDs have must mean the same in both: a page and a table. */
 static void test_verify_owners(void)
 {
     Fix f;
@@ -901,11 +1628,103 @@ static void test_verify_owners(void)
     write_cd(&f, CDTAB(B) + 7 * 64, cd_of(1), 1);
     g_assert_cmpint(stale(&f, A), ==, 0);
     write_cd(&f, CDTAB(B) + 7 * 64, cd_of(1), 5);
-    g_assert_cmpint(stale(&f, A), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 2);
     write_cd(&f, CDTAB(B) + 7 * 64, cd_of(1) | CD_EPD0, 1);
-    g_assert_cmpint(stale(&f, A), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 2);
     set_cd(&f, B, 7, 0);
     g_assert_cmpint(stale(&f, A), ==, 0);
+    stop(&f);
+}
+
+/* With a second stage, an ASID is somebody's only together with the VMID. */
+static void test_verify_vmids(void)
+{
+    Fix f;
+
+    start_with(&f, "stage=nested," UNIT_SVA, "");
+    qtest_writeq(f.qts, ste_addr(A) + 16, 7);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    qtest_writeq(f.qts, ste_addr(A) + 16, 0);
+    run(&f, 0, cfgi_ste(A), 0);
+    g_assert_cmpint(stale(&f, A), ==, 2);
+    dev_write(&f, A, SVADEV_VERIFY, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_STALE), ==, 0);
+    run(&f, 0, tlbi_asid(1), 0);                /* of VMID 0 */
+    g_assert_cmpint(stale(&f, A), ==, 2);
+    run(&f, 0, tlbi_asid(1) | 7ULL << 32, 0);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    stop(&f);
+}
+
+/*
+ * Two stages: the first one's tables and the CD are at addresses of the second,
+ * which is space 2. Nothing of it is there where it says.
+ */
+static void set_nested(Fix *f, int dev, unsigned vmid)
+{
+    const uint64_t cds = 0x50000, tables = 0x60000, page = 0x70000;
+
+    set_pte(f, 2, cds, CDTAB(dev) | PTE_S2PAGE | PTE_AF);
+    for (int level = 1; level <= 3; level++) {
+        set_pte(f, 2, tables + 0x1000 * level, PT(1, level) | PTE_S2PAGE |
+                                               PTE_AF);
+    }
+    set_pte(f, 2, page, PAGE(1) | PTE_S2PAGE | PTE_AF);
+    qtest_writeq(f->qts, PT(1, 1), (tables + 0x2000) | PTE_TABLE);
+    qtest_writeq(f->qts, PT(1, 2), (tables + 0x3000) | PTE_TABLE);
+    set_pte(f, 1, VA, page | PTE_PAGE | PTE_AF);
+    qtest_writeq(f->qts, CDTAB(dev) + 64 + 8, tables + 0x1000);
+    qtest_writeq(f->qts, ste_addr(dev) + 16, STE_S2CFG(vmid));
+    qtest_writeq(f->qts, ste_addr(dev) + 24, PT(2, 1));
+    qtest_writeq(f->qts, ste_addr(dev), STE_S1 | STE_S2 | STE_CDMAX(6) | cds |
+                                        STE_V);
+}
+
+/* What is combined of two stages is not compared, and nothing else is wrong. */
+static void test_verify_nested(void)
+{
+    Fix f;
+
+    start_with(&f, "stage=nested," UNIT_SVA, "");
+    set_nested(&f, A, 7);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    set_pte(&f, 2, 0x70000, 0);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    /* the second stage's command spares it, and those that name it do not */
+    run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x70000);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    run(&f, 0, tlbi_va(1) | 6ULL << 32, VA);
+    run(&f, 0, tlbi_asid(1) | 6ULL << 32, 0);
+    run(&f, 0, TLBI_NH_ALL | 6ULL << 32, 0);
+    run(&f, 0, TLBI_NH_VAA | 6ULL << 32, VA);
+    run(&f, 0, TLBI_S12_VMALL | 6ULL << 32, 0);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    run(&f, 0, tlbi_va(1) | 7ULL << 32, VA);
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
+    expect_fault(&f, A, EVT_TRANSLATION, 1, EVENT_READ | EVENT_S2 | CLASS_IN,
+                 VA, 0x70000);
+    /* the way to the page's table, and to the CD, is not there */
+    set_pte(&f, 2, 0x63000, 0);
+    run(&f, 0, TLBI_S12_VMALL | 7ULL << 32, 0);
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
+    expect_fault(&f, A, EVT_TRANSLATION, 1, EVENT_READ | EVENT_S2 | CLASS_TT,
+                 VA, 0x63000);
+    set_pte(&f, 2, 0x50000, 0);
+    run(&f, 0, TLBI_S12_VMALL | 7ULL << 32, 0);
+    run(&f, 0, cfgi_cd(A, 1), 0);
+    g_assert_cmpint(space_of(&f, A, 1), ==, -1);
+    expect_fault(&f, A, EVT_TRANSLATION, 1, EVENT_READ | EVENT_S2 | CLASS_CD,
+                 VA, 0x50040);
+    /* to a function with ATS this is a page that is not there */
+    qtest_writeq(f.qts, ste_addr(A) + 8, STE_EATS);
+    run(&f, 0, cfgi_ste(A), 0);
+    set_ats(&f, A, true);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_SUM, VA), ==,
+                    SVADEV_ERR_NOT_MAPPED);
+    g_assert_cmpint(event(&f, 0, NULL), ==, -1);
     stop(&f);
 }
 
@@ -927,6 +1746,49 @@ static void test_verify_contiguous(void)
     g_assert_cmpint(stale(&f, A), ==, 0);
     set_pte(&f, 1, VA + 0xf000, 0);
     g_assert_cmpint(stale(&f, A), ==, 1);
+    stop(&f);
+}
+
+/* The other pages of a group do not answer for one. */
+static void test_verify_page_of_group(void)
+{
+    Fix f;
+
+    start(&f);
+    for (int i = 0; i < 16; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
+                                        PTE_PAGE | PTE_AF | PTE_CONT);
+    }
+    try_op(&f, A, 1, SVADEV_OP_SUM, VA);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    set_pte(&f, 1, VA + 0x7000, 0);
+    g_assert_cmpint(stale(&f, A), ==, 1);
+    set_pte(&f, 1, VA + 0x7000, (RAM + 176 * MiB + 0x7000) | PTE_PAGE |
+                                PTE_AF | PTE_CONT | PTE_RO);
+    g_assert_cmpint(stale(&f, A), ==, 1);
+    stop(&f);
+}
+
+/* One page of a group becomes dirty: nothing is stale. */
+static void test_verify_dirty_group(void)
+{
+    Fix f;
+
+    start_with(&f, UNIT_SVA, ",x-httu=on");
+    write_cd(&f, CDTAB(A) + 64, cd_of(1) | CD_HA | CD_HD, 1);
+    for (int i = 0; i < 16; i++) {
+        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
+                                        PTE_PAGE | PTE_AF | PTE_CONT |
+                                        PTE_RO | PTE_DBM);
+    }
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA + 0x5000), ==,
+                    SVADEV_ERR_NONE);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    set_ats(&f, A, true);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA + 0x6000), ==,
+                    SVADEV_ERR_NONE);
+    g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_SUM, VA), ==, SVADEV_ERR_NONE);
+    g_assert_cmpint(stale(&f, A), ==, 0);
     stop(&f);
 }
 
@@ -956,7 +1818,10 @@ static void test_properties(void)
     Fix f;
 
     start_machine(&f, "stage=1", ",x-msi=on,x-httu=on,x-cmdqs=5,x-ats=on,"
-                                 "x-ssidsize=20,x-ril=off");
+                                 "x-ssidsize=20,x-ril=off,"
+                                 "x-iidr=0x4871043b");
+    g_assert_cmphex(smmu_read(&f, 0, IIDR), ==, 0x4871043b);
+    g_assert_cmphex(smmu_read(&f, 1, IIDR), ==, 0);
     g_assert_cmphex(smmu_read(&f, 0, IDR0) & (1 << 13 | 3 << 6 | 1 << 10 |
                                               1 << 19), ==,
                     1 << 13 | 2 << 6 | 1 << 10 | 1 << 19);
@@ -967,7 +1832,40 @@ static void test_properties(void)
     g_assert_cmpint(smmu_read(&f, 1, IDR1) >> 21 & 0x1f, ==, 19);
     g_assert_cmpint(smmu_read(&f, 0, IDR3) >> 10 & 1, ==, 0);
     g_assert_cmpint(smmu_read(&f, 1, IDR3) >> 10 & 1, ==, 1);
-    stop(&f);
+    qtest_system_reset(f.qts);
+    g_assert_cmphex(smmu_read(&f, 0, IIDR), ==, 0x4871043b);
+    qtest_quit(f.qts);
+}
+
+/* What an instance says to properties that it cannot have */
+static void refuse(const char *property, const char *why)
+{
+    g_autofree char *device =
+        g_strdup_printf("arm-smmuv3,primary-bus=rp0,%s", property);
+    char *argv[] = {
+        (char *)"timeout", (char *)"60", (char *)g_getenv("QTEST_QEMU_BINARY"),
+        (char *)"-M", (char *)"virt,gic-version=3", (char *)"-nodefaults",
+        (char *)"-display", (char *)"none", (char *)"-S",
+        (char *)"-device", (char *)"pcie-root-port,id=rp0,chassis=1",
+        (char *)"-device", device, NULL
+    };
+    g_autofree char *err = NULL;
+    int status;
+
+    g_assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH, NULL,
+                               NULL, NULL, &err, &status, NULL));
+    g_assert_true(WIFEXITED(status));
+    g_assert_cmpint(WEXITSTATUS(status), ==, 1);
+    g_assert_nonnull(strstr(err, why));
+}
+
+static void test_refused_properties(void)
+{
+    refuse("x-httu=on,stage=nested", "x-httu");
+    refuse("x-httu=on,stage=2", "x-httu");
+    refuse("x-cmdqs=20", "x-cmdqs");
+    refuse("x-ssidsize=21", "x-ssidsize");
+    refuse("x-ats-off=on", "x-ats-off");
 }
 
 /* The MSI goes to the command itself, as with Linux, and when it is due. */
@@ -1029,6 +1927,42 @@ static void test_httu(void)
     stop(&f);
 }
 
+/* The size that software asks for is cut to what there is. */
+static void test_small_queue(void)
+{
+    Fix f;
+
+    start_with(&f, UNIT_SVA, ",x-cmdqs=3");
+    put(&f, 0, tlbi_asid(1), 0);
+    for (int i = 1; i < 8; i++) {
+        put(&f, 0, CMD_SYNC, 0);
+    }
+    put(&f, 0, TLBI_NH_ALL, 0);
+    smmu_write(&f, 0, CMDQ_PROD, 8);
+    g_assert_cmpint(cons(&f, 0), ==, 8);
+    smmu_write(&f, 0, CMDQ_PROD, 9);
+    g_assert_cmpint(cons(&f, 0), ==, 9);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_TAG), ==, 2);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_ALL), ==, 0);
+    stop(&f);
+}
+
+/* A queue where there is no memory */
+static void test_no_queue(void)
+{
+    Fix f;
+
+    start(&f);
+    smmu_write(&f, 0, CR0, CR0_EVENTQEN);
+    smmu_writeq(&f, 0, CMDQ_BASE, (RAM + 512 * MiB) | CMDQ_BITS);
+    smmu_write(&f, 0, CR0, CR0_CMDQEN);
+    smmu_write(&f, 0, CMDQ_PROD, 1);
+    g_assert_true(in_error(&f, 0));
+    g_assert_cmpint(cerror(&f, 0), ==, CERROR_ABT);
+    g_assert_cmpint(cons(&f, 0), ==, 0);
+    stop(&f);
+}
+
 /* --- what software does to the queue --- */
 
 static void test_queue_errors(void)
@@ -1059,6 +1993,48 @@ static void test_queue_errors(void)
     go(&f, 0);
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 3);
     stop(&f);
+
+    /* the first slot of all, and PROD that goes back */
+    start(&f);
+    be_late(&f, A, SVADEV_LATE_SYNC);
+    put(&f, 0, CMD_SYNC, 0);
+    put(&f, 0, tlbi_asid(1), 0);
+    go(&f, 0);
+    smmu_write(&f, 0, CMDQ_PROD, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 1);
+    qtest_writeq(f.qts, slot_addr(0, 0), tlbi_asid(1));
+    qtest_clock_step(f.qts, LATE_NS);
+    g_assert_cmpint(cons(&f, 0), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 2);
+    stop(&f);
+}
+
+/* While there is an error, software may do as it likes with what is there. */
+static void test_queue_after_error(void)
+{
+    Fix f;
+
+    start(&f);
+    put(&f, 0, 0xff, 0);
+    put(&f, 0, tlbi_asid(1), 0);
+    put(&f, 0, tlbi_asid(2), 0);
+    go(&f, 0);
+    g_assert_cmpint(cerror(&f, 0), ==, CERROR_ILL);
+    qtest_writeq(f.qts, slot_addr(0, 0), CMD_SYNC);
+    qtest_writeq(f.qts, slot_addr(0, 1), tlbi_asid(3));
+    f.tail[0] = 2;
+    go(&f, 0);
+    g_assert_cmpint(cons(&f, 0), ==, 0);
+    acknowledge(&f, 0);
+    g_assert_true(done(&f, 0));
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_TAG), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 0);
+    /* but it may not go beyond CONS */
+    put(&f, 0, 0xff, 0);
+    go(&f, 0);
+    smmu_write(&f, 0, CMDQ_PROD, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_QUEUE_ERROR), ==, 1);
+    stop(&f);
 }
 
 int main(int argc, char **argv)
@@ -1070,13 +2046,24 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/substream/bad", test_bad_substreams);
     qtest_add_func("/smmuv3/substream/default", test_default_substream);
     qtest_add_func("/smmuv3/substream/events", test_events);
+    qtest_add_func("/smmuv3/events/overflow", test_event_overflow);
+    qtest_add_func("/smmuv3/events/bad-streamid", test_bad_streamid);
+    qtest_add_func("/smmuv3/two-level-streams", test_two_level_streams);
     qtest_add_func("/smmuv3/config/commands", test_config_commands);
     qtest_add_func("/smmuv3/config/invalid", test_invalid_cached);
     qtest_add_func("/smmuv3/tlb/commands", test_tlb_commands);
     qtest_add_func("/smmuv3/tlb/ranges", test_tlb_ranges);
+    qtest_add_func("/smmuv3/tlb/blocks", test_tlb_blocks);
+    qtest_add_func("/smmuv3/tlb/pages64", test_tlb_pages64);
+    qtest_add_func("/smmuv3/tlb/reserved", test_tlb_reserved);
+    qtest_add_func("/smmuv3/illegal", test_illegal);
     qtest_add_func("/smmuv3/tlb/contiguous", test_contiguous);
+    qtest_add_func("/smmuv3/tlb/walk-cache", test_walk_cache);
+    qtest_add_func("/smmuv3/tlb/walk-cache-tags", test_walk_cache_tags);
+    qtest_add_func("/smmuv3/tlb/walks-disabled", test_walks_disabled);
     qtest_add_func("/smmuv3/tlb/evicted", test_evicted);
     qtest_add_func("/smmuv3/tlb/walks-again", test_walks_again);
+    qtest_add_func("/smmuv3/tlb/privileged", test_privileged);
     qtest_add_func("/smmuv3/counters", test_counters);
     qtest_add_func("/smmuv3/loss", test_loss);
     qtest_add_func("/smmuv3/ats/translate", test_ats);
@@ -1087,18 +2074,30 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/ats/off", test_ats_off);
     qtest_add_func("/smmuv3/time/timeout", test_timeout);
     qtest_add_func("/smmuv3/time/nobody", test_nobody);
+    qtest_add_func("/smmuv3/time/another", test_function_of_another);
     qtest_add_func("/smmuv3/time/late", test_late_each);
+    qtest_add_func("/smmuv3/time/very-late", test_very_late);
+    qtest_add_func("/smmuv3/time/queue-anew", test_queue_anew);
+    qtest_add_func("/smmuv3/time/reset", test_reset);
     qtest_add_func("/smmuv3/time/late-order", test_late_order);
     qtest_add_func("/smmuv3/time/late-sync", test_late_sync);
     qtest_add_func("/smmuv3/verify/tlb", test_verify_tlb);
     qtest_add_func("/smmuv3/verify/config", test_verify_config);
     qtest_add_func("/smmuv3/verify/second-stage", test_verify_second_stage);
     qtest_add_func("/smmuv3/verify/owners", test_verify_owners);
+    qtest_add_func("/smmuv3/verify/vmids", test_verify_vmids);
+    qtest_add_func("/smmuv3/verify/nested", test_verify_nested);
     qtest_add_func("/smmuv3/verify/contiguous", test_verify_contiguous);
+    qtest_add_func("/smmuv3/verify/page-of-group", test_verify_page_of_group);
+    qtest_add_func("/smmuv3/verify/dirty-group", test_verify_dirty_group);
     qtest_add_func("/smmuv3/verify/atc", test_verify_atc);
     qtest_add_func("/smmuv3/properties", test_properties);
+    qtest_add_func("/smmuv3/refused-properties", test_refused_properties);
     qtest_add_func("/smmuv3/msi", test_msi);
     qtest_add_func("/smmuv3/httu", test_httu);
+    qtest_add_func("/smmuv3/small-queue", test_small_queue);
+    qtest_add_func("/smmuv3/no-queue", test_no_queue);
     qtest_add_func("/smmuv3/queue-errors", test_queue_errors);
+    qtest_add_func("/smmuv3/queue-after-error", test_queue_after_error);
     return g_test_run();
 }

@@ -144,7 +144,8 @@ typedef struct PCISVACounters {
     uint64_t fault_reason;      /* of the last fault; 0: there was none */
     uint64_t timeouts_named;    /* time-outs that say whose they were */
     uint64_t atc_off;           /* requests to functions whose ATS is off */
-    uint64_t queue_errors;      /* commands lost or changed in the queue */
+    uint64_t queue_errors;      /* commands lost or changed in the queue, or
+                                   whose effect is undefined */
 } PCISVACounters;
 
 /* Caches of an IOMMU, by what their entries are made from */
