@@ -333,7 +333,7 @@ TEST_F(sva_map, munmap_tables)
 	for (i = 0; i < ARRAY_SIZE(at); i++)
 		ASSERT_TRUE(sva_all_cached(&self->s, at[i], SVA_PAGE));
 	for (q = self->s.q; q < self->s.end; q++)
-		ASSERT_EQ(SVA_TABLES(NR_TABLES + 1),
+		ASSERT_EQ(NR_TABLES + 1,
 			  sva_tables_cached(q, p + part - TABLE, len + TABLE));
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, len)));
 	ASSERT_CLEAN(&self->s);
@@ -362,7 +362,7 @@ TEST_F(sva_map, munmap_table)
 	memset(p, 1, SVA_PAGE);
 	ASSERT_TRUE(sva_warm_up(&self->s, p, 1, SVA_PAGE));
 	for (q = self->s.q; q < self->s.end; q++)
-		ASSERT_EQ(SVA_TABLES(1), sva_tables_cached(q, p, TABLE));
+		ASSERT_EQ(1, sva_tables_cached(q, p, TABLE));
 
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p, SVA_PAGE)));
 	ASSERT_CLEAN(&self->s);

@@ -510,9 +510,8 @@ bool sva_is_fault(const struct sva *s, int err)
 /* It is that of a PASID that has no entry. */
 static bool sva_is_no_entry(enum sva_refusal why, uint64_t reason)
 {
-	if (SVA_SMMU)	/* 0: a model that does not tell */
-		return !reason || reason == SVA_BAD_CD ||
-		       reason == SVA_BAD_SUBSTREAMID;
+	if (SVA_SMMU)	/* no entry of the PASID, or no table that could have one */
+		return reason == SVA_BAD_CD || reason == SVA_BAD_SUBSTREAMID;
 	return reason == SVA_NO_ENTRY ||
 	       (why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY);
 }

@@ -64,9 +64,6 @@
 #define SVA_SMMU	false
 #endif
 
-/* Of @n page tables that an IOMMU has walked, those that it remembers: QEMU's SMMUv3 none */
-#define SVA_TABLES(n)	(SVA_SMMU ? 0 : (n))
-
 /* How the functions reach memory */
 enum sva_mode {
 	SVA_PRI,		/* ATS; a page that is not there is requested */
