@@ -63,7 +63,7 @@ def flavour(names, source="series", arch=X86, append=""):
 POISON = "page_poison=1"                # freed pages hold a pattern, which nobody may change
 
 # SMMUv3's driver waits for a command for as long as tests keep one back (SVA_HELD), and longer. In us.
-PATIENT = "arm_smmu_v3.poll_timeout_us=20000000"
+PATIENT = "arm_smmu_v3.poll_timeout_us=10000000"
 
 FLAVOURS = {
     "demo":       flavour("guest user x86_64 sva"),

@@ -382,7 +382,7 @@ static void *bind_only(void *arg)
  * that IOMMU. The thread has not heard of the new function, and nobody tells its ATC
  * anything; so it must not find in the IOTLB what is about to go. The bind waits.
  */
-TEST_F(sva_window, attach_while_unmapped)
+TEST_F_TIMEOUT(sva_window, attach_while_unmapped, 2 * SVA_LOAD_S)
 {
 	struct sva_unmapper *u = &self->u;
 	struct joiner *j = &self->joiner;
