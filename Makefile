@@ -10,13 +10,13 @@ help:
 	@$(PY) tools/help.py
 
 demo:
-	@$(PY) tools/demo.py
+	@$(PY) tools/demo.py $(if $(ARCH),--arch "$$ARCH")
 
 test:
-	@$(PY) tools/test.py $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
+	@$(PY) tools/test.py $(if $(ARCH),--arch "$$ARCH") $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
 
 test-all:
-	@$(PY) tools/test.py --all $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
+	@$(PY) tools/test.py --all $(if $(ARCH),--arch "$$ARCH") $(if $(SUITE),--suite "$$SUITE") $(if $(TEST),--test "$$TEST")
 
 test-list:
 	@$(PY) tools/test.py --list
@@ -29,10 +29,10 @@ bench:
 
 vm:
 	@$(PY) tools/vm.py $(if $(ADD),--add "$$ADD") $(if $(RUN),--run "$$RUN") \
-		$(if $(KERNEL),--kernel "$$KERNEL") $(if $(UNITS),--units "$$UNITS") \
+		$(if $(ARCH),--arch "$$ARCH") $(if $(KERNEL),--kernel "$$KERNEL") $(if $(UNITS),--units "$$UNITS") \
 		$(if $(DEVICES),--devices "$$DEVICES") $(if $(CPUS),--cpus "$$CPUS") \
 		$(if $(MEMORY),--memory "$$MEMORY") $(if $(SVADEV),--svadev "$$SVADEV") \
-		$(if $(APPEND),--append "$$APPEND") $(if $(TIMEOUT),--timeout "$$TIMEOUT")
+		$(if $(UNIT),--unit "$$UNIT") $(if $(APPEND),--append "$$APPEND") $(if $(TIMEOUT),--timeout "$$TIMEOUT")
 
 tree:
 	@$(PY) tools/tree.py
@@ -52,10 +52,10 @@ fetch:
 	@$(PY) tools/packages.py
 
 kernel:
-	@$(PY) tools/kernel.py $(if $(FLAVOUR),"$$FLAVOUR")
+	@$(PY) tools/kernel.py $(if $(ARCH),--arch "$$ARCH") $(if $(FLAVOUR),"$$FLAVOUR")
 
 qemu:
-	@$(PY) tools/qemu.py
+	@$(PY) tools/qemu.py $(if $(ARCH),--arch "$$ARCH")
 
 clean:
 	@$(PY) tools/clean.py
@@ -63,8 +63,13 @@ clean:
 distclean:
 	@$(PY) tools/clean.py --cache
 
+# These do all there is, or only x86_64.
+ifneq ($(and $(ARCH),$(filter bench check kselftest mutants,$(MAKECMDGOALS))),)
+$(error ARCH= is for demo, test, test-all, vm, kernel and qemu)
+endif
+
 # Words as they were typed, in the environment: neither make nor the shell expands them.
-WORDS := ADD APPEND CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE SVADEV \
-	TEST TIMEOUT UNITS
+WORDS := ADD APPEND ARCH CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE \
+	SVADEV TEST TIMEOUT UNIT UNITS
 $(foreach word,$(WORDS),$(if $(value $(word)),\
 	$(eval override $(word) := $$(value $(word)))$(eval export $(word))))

@@ -201,7 +201,8 @@ def output(*command, cwd=None, env=None, input=None, check=True):
 
 
 # Seconds that the long steps take on 2 slow cores with nothing cached. Only their ratios matter.
-NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU": 500,
+NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU for x86_64": 500,
+           "build QEMU for aarch64": 300,
            "build the demo kernel": 600, "build the debug kernel": 850,
            "build the arm64 kernel": 700, "build the kcsan kernel": 850,
            "build the kasan kernel": 1000}
@@ -370,7 +371,7 @@ def compiler_env():
                CCACHE_SLOPPINESS="time_macros",
                KBUILD_BUILD_USER="sva", KBUILD_BUILD_HOST="localhost",
                KBUILD_BUILD_TIMESTAMP="Thu Jan 1 00:00:00 UTC 1970", LC_ALL="C.UTF-8")
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+    for name in ("ARCH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
         env.pop(name, None)
     return env
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels: a flavour is a source tree, config fragments, and one image in the cache."""
 
+import argparse
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +20,16 @@ CONFIG = ROOT / "config"
 
 @dataclass(frozen=True)
 class Arch:
-    """How the kernel's Makefile is asked for an architecture."""
+    """An architecture: how the kernel's Makefile is asked for it, and what QEMU calls it."""
     name: str
+    home: str                           # its directory in the kernel's arch/
+    image: str                          # what boots, in the object directory
+    target: str                         # QEMU's name
+    cpu: str                            # of TCG
+    console: str                        # the kernel's
+    tells: int                          # the least urgent level of the messages that it is to show
     prefix: str = ""                    # of its compiler
     make: tuple = ()
-    image: str = ""                     # what boots, in the object directory
 
     @property
     def gcc(self):
@@ -34,9 +39,15 @@ class Arch:
         return packages.ARM_TOOLS if self.prefix else []
 
 
-X86 = Arch("x86_64", image="arch/x86/boot/bzImage")
-ARM = Arch("arm64", "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"),
-           "arch/arm64/boot/Image.gz")
+X86 = Arch("x86_64", "x86", "arch/x86/boot/bzImage", "x86_64", "qemu64,+pdpe1gb", "ttyS0,115200", 4)
+# The CPU has addresses as wide as the emulated SMMU's, and no more. SMMUv3's driver tells events as
+# mere information.
+ARM = Arch("arm64", "arm64", "arch/arm64/boot/Image.gz", "aarch64", "cortex-a57", "ttyAMA0", 6,
+           "aarch64-linux-gnu-", ("ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"))
+ARCHS = {a.name: a for a in (X86, ARM)}
+# As the kernel's Makefile, uname -m and dpkg call them.
+ALSO = {"x86": X86, "amd64": X86, "aarch64": ARM}
+
 
 class Flavour(NamedTuple):
     fragments: list                     # of config/, in this order
@@ -51,13 +62,18 @@ def flavour(names, source="series", arch=X86, append=""):
 
 POISON = "page_poison=1"                # freed pages hold a pattern, which nobody may change
 
+# SMMUv3's driver waits for a command for as long as tests keep one back (SVA_HELD), and longer. In us.
+PATIENT = "arm_smmu_v3.poll_timeout_us=10000000"
+
 FLAVOURS = {
     "demo":       flavour("guest user x86_64 sva"),
     "debug":      flavour("guest x86_64 sva debug kunit kunit-x86_64", append=POISON),
     "kcsan":      flavour("guest x86_64 sva kcsan kunit"),
     "kasan":      flavour("guest x86_64 sva debug mm kasan kunit kunit-x86_64", append=POISON),
     "rt":         flavour("guest x86_64 sva debug rt kunit kunit-x86_64", append=POISON),
-    "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=POISON),
+    "arm64":      flavour("guest arm64 sva debug kunit", arch=ARM, append=f"{POISON} {PATIENT}"),
+    "arm64-64k":  flavour("guest arm64 arm64-64k sva debug kunit", arch=ARM,
+                          append=f"{POISON} {PATIENT}"),
     "bench":      flavour("guest x86_64 sva bench"),
     "bench-base": flavour("guest x86_64 sva bench", "stock"),
     "bench-core": flavour("guest x86_64 sva bench", "core"),
@@ -67,7 +83,17 @@ FLAVOURS = {
 MODULES = dict.fromkeys(("bench", "bench-base", "bench-core"), ["lib/test_vmalloc.ko"])
 
 # Those that our QEMU boots with programs in them.
-GUESTS = [n for n, f in FLAVOURS.items() if f.arch is X86 and n not in MODULES]
+GUESTS = [n for n in FLAVOURS if n not in MODULES]
+# The one of `make demo` and `make vm`. On arm64 the kernel of the tests does, too.
+DEMO = {X86: "demo", ARM: "arm64"}
+
+
+def arch(name):
+    """An architecture by what a person calls it; x86_64 if that is nothing."""
+    found = (ARCHS | ALSO).get(name or "x86_64")
+    if not found:
+        raise Failed(f"ARCH={name}: there are {' and '.join(ARCHS)}")
+    return found
 
 
 def fragments(names):
@@ -200,10 +226,24 @@ def modules(flavour, image):
     return [image.with_name(f"{image.name}.{Path(m).name}") for m in MODULES.get(flavour, ())]
 
 
+def chosen(names, wanted):
+    """The flavours of these names; without any those of an architecture, or of all."""
+    unknown = [n for n in names if n not in FLAVOURS]
+    if unknown:
+        raise Failed(f"no kernel flavour '{unknown[0]}'; there are {', '.join(FLAVOURS)}")
+    other = [n for n in names if wanted and FLAVOURS[n].arch is not arch(wanted)]
+    if other:
+        raise Failed(f"FLAVOUR={other[0]} is one for {FLAVOURS[other[0]].arch.name}, and "
+                     f"ARCH={wanted} was asked for")
+    return names or [n for n in GUESTS if not wanted or FLAVOURS[n].arch is arch(wanted)]
+
+
 def cli():
-    for flavour in " ".join(sys.argv[1:]).split() or GUESTS:
-        if flavour not in FLAVOURS:
-            raise Failed(f"no kernel flavour '{flavour}'; there are {', '.join(FLAVOURS)}")
+    parser = argparse.ArgumentParser(prog="make kernel")
+    parser.add_argument("--arch", default="", help=" or ".join(ARCHS))
+    parser.add_argument("flavours", nargs="*")
+    a = parser.parse_args()
+    for flavour in chosen(" ".join(a.flavours).split(), a.arch):
         say(f"{flavour}: {shown(build(flavour))}")
 
 

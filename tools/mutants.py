@@ -82,7 +82,8 @@ def judge(mutants):
     count = Counter(caught=len(mutants) - len(todo))
     if count["caught"]:
         say(f"  {count['caught']} of {len(mutants)} mutants are known to be caught")
-    trial.ready(commit, any(t.kind == "guest" for m in todo for t in m.tests))
+    trial.ready(commit, {kernel.FLAVOURS[t.flavour].arch for m in todo for t in m.tests
+                         if t.kind == "guest"})
     with contextlib.closing(trial.results(todo, trial.Kernels(commit), functools.partial(
             trial.each_catches, shared))) as found:
         for n, (mutant, state, why, took) in enumerate(found, 1):
@@ -137,8 +138,9 @@ def cli():
     mutants = [] if a.sample else named(split(a.mutant))
     archs = {kernel.FLAVOURS[t.flavour].arch for m in mutants for t in m.tests}
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS,
-                    *(packages.ARM_GUEST_TOOLS + a.packages() for a in archs - {kernel.X86}))
-    qemu.build()
+                    *(a.packages() for a in archs))
+    for arch in archs | {kernel.X86}:
+        qemu.build(target=arch.target)
     with lock(BUILD / ".mutants.lock", "make mutants"):
         if a.sample:
             return sample.judge(a.sample, a.seed or "1", split(a.files), a.guests)

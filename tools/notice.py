@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The suite `notice`: with an invalidation lost on purpose, which tests of the programs see it?
+"""The suites `notice` and `notice-arm64`: with an invalidation lost on purpose, which tests of the
+programs see it?
 
 The programs run once for each kind of invalidation, and the emulated IOMMU loses one of that kind
-in each change of a page table (SVADEV_DROP). tests/notice.toml has what is expected of every test:
+in each change of a page table (SVADEV_DROP), or, where the file has nth, each. tests/notice.toml, or
+that of the suite's name, has what is expected of every test:
 one that sees the loss has to fail; one that loses a command and passes has to be listed with the
 reason, and so has one that cannot be relied on, with the ways in which it may fail. A test that
 changes a page table and loses nothing is listed, too; one that changes none need not be, and passes.
 So a test that goes blind is found, and one that sees more than is written, too.
 
-    python3 -B tools/notice.py [rounds]
+    python3 -B tools/notice.py [--suite notice-arm64] [rounds]
 
 runs them and prints the file as it would have to be for what was observed; a test that ends
 differently in several rounds is under [KIND.either]. Reasons are kept from the file, or missing.
@@ -21,12 +23,12 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 
+import kernel
 import selftests
 from common import LOGS, ROOT, lock, BUILD, main, read, say, shown, write_atomically
 from ktap import Case, fail
 
-EXPECTED = ROOT / "tests/notice.toml"
-MATRIX = LOGS / "notice.txt"
+FILE = "the suite's file in tests/"
 LOST = re.compile(r"# lost on purpose: (\d+) commands")
 ENDED = re.compile(r"(?:not )?ok \d+ (\S+)")
 FAILED = re.compile(r"# \S+:\d+:\w+:(Expected .*)|# \S+: (Test (?:terminated (?!by assertion)|exited).*)")
@@ -50,8 +52,13 @@ class Seen:
         return "blind" if self.state == "ok" and self.lost else MARKS[self.state]
 
 
-def expectations():
-    return tomllib.loads(read(EXPECTED))
+def file_of(suite):
+    """What is expected of the tests of a suite of this name."""
+    return ROOT / f"tests/{suite}.toml"
+
+
+def expectations(suite="notice"):
+    return tomllib.loads(read(file_of(suite)))
 
 
 def changing(program):
@@ -85,10 +92,14 @@ def lost(text):
     return found
 
 
-def observe(suite, kind, programs, run_programs):
-    """Run the programs with a kind lost: ({test: Seen}, what else went wrong)."""
-    verdict = run_programs(suite, selftests.build_names(programs), f"{suite['name']}-{kind}",
-                           f"SVADEV_DROP={kind}:1")
+def observe(suite, kind, expected, run_programs):
+    """Run the programs with a kind lost: ({test: Seen}, what else went wrong). `expected` may also say
+    how many of them in a row (nth), and parameters of the kernel (append)."""
+    programs = selftests.build_names(expected["programs"],
+                                     kernel.FLAVOURS[suite["kernel"]].arch)
+    suite = dict(suite, append=f"{suite.get('append', '')} {expected.get('append', '')}")
+    verdict = run_programs(suite, programs, f"{suite['name']}-{kind}",
+                           f"SVADEV_DROP={kind}:{expected.get('nth', 1)}")
     found = lost(verdict.text)
     # A page that is written after it was freed is what a lost invalidation leads to.
     wrong = [c for c in verdict.cases if c.name not in found and "pagealloc: " not in c.why]
@@ -107,7 +118,7 @@ def judge(kind, expected, seen):
         used |= {(w, p) for w, p in hits.items() if p}
         title = f"{name}, {kind} lost"
         if len([p for p in hits.values() if p]) > 1:
-            cases.append(fail(title, f"is listed twice in {shown(EXPECTED)}: {hits}"))
+            cases.append(fail(title, f"is listed twice in {FILE}: {hits}"))
         elif hits["either"]:
             cases.append(unsteady(title, s, expected["either"][hits["either"]]["fails"]))
         elif hits["sees"] and s.state != "not ok":
@@ -116,7 +127,7 @@ def judge(kind, expected, seen):
         elif hits["sees"]:
             cases.append(sighted(title, s))
         elif s.state == "not ok":
-            cases.append(fail(title, f"fails, and {shown(EXPECTED)} does not say that it sees this"))
+            cases.append(fail(title, f"fails, and {FILE} does not say that it sees this"))
         elif s.mark() == "blind" and not hits["blind"]:
             cases.append(fail(title, f"does not see it, though {s.lost} commands were lost"))
         elif hits["blind"] and s.mark() != "blind":
@@ -126,7 +137,7 @@ def judge(kind, expected, seen):
     for word in WORDS:
         for pattern in expected.get(word, ()):
             if (word, pattern) not in used:
-                cases.append(fail(f"{pattern}, {kind} lost", f"{shown(EXPECTED)} lists it, but "
+                cases.append(fail(f"{pattern}, {kind} lost", f"{FILE} lists it, but "
                                   "there is no such test"))
     return cases
 
@@ -162,11 +173,11 @@ def matrix(found):
 def run(suite, run_programs):
     """All cases of the suite; the matrix is printed and kept."""
     cases, found = [], {}
-    for kind, expected in expectations().items():
-        found[kind], wrong = observe(suite, kind, expected["programs"], run_programs)
+    for kind, expected in expectations(suite["name"]).items():
+        found[kind], wrong = observe(suite, kind, expected, run_programs)
         cases += judge(kind, expected, found[kind]) + wrong
     lines = matrix(found)
-    write_atomically(MATRIX, "\n".join(lines) + "\n")
+    write_atomically(LOGS / f"{suite['name']}.txt", "\n".join(lines) + "\n")
     say("\n".join(lines))
     return cases
 
@@ -179,7 +190,9 @@ def as_toml(kind, programs, rounds, before):
             if not matching(name, either):
                 marks.setdefault(name, set()).add(s.mark())
     sees = sorted(n for n, m in marks.items() if m == {"sees"})
-    lines = [f"[{kind}]", f"programs = {json.dumps(programs)}", "sees = ["]
+    lines = [f"[{kind}]", f"programs = {json.dumps(programs)}"]
+    lines += [f"{key} = {json.dumps(before[key])}" for key in ("nth", "append") if key in before]
+    lines += ["sees = ["]
     lines += [f"    {json.dumps(n)}," for n in sees] + ["]"]
     blind, nothing = before.get("blind", {}), before.get("nothing", {})
     silent = {n for n, m in marks.items() if m <= {"-", "skips"}}
@@ -205,19 +218,23 @@ def cli():
 
     parser = argparse.ArgumentParser(description="print tests/notice.toml as observed")
     parser.add_argument("rounds", nargs="?", type=int, default=1)
+    parser.add_argument("--suite", default="notice")
+    parser.add_argument("--kind", help="this one alone")
     parser.add_argument("--programs", help="others than those of the file, comma-separated")
     a = parser.parse_args()
-    suite = next(s for s in test.all_suites() if s["kind"] == "notice")
+    suite = next(s for s in test.all_suites() if s["name"] == a.suite)
     with lock(BUILD / ".test.lock", "make test"):
         test.prepare([suite])
-        print(re.match(r"(?:#.*\n)*", read(EXPECTED))[0].rstrip())
-        for kind, before in expectations().items():
+        print(re.match(r"(?:#.*\n)*", read(file_of(a.suite)))[0].rstrip())
+        for kind, before in expectations(a.suite).items():
+            if a.kind not in (None, kind):
+                continue
             programs = a.programs.split(",") if a.programs else before["programs"]
-            rounds = [observe(suite, kind, programs, test.run_programs)[0]
+            rounds = [observe(suite, kind, dict(before, programs=programs), test.run_programs)[0]
                       for _ in range(a.rounds)]
             print(f"\n{as_toml(kind, programs, rounds, before)}", flush=True)
             LOGS.mkdir(parents=True, exist_ok=True)
-            write_atomically(LOGS / f"notice-{kind}.txt",
+            write_atomically(LOGS / f"{a.suite}-{kind}.txt",
                              "\n".join(matrix({str(n): r for n, r in enumerate(rounds)})) + "\n")
 
 

@@ -14,16 +14,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
-from common import CACHE, LOGS, ROOT, Failed, claim_cache, main, output, read, run, say
+from common import (BUILD, CACHE, LOGS, ROOT, Failed, claim_cache, main, output, read, run, say,
+                    shown)
 
 BUILD_TOOLS = """ccache gcc make flex bison bc libelf-dev libssl-dev cpio kmod xz-utils rsync
                  git perl python3 dpkg-dev pkg-config""".split()
 QEMU_TOOLS = "ninja-build python3-venv libglib2.0-dev libfdt-dev zlib1g-dev gcc".split()
 GUEST_TOOLS = "busybox-static seabios libc6-dev".split()
-ARM_GUEST_TOOLS = ["qemu-system-arm"]
 ARM_TOOLS = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".split()
 BENCH_TOOLS = ["gnuplot-nox"]
+KUNIT_ARM_TOOLS = ["qemu-system-arm"]
 CHECK_TOOLS = "sparse spin python3-ply python3-git".split() + ARM_TOOLS
 
 # Debian's own python3 and meson before others: their modules are packages, too.
@@ -33,6 +35,7 @@ DOWNLOADS = CACHE / "downloads"
 QEMU_SUITE = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MESON_WANTED = (1, 5)
+BUSYBOX_ARM64 = "busybox-static_*_arm64.deb"
 
 
 def missing(names):
@@ -102,8 +105,9 @@ def host_release():
     return system().get("VERSION_CODENAME", "")
 
 
-def private_apt(lists):
-    """An apt configuration of our own; `lists` are (type, suite) pairs."""
+def private_apt(lists, architecture=""):
+    """An apt configuration of our own; `lists` are (type, suite) pairs. An architecture is one
+    besides the host's, whose packages are downloaded and not installed."""
     claim_cache()
     home = CACHE / "apt"
     for d in ("lists/partial", "cache/archives/partial"):
@@ -118,6 +122,7 @@ def private_apt(lists):
     (home / "sources.list").write_text(
         "".join(f"{kind} {signed}{mine[2]} {suite} main\n" for kind, suite in lists))
     (home / "apt.conf").write_text(
+        (f'APT::Architectures {{ "{architecture}"; }};\n' if architecture else "") +
         f'Dir::Etc::SourceList "{home}/sources.list";\nDir::Etc::SourceParts "/nonexistent";\n'
         f'Dir::State::Lists "{home}/lists";\nDir::Cache "{home}/cache";\n'
         'APT::Sandbox::User "root";\nAcquire::Languages "none";\n')
@@ -267,6 +272,33 @@ def meson():
         return download("meson", get("download", "meson"), env, "meson_*.deb")
     deb = newest("meson_*.deb") or fetched("meson", "meson_*.deb", None, fetch)
     apt("meson from backports", "install", "--no-install-recommends", str(deb))
+
+
+def busybox_arm64():
+    """Debian's static busybox for arm64, out of its package: nothing is installed."""
+    def fetch():
+        env = private_apt([("deb", host_release())], "arm64")
+        new_lists("busybox lists", env)
+        return download("busybox", get("download", "busybox-static:arm64"), env, BUSYBOX_ARM64)
+    deb = newest(BUSYBOX_ARM64)
+    if not deb and (os.environ.get("SVA_NO_INSTALL") or not shutil.which("apt-get")):
+        raise Failed(f"a guest of arm64 needs a static busybox: put Debian's {BUSYBOX_ARM64} into "
+                     f"{shown(DOWNLOADS)}")
+    deb = deb or fetched("busybox", BUSYBOX_ARM64, None, fetch)
+    home = BUILD / deb.stem
+    if not home.exists():
+        with tempfile.TemporaryDirectory(prefix=f".{deb.stem}.", dir=BUILD) as tmp:
+            output("dpkg-deb", "-x", deb, f"{tmp}/all")
+            os.rename(f"{tmp}/all", home)
+    return program_of(home)
+
+
+def program_of(home):
+    """busybox in its unpacked package; /bin is a link of the system's where it is one into /usr."""
+    found = [p for p in (home / "bin/busybox", home / "usr/bin/busybox") if p.is_file()]
+    if not found:
+        raise Failed(f"no busybox in {shown(home)}")
+    return found[0]
 
 
 def fetch():

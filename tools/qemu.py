@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Our QEMU: built from the queue, kept in the cache with its option ROMs."""
 
+import argparse
 import os
-import sys
 import tempfile
 from pathlib import Path
 
+import kernel
 import packages
 from common import (BUILD, CACHE, JOBS, LOGS, compiler_env, digest, lock, main, output, prune,
                     read, remove, run, say, shown)
@@ -97,8 +98,11 @@ def option_roms(into):
 
 
 def cli():
-    target = "aarch64" if "--aarch64" in sys.argv[1:] else "x86_64"
-    say(f"QEMU: {shown(build('--asan' in sys.argv[1:], target))}")
+    parser = argparse.ArgumentParser(prog="make qemu", description="Build QEMU and its qtests.")
+    parser.add_argument("--arch", default="", help="of its guests: " + " or ".join(kernel.ARCHS))
+    parser.add_argument("--asan", action="store_true", help="with the address sanitizer, for qtests")
+    a = parser.parse_args()
+    say(f"QEMU: {shown(build(a.asan, kernel.arch(a.arch).target))}")
 
 
 if __name__ == "__main__":

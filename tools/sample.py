@@ -20,6 +20,7 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 
+import kernel
 import mutate
 import trial
 from common import BUILD, LOGS, ROOT, Failed, digest, read, say, shown, write_atomically
@@ -151,7 +152,7 @@ class Sample:
     def __init__(self, count, seed, wanted=(), guests=False, name="mutants"):
         self.count, self.guests = count, guests
         commit = LINUX.snapshot()
-        trial.ready(commit, guests)
+        trial.ready(commit, {kernel.X86} if guests else ())
         self.shared = trial.shared_parts(commit)
         self.kernels = trial.Kernels(commit)
         self.files, self.without = files_of(commit, seed, self.kernels.compiles)

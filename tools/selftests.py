@@ -5,36 +5,47 @@ import fnmatch
 import os
 import re
 
+import kernel
 import packages
 from common import BUILD, JOBS, LOGS, ROOT, Failed, main, output, read, remove, run, say, shown
 from patchqueue import LINUX
 
 SOURCES = ROOT / "linux/tools/testing/selftests/iommu"
-OUT = BUILD / "selftests"
-HEADERS = BUILD / "headers"
 SHIM = ROOT / "tests/guest/iommufd-shim.h"
 
 
-def headers():
+def place(name, arch):
+    """Of what is made for an architecture."""
+    return BUILD / (name if arch is kernel.X86 else f"{name}-{arch.name}")
+
+
+def environment():
+    """What make may know of ours."""
+    return {k: v for k, v in os.environ.items()
+            if k != "ARCH" and not k.startswith(("MAKE", "MFLAGS"))}
+
+
+def headers(arch=kernel.X86):
     """The tree's own uapi headers: the host's are older."""
     commit = LINUX.snapshot()
-    tree = LINUX.git("rev-parse", f"{commit}:include/uapi", f"{commit}:arch/x86/include/uapi")
-    stamp = HEADERS / "of-tree"
+    home, obj = place("headers", arch), place("obj-headers", arch).name
+    tree = LINUX.git("rev-parse", f"{commit}:include/uapi",
+                     f"{commit}:arch/{arch.home}/include/uapi")
+    stamp = home / "of-tree"
     if not stamp.exists() or stamp.read_text() != tree:
         packages.ensure(packages.BUILD_TOOLS)
-        output("make", "-s", "-C", LINUX.tree, f"O={LINUX.tree}/obj-headers", "headers_install",
-               f"INSTALL_HDR_PATH={HEADERS}")
+        output("make", "-s", "-C", LINUX.tree, f"O={LINUX.tree / obj}",
+               *arch.make, "headers_install", f"INSTALL_HDR_PATH={home}", env=environment())
         stamp.write_text(tree)
-    return HEADERS / "include"
+    return home / "include"
 
 
-def make(directory, *args):
+def make(directory, *args, arch=kernel.X86):
     """make in a directory of the kernel's selftests; programs are static, for the guests."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     run("selftests", ["make", f"-j{JOBS}", "-C", LINUX.tree / "tools/testing/selftests" / directory,
-                      f"CC=gcc -static -include {SHIM}", f"KHDR_INCLUDES=-isystem {headers()}",
-                      *args],
-        LOGS / "selftests.log", env=env, quiet=True)
+                      f"CC={arch.gcc} -static -include {SHIM}",
+                      f"KHDR_INCLUDES=-isystem {headers(arch)}", *arch.make, *args],
+        LOGS / "selftests.log", env=environment(), quiet=True)
 
 
 def install():
@@ -46,21 +57,25 @@ def install():
     return home
 
 
-def all_programs():
-    OUT.mkdir(parents=True, exist_ok=True)
-    make("iommu", f"OUTPUT={OUT}")
-    return sorted(p for p in OUT.iterdir() if p.is_file() and os.access(p, os.X_OK))
+def all_programs(arch=kernel.X86):
+    out = place("selftests", arch)
+    out.mkdir(parents=True, exist_ok=True)
+    packages.ensure(arch.packages())
+    make("iommu", f"OUTPUT={out}", arch=arch)
+    return sorted(p for p in out.iterdir() if p.is_file() and os.access(p, os.X_OK))
 
 
-def build(pattern):
-    found = [p for p in all_programs() if fnmatch.fnmatch(p.name, pattern)]
+def build(pattern, arch=kernel.X86):
+    """Those of a pattern, or of several."""
+    found = [p for p in all_programs(arch)
+             if any(fnmatch.fnmatch(p.name, one) for one in pattern.split())]
     if not found:
         raise Failed(f"no selftest program matches {pattern}")
     return found
 
 
-def build_names(names):
-    found = {p.name: p for p in all_programs()}
+def build_names(names, arch=kernel.X86):
+    found = {p.name: p for p in all_programs(arch)}
     missing = set(names) - set(found)
     if missing:
         raise Failed(f"no selftest program {', '.join(sorted(missing))}")
@@ -86,11 +101,13 @@ def tests_of(program):
     return found
 
 
-def demo():
+def demo(arch=kernel.X86):
     """tests/guest/demo.c, static; a second, so that nobody has to know what it is made of."""
-    program = BUILD / "demo"
+    program = place("programs", arch) / "demo"
+    program.parent.mkdir(parents=True, exist_ok=True)
     home = LINUX.tree / "tools/testing/selftests/iommu"
-    output("gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE=", f"-I{headers()}", f"-I{home}",
+    packages.ensure(arch.packages())
+    output(arch.gcc, "-static", "-O2", "-Wall", "-D_GNU_SOURCE=", f"-I{headers(arch)}", f"-I{home}",
            "-o", program, ROOT / "tests/guest/demo.c", home / "sva_utils.c")
     return program
 

@@ -33,7 +33,8 @@ SKIPS = ROOT / "tests/skips.toml"
 KEPT = CACHE / "results"
 REPORT = BUILD / "results.xml"
 # What every result is made from, whatever its suite runs.
-CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("ktap.py", "vm.py", "notice.py", "selftests.py")),
+CODE = [Path(__file__), *(ROOT / "tools" / n for n in ("kernel.py", "ktap.py", "vm.py", "notice.py",
+                                                  "selftests.py")),
         vm.INIT]
 
 
@@ -106,7 +107,13 @@ def run_qtest(suite):
 def machine(suite):
     return vm.Machine(suite.get("units", 2), suite.get("devices", 2), suite.get("cpus", 2),
                       suite.get("memory", 1024), suite.get("svadev", ""), parameters(suite),
-                      suite.get("unit", ""), cpu=suite.get("cpu", vm.Machine.cpu))
+                      suite.get("unit", ""), suite.get("last_unit", ""), cpu=suite.get("cpu", ""),
+                      arch=arch_of(suite), more=suite.get("more", ""))
+
+
+def arch_of(suite):
+    """The architecture of a suite is that of its kernel."""
+    return kernel.FLAVOURS[suite["kernel"]].arch if "kernel" in suite else kernel.X86
 
 
 def parameters(suite):
@@ -134,16 +141,12 @@ def run_kunit(suite):
     if suite.get("test"):
         suite = dict(suite, append=f"{suite.get('append', '')} kunit.filter_glob={suite['test']}")
     image = image_of(suite)
-    if kernel.FLAVOURS[suite["kernel"]].arch is kernel.ARM:
-        result = vm.run_kunit_arm64(image, suite["name"], suite["timeout"], parameters(suite),
-                                    expected_messages())
-    else:
-        m = machine(dict(suite, devices=0, units=1))
-        m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
-        result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False,
-                              watch=suite.get("watch"), expects=expected_messages())
-        if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
-            result.status = 0           # make mutants: off as soon as KUnit is over
+    m = machine(dict(suite, devices=0, units=1))
+    m.append += " kunit.enable=1 kunit.stats_enabled=1 loglevel=8"
+    result = vm.run_guest(image, m, "exit 0", (), suite["name"], suite["timeout"], quiet=False,
+                          watch=suite.get("watch"), expects=expected_messages())
+    if "kunit_shutdown=" in m.append and "reboot: Power down" in result.console:
+        result.status = 0               # make mutants: off as soon as KUnit is over
     verdict = Verdict(parse(result.console))
     wanted = suite.get("must_log")
     if wanted and wanted not in result.console:
@@ -173,12 +176,26 @@ def run_programs(suite, programs, name, environment="", arguments=""):
         program = program.strip()
         text, _, status = text.partition("## exit ")
         cases += results_of(program, text, int(status) if status.strip().isdigit() else None)
-    excuse(cases, suite.get("fails_on_base", {}))
+    known = suite.get("fails_on_base", {})
+    failed = {name: those for name, (_, those) in notice.lost(result.text).items()}
+    excuse(cases, known, failed)
+    if not arguments:
+        cases += nowhere(cases, known, [p.name for p in programs])
     ran = {c.name.split(":")[0] for c in cases}
     cases += [fail(p.name, "did not run") for p in programs if p.name not in ran]
     if wanted and result.status is not None and LOGGED not in result.text.splitlines():
         cases.append(fail("kernel log", f"lacks '{wanted}'"))
+    if suite.get("ignores"):
+        cases += ignored(suite["ignores"], result)
     return with_trouble(Verdict(cases, result.text), result)
+
+
+def ignored(pattern, result):
+    """Take the trouble that the base has, too, out of a result, which has to have it."""
+    known = [line for line in result.trouble if re.search(pattern, line)]
+    result.trouble = [line for line in result.trouble if line not in known]
+    return [] if known or result.trouble else [
+        fail("kernel log", f"has no '{pattern}', which the suite ignores: take it off the list")]
 
 
 LOGGED = "logged as it must be"
@@ -203,14 +220,28 @@ def results_of(program, text, status):
     return own or [fail(program, "no test ran")]
 
 
-def excuse(cases, known):
-    """What fails on the base is no failure of ours, as long as it does fail."""
+def excuse(cases, known, failed):
+    """What fails on the base is no failure of ours, as long as it fails in the way that is listed:
+    {test: [expectation that did not hold]}."""
     for case in cases:
-        if case.name in known:
-            if case.state == "ok":
-                case.state, case.why = "not ok", "listed in fails_on_base, but passes"
-            elif case.state == "not ok":
-                case.state, case.why = "skip", ON_BASE + known[case.name]
+        if case.name not in known or case.state == "skip":
+            continue
+        listed, those = known[case.name], failed.get(case.name, [])
+        other = [f for f in those if not re.search(listed["fails"], f)]
+        if case.state == "ok":
+            case.state, case.why = "not ok", "listed in fails_on_base, but passes"
+        elif those and not other:
+            case.state, case.why = "skip", ON_BASE + listed["why"]
+        else:
+            case.why = ("listed in fails_on_base, but not for this: "
+                        f"{'; '.join(other) or case.why}")
+
+
+def nowhere(cases, known, programs):
+    """What is listed, of these programs, and is no test of theirs."""
+    names = {c.name for c in cases}
+    return [fail(name, "in fails_on_base, but there is no such test") for name in known
+            if name.split(":")[0] in programs and name not in names]
 
 
 def chosen(programs, test):
@@ -226,7 +257,7 @@ def chosen(programs, test):
 
 
 def run_guest_suite(suite):
-    programs, arguments = selftests.build(suite["programs"]), ""
+    programs, arguments = selftests.build(suite["programs"], arch_of(suite)), ""
     if suite.get("test"):
         programs, arguments = chosen(programs, suite["test"])
     return run_programs(suite, programs, suite["name"], suite.get("environment", ""), arguments)
@@ -255,7 +286,7 @@ def run_stock(suite):
 def run_kunit_py(suite):
     """The kernel's own front end, as README says: it configures, builds and boots by itself."""
     if suite.get("arm64"):
-        packages.ensure(packages.ARM_TOOLS, packages.ARM_GUEST_TOOLS)
+        packages.ensure(packages.ARM_TOOLS, packages.KUNIT_ARM_TOOLS)
     log = LOGS / f"{suite['name']}.log"
     status = run(f"kunit.py {suite['config']}",
                  [sys.executable, "tools/testing/kunit/kunit.py", "run", "--raw_output=all",
@@ -361,13 +392,20 @@ def result_of(suite):
     return time.monotonic() - start, cases
 
 
+def figures(count):
+    """Of {state: cases}; "known" are those that fail as they do on the base."""
+    known = f", {count['known']} as on the base" if count["known"] else ""
+    return f"{count['ok']} passed, {count['not ok']} failed, {count['skip']} skipped{known}"
+
+
 def report(suite, took, cases, kept=False):
-    count = Counter(c.state for c in cases)
+    count = Counter("known" if c.why.startswith(ON_BASE) and c.state == "skip" else c.state
+                    for c in cases)
     above = took > suite["budget"] and not kept
     time_said = "kept from an earlier run" if kept else \
         f"{took:.0f} s of {suite['budget']}{': ABOVE ITS BUDGET' if above else ''}"
     say(f"{bold(suite['name']):14} {'FAILED' if count['not ok'] else 'ok':7} "
-        f"{count['ok']} passed, {count['not ok']} failed, {count['skip']} skipped"
+        f"{figures(count)}"
         f"  ({time_said})  {suite['about']}")
     for case in cases:
         if case.state == "not ok":
@@ -391,6 +429,10 @@ def all_suites():
         suite["skips"] = {}
         for name in [*suite.get("skips_of", []), suite["name"]]:
             suite["skips"].update(listed.get(name, {}))
+        for name in suite.get("fails_of", []):
+            for case, entry in configuration()["fails_on_base"][name].items():
+                fails = entry["fails"].replace("UNITS", str(suite.get("units", 2)))
+                suite.setdefault("fails_on_base", {})[case] = dict(entry, fails=fails)
     return suites
 
 
@@ -400,14 +442,14 @@ def kept_as(suite):
     if kind == "host" or "test" in suite:
         return None
     parts = [json.dumps([suite, expected_messages()], sort_keys=True), vm.ACCEL, *CODE]
-    if kind != "kunit.py" and suite.get("kernel") != "arm64":
-        parts.append(qemu.key(**suite.get("qemu", {})))
+    if kind != "kunit.py":
+        parts.append(qemu.key(**qemu_of(suite)))
     if "kernel" in suite:
         parts += [kernel.build(suite["kernel"]).name, parameters(suite)]
     if kind in ("guest", "notice", "kselftest"):
-        parts += selftests.all_programs()
+        parts += selftests.all_programs(arch_of(suite))
     if kind == "notice":
-        parts.append(notice.EXPECTED)
+        parts.append(notice.file_of(suite["name"]))
     if kind == "mutants":
         parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]
@@ -435,6 +477,11 @@ def remembered(path):
     return took, [Case(**c) for c in cases]
 
 
+def qemu_of(suite):
+    """The options of the QEMU that a suite runs in."""
+    return {"target": arch_of(suite).target, **suite.get("qemu", {})}
+
+
 def flavours_of(suites):
     return sorted({s["kernel"] for s in suites if "kernel" in s})
 
@@ -445,13 +492,10 @@ def prepare(suites):
     if kinds == {"host"}:
         return packages.ensure(packages.BUILD_TOOLS)
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.QEMU_TOOLS)
-    for options in [s.get("qemu", {}) if s["kind"] == "qtest" else {} for s in suites
-                    if s["kind"] != "host"]:
-        qemu.build(**options)           # nothing if it is there
-    flavours = flavours_of(suites)
-    if any(kernel.FLAVOURS[f].arch is kernel.ARM for f in flavours):
-        packages.ensure(packages.ARM_GUEST_TOOLS)
-    for flavour in flavours:
+    for suite in suites:
+        if suite["kind"] not in ("host", "kunit.py"):
+            qemu.build(**qemu_of(suite))        # nothing if it is there
+    for flavour in flavours_of(suites):
         kernel.build(flavour)
 
 
@@ -459,8 +503,16 @@ def plan(suites):
     """What is to come, for 'about N min left'."""
     if all(s["kind"] == "host" for s in suites):
         return []
-    return ["packages", "linux-source-6.12", "qemu", "build QEMU"] \
+    targets = {qemu_of(s)["target"] for s in suites}
+    return ["packages", "linux-source-6.12", "qemu"] \
+        + [f"build QEMU for {t}" for t in qemu.TARGETS if t in targets] \
         + [f"build the {f} kernel" for f in flavours_of(suites)]
+
+
+def of_architecture(suites, name):
+    """The suites whose kernel is one of this architecture; all if none is named."""
+    arch = kernel.arch(name)
+    return [s for s in suites if "kernel" in s and arch_of(s) is arch] if name else suites
 
 
 def select(suites, tier, names, test):
@@ -497,13 +549,20 @@ def cli():
     parser.add_argument("--all", action="store_true", help="the suites of make test-all, too; "
                         "those that passed and whose parts did not change are not run again")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--arch", default="", help="those with a kernel of it: "
+                        + " or ".join(kernel.ARCHS))
     a = parser.parse_args()
     suites = all_suites()
     if a.list:
         return list_suites(suites)
     names = [n for n in re.split(r"[ ,]+", a.suite) if n]
     suites = select(suites, "all" if a.all else "test", names, a.test)
-    vm.accelerator(icount=False)        # refused before anything is built
+    suites = of_architecture(suites, a.arch)
+    if not suites:
+        raise Failed(f"of {a.suite}, none has a kernel of {a.arch}")
+    vm.accelerator()                    # refused before anything is built
+    if vm.ACCEL == "kvm" and any(arch_of(s) is not kernel.X86 for s in suites):
+        say("  ACCEL=kvm is for guests of this host's architecture; tcg executes the others")
     LOGS.mkdir(parents=True, exist_ok=True)
     with lock(BUILD / ".test.lock", "make test"):
         REPORT.unlink(missing_ok=True)  # of a run that does not get that far, none is left
@@ -532,7 +591,7 @@ def run_all(suites, keep):
         prune(KEPT, 100)
     budget = sum(s["budget"] for s in suites)
     say(f"suites: {spent / 60:.1f} of {budget / 60:.1f} min budgeted; each case: {shown(REPORT)}")
-    say(f"{total['ok']} passed, {total['not ok']} failed, {total['skip']} skipped")
+    say(figures(total))
     return 1 if total["not ok"] else 0
 
 

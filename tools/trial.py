@@ -101,7 +101,8 @@ class Watch:
         self.begun = self.begun or bool(re.search(r"TAP version \d", line))
         if not self.begun or RESULT.search(line):
             self.heard = self.spent
-        if not self.failed and (re.search(r"\bnot ok \d", line) or vm.TROUBLE.search(line)):
+        if not self.failed and (re.search(r"\bnot ok \d", line) or
+                                vm.TROUBLE.search(line) and "WARNING: guest: " not in line):
             self.failed = line.strip()
 
     def over(self, console, pid):
@@ -134,9 +135,9 @@ def suites():
 
 
 @functools.cache
-def programs():
+def programs(arch):
     """The selftests by name. Before guests begin, or each would make them."""
-    return {p.name: p for p in selftests.all_programs()}
+    return {p.name: p for p in selftests.all_programs(arch)}
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,10 @@ class Test:
                                    "kunit_shutdown=poweroff")
                 return test.run_kunit(suite)
             program, _, case = self.name.partition(".")
-            if program not in programs():
+            mine = programs(test.arch_of(suite))
+            if program not in mine:
                 raise Failed(f"no selftest program {program}")
-            return test.run_programs(suite, [programs()[program]], log,
+            return test.run_programs(suite, [mine[program]], log, suite.get("environment", ""),
                                      arguments=f"-r {case}" if case else "")
 
     def has(self, name):
@@ -356,10 +358,10 @@ class Kernels:
 
 def ready(commit, guests):
     """Take what is not of the kernels' tree from the work tree, which has to be the same: the parser,
-    and for guests their programs."""
+    and for guests, whose architectures these are, their programs."""
     ktap.parser()
-    if guests:
-        programs()
+    for arch in guests:
+        programs(arch)
     if LINUX.snapshot() != commit:
         raise Failed(f"{shown(LINUX.tree)} was edited while this began: run it again")
 
@@ -391,7 +393,13 @@ def key(shared, t, text="", watched=False):
     names, _, arch, append = kernel.FLAVOURS[t.flavour]
     return "mutant-" + digest(*shared, str(t), json.dumps(suites()[t.suite]),
                               kernel.fragments(names), append, compiler(arch.gcc),
-                              "watched" if watched else "", text)
+                              "watched" if watched else "", text, qemu_key(arch))
+
+
+@functools.cache
+def qemu_key(arch):
+    """Of the QEMU of guests that are not x86's, whose all share."""
+    return "" if arch is kernel.X86 else qemu.key(target=arch.target)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import re
 import select
 import shlex
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -41,10 +42,17 @@ TROUBLE = re.compile(
     r"|Unable to handle kernel|nobody cared|\[Hardware Error\]"
     r"|list_(add|del) corruption|ODEBUG:|held lock freed|lock held when returning"
     r"|pagealloc: |BUG \S+ \("
+    # what an SMMU says of itself, and of structures that are not as they should be
+    r"|smmu\S* .*(CMDQ timeout|CMDQ error \(.*: (?!ATC inv)|\w+ overflow|aborted|Failure Mode)"
+    r"|smmu\S* .*event 0x(?!08|0a|10|13)\w+ received"
     # faults of an IOMMU, but those of functions that go beyond what their process has
     r"|INTR-REMAP\] Request device"
     r"|fault reason 0x\w+\](?! SM: (Present bit in (Directory Entry|PASID Table Entry|"
     r"first-level paging entry) is clear|No write permission for Write))")
+
+# Each guest says this at its end, at the least urgent level that its console has to show. Trouble
+# of that level would not be seen where this is not.
+SHOWN = "WARNING: guest: messages of level {} are shown"
 
 # Trouble, too, unless a program or a KUnit suite causes it: tests/suites.toml has its name under
 # [expects], with the kinds of messages.
@@ -52,7 +60,10 @@ KINDS = {
     "invalidations": re.compile(
         r"detected Invalidation \w+.* Error|does not answer invalidations"
         r"|invalidation of .* failed: -|waiting for invalidations failed: -"
-        r"|not removed: an invalidation has failed"),
+        r"|not removed: an invalidation has failed"
+        r"|smmu\S* .*(ATC invalidate timeout|unexpected global error)"),
+    # The driver returns as if it was done.
+    "syncs": re.compile(r"smmu\S* .*CMD_SYNC timeout"),
     "resets": re.compile(r"may use memory that was freed until it is reset"),
     "requests": re.compile(
         r"[Ii]nvalid page request|Page request without PASID|Address is not canonical"
@@ -81,30 +92,54 @@ class Machine:
     memory: int = 1024                  # MiB; with less there are no huge pages
     device_options: str = ""            # of svadev: "ats=off,pri=off"
     append: str = ""                    # more kernel parameters
-    unit_options: str = ""              # of intel-iommu
+    unit_options: str = ""              # of intel-iommu or arm-smmuv3
+    last_options: str = ""              # of the last unit alone
     icount: bool = False                # the clock counts instructions, a nanosecond each
-    cpu: str = "qemu64,+pdpe1gb"        # of TCG
+    cpu: str = ""                       # of TCG, if not that of the architecture
+    arch: kernel.Arch = kernel.X86
+    more: str = ""                      # devices of QEMU
+
+    @property
+    def ports(self):
+        return max(self.devices, self.units)
+
+    def iommus(self):
+        """What the option -device says of each unit. Unit n covers root port n, unit 0 all the
+        rest of the machine: devices beyond the last unit stand behind unit 0."""
+        if self.arch is kernel.ARM:
+            if self.devices > self.units > 4:
+                raise Failed("on arm64, a guest with more devices than units has up to 4 units")
+            # The first one's place in the device tree is behind the others', if it has the rest.
+            first = ",primary-bus=" + ("pcie.0" if self.devices > self.units else "rp0")
+            name = "arm-smmuv3,x-ssidsize=16,x-ats=on"
+        else:
+            first = ""
+            # KVM asks one unit about every interrupt, so that several cannot remap them.
+            name = (f"intel-iommu,intremap={'off' if ACCEL == 'kvm' else 'on'},x-scalable-mode=on,"
+                    "x-flts=on,x-pasid-mode=on,device-iotlb=on,x-svm=on")
+        for unit in range(self.units):
+            own = [self.unit_options, self.last_options if unit == self.units - 1 else ""]
+            yield ",".join([name, *filter(None, own)]) + \
+                (f",primary-bus=rp{unit}" if unit else first)
 
     def arguments(self):
-        """Device n sits on root port n. Unit n covers root port n, unit 0 all the
-        rest of the machine: devices beyond the last unit stand behind unit 0."""
+        """Device n sits on root port n."""
         if not 1 <= self.units <= 8 or not 0 <= self.devices <= 16 or not 1 <= self.cpus <= 8:
             raise Failed("a guest has 1 to 8 units, 0 to 16 devices and 1 to 8 CPUs")
-        # KVM asks one unit about every interrupt, so that several cannot remap them.
-        vtd = (f"intel-iommu,intremap={'off' if ACCEL == 'kvm' else 'on'},x-scalable-mode=on,"
-               "x-flts=on,x-pasid-mode=on,device-iotlb=on,x-svm=on")
-        vtd += f",{self.unit_options}" if self.unit_options else ""
-        args = []
-        for n in range(max(self.devices, self.units)):
-            args += ["-device", f"pcie-root-port,id=rp{n},chassis={n + 1},slot={n + 1},"
-                                f"addr={n + 1:x}"]
-        args += ["-device", vtd]
-        for unit in range(1, self.units):
-            args += ["-device", f"{vtd},primary-bus=rp{unit}"]
+        devices = [f"pcie-root-port,id=rp{n},chassis={n + 1},slot={n + 1},addr={n + 1:x}"
+                   for n in range(self.ports)]
+        devices += self.iommus()
         options = f",{self.device_options}" if self.device_options else ""
-        for n in range(self.devices):
-            args += ["-device", f"svadev,bus=rp{n}{options}"]
-        return args
+        devices += [f"svadev,bus=rp{n},addr=0{options}" for n in range(self.devices)]
+        devices += self.more.split()
+        return [word for d in devices for word in ("-device", d)]
+
+    def parameters(self):
+        """The kernel's, for this machine. SMMUs are known after the ports: too late for ACS, without
+        which no function has PASIDs."""
+        own = "no_timer_check" if self.arch is kernel.X86 else "pci=config_acs=" + ";".join(
+            f"0011101@0000:00:{n + 1:02x}.0" for n in range(self.ports))
+        return f"{own} {self.append}"
 
 
 @dataclass
@@ -125,14 +160,40 @@ class Result:
         return None
 
 
+# ELF's numbers for what executes a program.
+MACHINES = {62: kernel.X86, 183: kernel.ARM}
+PT_INTERP = 3
+
+
+def refuse_foreign(program, arch):
+    """What the guest could only call "not found": a program for another architecture, or one that
+    needs libraries of the guest's, which this host may not have."""
+    with open(program, "rb") as file:
+        elf = file.read(0x10000)
+    if elf[:6] != b"\x7fELF\x02\x01":
+        return                          # a script, data
+    machine, = struct.unpack_from("<H", elf, 18)
+    if MACHINES.get(machine) is not arch:
+        name = MACHINES[machine].name if machine in MACHINES else "another architecture"
+        raise Failed(f"{program} is for {name}; the guest is {arch.name}")
+    at, = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    kinds = [struct.unpack_from("<I", elf, at + n * size)[0] for n in range(count)]
+    if arch is not kernel.X86 and PT_INTERP in kinds:
+        raise Failed(f"{program} wants libraries of {arch.name}, which are not here: link it with "
+                     "-static")
+
+
 def libraries(program):
     """The shared libraries a dynamic program wants, at their paths."""
     text = output("ldd", program, check=False)
     return [Path(p) for p in re.findall(r"(/\S+) \(0x", text)]
 
 
-def busybox():
+def busybox(arch):
     """A static busybox: the guest has no libraries."""
+    if arch is kernel.ARM:
+        return packages.busybox_arm64()
     path = shutil.which("busybox")
     if not path or libraries(path):
         raise Failed(f"{path or 'busybox'} is {'not static' if path else 'missing'}: install the "
@@ -147,9 +208,12 @@ def firmware():
     return found
 
 
-def accelerator(icount, cpu=Machine.cpu):
-    """QEMU's options for who executes the guest, and its CPU."""
-    if ACCEL == "kvm":
+def accelerator(icount=False, arch=kernel.X86, cpu=""):
+    """QEMU's options for who executes the guest, and its machine and CPU. ACCEL=kvm is for guests
+    of this host's architecture."""
+    if ACCEL not in ("tcg", "kvm"):
+        raise Failed(f"ACCEL={ACCEL}: there are tcg and kvm")
+    if ACCEL == "kvm" and arch is kernel.X86:
         if icount:
             raise Failed("counting instructions needs TCG; run this without ACCEL=kvm")
         if not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -158,19 +222,25 @@ def accelerator(icount, cpu=Machine.cpu):
                 "missing: no hardware virtualization here; run this without ACCEL=kvm"))
         # The emulated unit walks 4 levels.
         return ["-accel", "kvm", "-machine", "q35", "-cpu", "host,la57=off"]
-    if ACCEL != "tcg":
-        raise Failed(f"ACCEL={ACCEL}: there are tcg and kvm")
     clock = ["-icount", "shift=0,sleep=off"] if icount else []
-    return ["-accel", f"tcg,thread={'single' if icount else 'multi'}", *clock,
-            "-machine", "q35", "-cpu", cpu]
+    return ["-accel", f"tcg,thread={'single' if icount else 'multi'}", *clock, "-machine",
+            "q35" if arch is kernel.X86 else "virt,gic-version=3", "-cpu", cpu or arch.cpu]
 
 
-def initramfs(directory, add, command):
+def can_execute(arch):
+    """Refuse what a person has asked for and this host cannot do, before anything is built."""
+    if ACCEL == "kvm" and arch is not kernel.X86:
+        raise Failed(f"ACCEL=kvm: this host cannot execute guests of {arch.name}; run this without "
+                     "it")
+    accelerator(arch=arch)
+
+
+def initramfs(directory, add, command, arch=kernel.X86):
     """busybox, our init, the user's files with their libraries, and the command."""
     root = directory / "root"
     for d in ("bin", "run", "root"):
         (root / d).mkdir(parents=True)
-    shutil.copy(busybox(), root / "bin/busybox")
+    shutil.copy(busybox(arch), root / "bin/busybox")
     shutil.copy(INIT, root / "init")
     (root / "init").chmod(0o755)
     for path in add:
@@ -181,6 +251,7 @@ def initramfs(directory, add, command):
         if path.is_dir():
             shutil.copytree(path, target)
             continue
+        refuse_foreign(path, arch)
         shutil.copy(path, target)
         target.chmod(target.stat().st_mode | 0o111)
         for library in libraries(path):
@@ -204,20 +275,21 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
     prints. Without a command the guest's shell has the terminal. `watch` may end
     the guest early (trial.Watch), `expects` is for troubles()."""
     packages.ensure(packages.GUEST_TOOLS)
-    home = qemu.build()
+    home = qemu.build(target=machine.arch.target)
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{name}.console.log"
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sva-guest.") as tmp:
-        initrd = initramfs(Path(tmp), add, command)
+        initrd = initramfs(Path(tmp), add, command, machine.arch)
         size = shutil.get_terminal_size()
-        append = ("console=ttyS0,115200 panic=-1 oops=panic printk.devkmsg=on "
-                  "no_timer_check "
-                  f"{'quiet ' if quiet else ''}{machine.append} "
+        append = (f"console={machine.arch.console} panic=-1 oops=panic printk.devkmsg=on "
+                  f"{f'loglevel={machine.arch.tells + 1} ' if quiet else ''}{machine.parameters()} "
+                  f"TELLS={machine.arch.tells} "
                   f"ROWS={size.lines} COLUMNS={size.columns}")
-        argv = [home / "qemu-system-x86_64", *accelerator(machine.icount, machine.cpu), "-smp", machine.cpus,
-                "-m", machine.memory, "-nodefaults",
-                "-display", "none", "-no-reboot", "-L", firmware(), "-L", home / "roms",
+        argv = [home / f"qemu-system-{machine.arch.target}",
+                *accelerator(machine.icount, machine.arch, machine.cpu), "-smp", machine.cpus,
+                "-m", machine.memory, "-nodefaults", "-display", "none", "-no-reboot",
+                *(["-L", firmware(), "-L", home / "roms"] if machine.arch is kernel.X86 else []),
                 "-serial", f"file:{log}",
                 "-kernel", image, "-initrd", initrd, "-append", append, *machine.arguments()]
         log.unlink(missing_ok=True)
@@ -231,28 +303,11 @@ def run_guest(image, machine, command=None, add=(), name="guest", timeout=120, e
     console = log.read_text(errors="replace") if log.exists() else ""
     match = re.search(r"guest: exit status (\d+)", console)
     trouble = troubles(console, late, expects)
+    trouble = blind(trouble, machine.arch.tells) if match else trouble
     if not match and command:
         trouble += read(LOGS / f"{name}.qemu.log").strip().splitlines()[-1:]
     (LOGS / f"{name}.output.log").write_text(text)
     return Result(int(match.group(1)) if match else None, text, console, log, trouble,
-                  time.monotonic() - start)
-
-
-def run_kunit_arm64(image, name, timeout, append="", expects=None):
-    """An arm64 kernel without programs: its KUnit suites run while it boots, then it powers
-    off. Debian's QEMU does: nothing of ours is in the machine."""
-    packages.ensure(packages.ARM_GUEST_TOOLS)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / f"{name}.console.log"
-    start = time.monotonic()
-    argv = ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57", "-accel", "tcg,thread=multi",
-            "-smp", 2, "-m", 1024, "-nodefaults", "-display", "none", "-no-reboot",
-            "-kernel", image, "-append", "console=ttyAMA0 panic=-1 oops=panic kunit.enable=1 "
-            f"kunit_shutdown=poweroff {append}"]
-    text, late = watched(argv, LOGS / f"{name}.qemu.log", timeout, None)
-    log.write_text(text)
-    over = "reboot: Power down" in text
-    return Result(0 if over else None, "", text, log, troubles(text, late, expects),
                   time.monotonic() - start)
 
 
@@ -271,6 +326,14 @@ def troubles(console, late, expects=None):
         if TROUBLE.search(line) or kind and not meant:
             found.append(line.strip())
     return found + ([late] if late else [])
+
+
+def blind(trouble, level):
+    """The trouble, but for what is said to see that there can be any; it must be there, once."""
+    said = [l for l in trouble if SHOWN.format(level) in l]
+    rest = [l for l in trouble if l not in said]
+    return rest if len(said) == 1 else \
+        rest + [f"the guest's console does not show messages of level {level}"]
 
 
 def watched(argv, log, timeout, echo, over=None):
@@ -327,25 +390,32 @@ def cli():
         description="Run programs in a guest with SVA.",
         epilog='examples:\n  make vm                                   a shell\n'
                '  make vm ADD="prog data" RUN="prog data"   prints its exit status\n'
-               '  make vm UNITS=3 DEVICES=3 CPUS=4 KERNEL=debug\n')
+               '  make vm UNITS=3 DEVICES=3 CPUS=4 KERNEL=debug\n'
+               '  make vm ARCH=arm64                        behind two emulated SMMUv3\n')
     parser.add_argument("--add", default="", help="files to put into the guest's /root")
     parser.add_argument("--run", default="", help="shell command; none: a shell")
-    parser.add_argument("--kernel", default="demo", choices=sorted(kernel.GUESTS))
+    parser.add_argument("--arch", default="", help=" or ".join(kernel.ARCHS))
+    parser.add_argument("--kernel", default="", choices=sorted(kernel.GUESTS))
     parser.add_argument("--units", type=int, default=2, help="IOMMU units (1 to 8)")
     parser.add_argument("--devices", type=int, default=2, help="svadev functions (0 to 16)")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", type=int, default=1024, help="MiB")
     parser.add_argument("--svadev", default="", help="device properties: ats=off,pri=off,queues=4")
+    parser.add_argument("--unit", default="", help="properties of all units: x-ril=off,x-msi=on")
     parser.add_argument("--append", default="", help="more kernel parameters")
     parser.add_argument("--timeout", type=int, default=600, help="seconds for --run")
     parser.epilog += "\nACCEL=kvm uses /dev/kvm; the default is tcg, which needs nothing.\n"
     a = parser.parse_args()
+    flavour = a.kernel or kernel.DEMO[kernel.arch(a.arch)]
+    arch = kernel.FLAVOURS[flavour].arch
+    if a.arch and kernel.arch(a.arch) is not arch:
+        raise Failed(f"KERNEL={flavour} is one for {arch.name}, and ARCH={a.arch} was asked for")
     machine = Machine(a.units, a.devices, a.cpus, a.memory, a.svadev,
-                      f"{kernel.FLAVOURS[a.kernel].append} {a.append}")
+                      f"{kernel.FLAVOURS[flavour].append} {a.append}", a.unit, arch=arch)
     machine.arguments()
-    accelerator(icount=False)           # refused before anything is built
+    can_execute(arch)
     packages.ensure(packages.GUEST_TOOLS)
-    image = kernel.build(a.kernel)
+    image = kernel.build(flavour)
     if not a.run:
         say("a shell in the guest; 'exit' ends it, Ctrl-A X kills it. /dev/svadev-* are the "
             "devices")

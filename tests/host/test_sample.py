@@ -410,13 +410,13 @@ class Compiled(unittest.TestCase):
     def test_programs_are_of_the_tree_that_the_kernels_are_of(self):
         made = []
         with mock.patch.object(trial.ktap, "parser", lambda: made.append("parser")), \
-                mock.patch.object(trial, "programs", lambda: made.append("programs")), \
+                mock.patch.object(trial, "programs", lambda arch: made.append(arch)), \
                 mock.patch.object(trial.LINUX, "snapshot", lambda: f"after {len(made)}"):
-            trial.ready("after 1", False)
+            trial.ready("after 1", ())
             self.assertEqual(made, ["parser"])
             with self.assertRaises(Failed):
-                trial.ready("after 1", True)
-        self.assertEqual(made, ["parser", "parser", "programs"])
+                trial.ready("after 1", ["arch"])
+        self.assertEqual(made, ["parser", "parser", "arch"])
 
     def test_images_go_with_the_mutant(self):
         kernels, there = mock.Mock(plain={}), []

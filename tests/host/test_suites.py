@@ -64,6 +64,18 @@ class Selection(unittest.TestCase):
         self.assertEqual(self.names("all", [], ""), ["a", "b"])
         self.assertEqual(self.names("test", ["b"], ""), ["b"])
 
+    def test_an_architecture_has_suites_of_its_kernels(self):
+        suites = [dict(name="a"), dict(name="b", kernel="debug"), dict(name="c", kernel="arm64")]
+        for arch, names in (("", "abc"), ("arm64", "c"), ("x86_64", "b")):
+            self.assertEqual("".join(s["name"] for s in test.of_architecture(suites, arch)), names)
+        with self.assertRaises(Failed):
+            test.of_architecture(suites, "arm")
+        self.assertIn("arm64", kernel.chosen([], "arm64"))
+        self.assertNotIn("debug", kernel.chosen([], "arm64"))
+        for names, arch in ((["debug"], "arm64"), (["none"], "")):
+            with self.assertRaises(Failed):
+                kernel.chosen(names, arch)
+
     def test_what_is_not_there_is_refused(self):
         with self.assertRaises(Failed):
             self.names("test", ["c"], "")
@@ -78,6 +90,63 @@ class Selection(unittest.TestCase):
         self.assertEqual(test.chosen(programs, "sva_fork"), (programs[1:], ""))
         with self.assertRaises(Failed):
             test.chosen(programs, "sva_nap.munmap")
+
+
+class Base(unittest.TestCase):
+    """What fails on the base is on a list that is checked both ways."""
+    KNOWN = {f"{p}: f.t": dict(why="why", fails=r"\(2\) == hits") for p in "pq"}
+
+    def excused(self, state, failed=("Expected 1 (2) == hits (1)",), **more):
+        cases = [Case("p: f.t", state, "x"), *(Case(n, s) for n, s in more.items())]
+        test.excuse(cases, self.KNOWN, {"p: f.t": list(failed)})
+        return cases
+
+    def test_it_has_to_fail(self):
+        self.assertEqual([c.state for c in self.excused("not ok")], ["skip"])
+        self.assertEqual([c.state for c in self.excused("ok", other="not ok")], ["not ok", "not ok"])
+
+    def test_it_has_to_fail_as_listed(self):
+        listed = "Expected 1 (2) == hits (1)"
+        for failed in ([], ["Expected 1 (3) == hits (1)"], [listed, "Expected 0 (0) != sva_clean(s) (0)"]):
+            self.assertEqual(states(self.excused("not ok", failed)), {"p: f.t": "not ok"})
+        self.assertEqual(states(self.excused("not ok", [listed] * 2)), {"p: f.t": "skip"})
+
+    def test_a_program_says_what_did_not_hold(self):
+        text = ("## p\nTAP version 13\n1..1\n# x.c:9:t:Expected 1 (2) == hits (1)\n# t: Test failed\n"
+                "not ok 1 f.t\n## exit 1\n")
+        result = test.vm.Result(0, text, "", test.LOGS)
+        with mock.patch.object(test.vm, "run_guest", return_value=result):
+            for fails, state in ((r"== hits", "skip"), ("sva_clean", "not ok")):
+                suite = dict(name="s", kernel="debug", timeout=1, image="i",
+                             fails_on_base={"p: f.t": dict(why="why", fails=fails)})
+                cases = test.run_programs(suite, [Path("p")], "s").cases
+                self.assertEqual(states(cases), {"p: f.t": state})
+
+    def test_it_has_to_be_there(self):
+        cases = self.excused("not ok")
+        self.assertEqual(test.nowhere(cases, self.KNOWN, ["p"]), [])
+        self.assertEqual(states(test.nowhere(cases, self.KNOWN, ["p", "q"])), {"q: f.t": "not ok"})
+        self.assertEqual(states(test.nowhere([], self.KNOWN, ["p"])), {"p: f.t": "not ok"})
+
+    def test_it_is_counted(self):
+        with mock.patch.object(test, "say"):
+            count = test.report(dict(name="s", about="", budget=1), 1,
+                                [*self.excused("not ok"), Case("s", "skip"), Case("t", "ok")])
+        self.assertEqual(test.figures(count), "1 passed, 0 failed, 1 skipped, 1 as on the base")
+        self.assertEqual(test.figures(count - test.Counter(["known"])),
+                         "1 passed, 0 failed, 1 skipped")
+
+    def test_tables_are_shared(self):
+        tables = test.configuration()["fails_on_base"]
+        for suite in test.all_suites():
+            for name in suite.get("fails_of", []):
+                for case, entry in tables[name].items():
+                    own = suite["fails_on_base"][case]
+                    self.assertEqual(own["why"], entry["why"])
+                    self.assertEqual(own["fails"], entry["fails"].replace("UNITS", str(suite["units"])))
+            for entry in suite.get("fails_on_base", {}).values():
+                test.re.compile(entry["fails"])
+                self.assertNotIn("UNITS", entry["fails"])
 
 
 class Ktap(unittest.TestCase):
@@ -302,7 +371,7 @@ class Mutants(unittest.TestCase):
 
         def key(**changed):
             now = [dict(s, **changed) if s["name"] == "kunit" else s for s in suites]
-            with mock.patch.object(test.qemu, "key", lambda: "qemu"), \
+            with mock.patch.object(test.qemu, "key", lambda **options: "qemu"), \
                     mock.patch.object(test, "all_suites", lambda: now):
                 return test.kept_as(suite)
         self.assertEqual(key(), key())
@@ -327,7 +396,7 @@ class Budgets(unittest.TestCase):
         self.assertLessEqual(self.minutes(), self.all["minutes"]["limit"])
 
     def test_what_is_to_come_fits_too(self):
-        self.assertLessEqual(self.minutes() + sum(self.all["reserved"].values()),
+        self.assertLessEqual(self.all["minutes"]["limit"] + sum(self.all["reserved"].values()),
                              self.all["minutes"]["limit_later"])
 
     def test_make_test_wants_two_kernels(self):

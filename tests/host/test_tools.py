@@ -3,6 +3,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import common
+import kernel
 import packages
 import test
 import vm
@@ -67,10 +69,22 @@ class Trouble(unittest.TestCase):
                      'irq 9: nobody cared (try booting with the "irqpoll" option)',
                      "Unable to handle kernel paging request at virtual address 0",
                      "{1}[Hardware Error]: event severity: fatal",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x04 received:",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x11 received:",
+                     "arm-smmu-v3 c000000.smmuv3: CMDQ error (cons 0x01000004): Illegal command",
+                     "arm-smmu-v3 c000000.smmuv3: CMDQ timeout",
+                     "arm-smmu-v3 c000000.smmuv3: EVTQ overflow detected -- events lost",
                      "DMAR: [INTR-REMAP] Request device [00:01.0] fault index 0x1 [fault reason 0x22] x",
                      "DMAR: [DMA Write PASID 0x2] Request device [01:00.0] fault addr 0x1 "
                      "[fault reason 0x5a] SM: Non-zero reserved fields set in PASID Table Entry"):
             self.assertEqual(len(vm.troubles(line, None)), 1, line)
+
+    def test_a_console_that_hides_some_is_trouble(self):
+        line = f"[ 9.0] {vm.SHOWN.format(4)}"
+        found = vm.troubles(f"[ 1.0] BUG: x\n{line}\n", None)
+        self.assertEqual(vm.blind(found, 4), ["[ 1.0] BUG: x"])
+        for trouble, level in ((["x"], 4), (found[1:], 6), (found[1:] * 2, 4)):
+            self.assertIn("does not show", vm.blind(trouble, level)[-1])
 
     def test_ordinary_lines_are_not(self):
         for line in ("DMAR: Intel(R) Virtualization Technology for Directed I/O",
@@ -79,14 +93,18 @@ class Trouble(unittest.TestCase):
                      "svadev 0000:01:00.0: 8 queues, ATS on, PRI on", "Freeing unused kernel image",
                      "DMAR: DRHD: handling fault status reg 2",
                      "DMAR: [DMA Write PASID 0x2] Request device [01:00.0] fault addr 0x1 "
-                     "[fault reason 0x5b] SM: Present bit in PASID Table Entry is clear"):
+                     "[fault reason 0x5b] SM: Present bit in PASID Table Entry is clear",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x10 received:",
+                     "arm-smmu-v3 c000000.smmuv3: event 0x0a received:"):
             self.assertEqual(vm.troubles(line, None), [], line)
 
     KINDS = {
         "invalidations": ["DMAR: VT-d detected Invalidation Time-out Error: SID 100",
                           "iommu: dmar0: requester 0x0100 does not answer invalidations: its",
                           "iommu: dmar0: invalidation of tag 1, PASID 2 failed: -110",
-                          "DMAR: dmar1: not removed: an invalidation has failed, and domain"],
+                          "DMAR: dmar1: not removed: an invalidation has failed, and domain",
+                          "arm-smmu-v3 c0.smmuv3: CMDQ error (cons 0x03001a64): ATC invalidate timeout"],
+        "syncs": ["arm-smmu-v3 c0.smmuv3: CMD_SYNC timeout at 0x1 [hwprod 0x1, hwcons 0x0]"],
         "requests": ["dmar1: Invalid page request: 00001 2000", "IOMMU: dmar0: Page request without PASID"],
         "resets": ["vtd-mock0-fn0: may use memory that was freed until it is reset: -22"],
         "queues": ["svadev 0000:01:00.0: queue 3 with PASID 1 does not stop"],
@@ -128,6 +146,53 @@ class Machines(unittest.TestCase):
         self.assertEqual(len(covered), 1)
         self.assertTrue(covered[0].endswith("primary-bus=rp1"))
         self.assertEqual(sum(w.startswith("svadev,") for w in words), 3)
+
+    def test_on_arm64_a_unit_has_a_port(self):
+        words = vm.Machine(units=2, devices=2, last_options="x-ril=off", arch=kernel.ARM).arguments()
+        self.assertEqual([w.split(",", 3)[3] for w in words if w.startswith("arm-smmuv3")],
+                         ["primary-bus=rp0", "x-ril=off,primary-bus=rp1"])
+        words = vm.Machine(units=2, devices=3, arch=kernel.ARM).arguments()
+        self.assertEqual([w.split(",", 3)[3] for w in words if w.startswith("arm-smmuv3")],
+                         ["primary-bus=pcie.0", "primary-bus=rp1"])
+
+    def test_on_arm64_each_port_has_acs(self):
+        said = vm.Machine(units=2, devices=3, arch=kernel.ARM).parameters()
+        self.assertEqual(said.count("0011101@0000:00:0"), 3)
+        self.assertNotIn("acs", vm.Machine(units=2, devices=3).parameters())
+
+    def test_kvm_is_for_the_hosts_own_architecture(self):
+        with mock.patch.object(vm, "ACCEL", "kvm"), mock.patch.object(os, "access", lambda *a: True):
+            self.assertIn("kvm", vm.accelerator())
+            self.assertIn("tcg,thread=multi", vm.accelerator(arch=kernel.ARM))
+            vm.can_execute(kernel.X86)
+            with self.assertRaisesRegex(common.Failed, "cannot execute guests of arm64"):
+                vm.can_execute(kernel.ARM)
+
+    def test_a_program_is_for_the_guest(self):
+        def elf(machine, kind):
+            return b"\x7fELF\x02\x01" + struct.pack("<10xHH12xQ14xHH6xI52x", 2, machine, 64, 56, 1,
+                                                      kind)
+        with tempfile.NamedTemporaryFile() as f:
+            for text, arch, why in (
+                    (b"#!/bin/sh\n", kernel.ARM, None), (b"", kernel.ARM, None),
+                    (elf(62, 3), kernel.X86, None), (elf(183, 1), kernel.ARM, None),
+                    (elf(62, 1), kernel.ARM, "is for x86_64; the guest is arm64"),
+                    (elf(40, 1), kernel.X86, "is for another architecture"),
+                    (elf(183, 3), kernel.ARM, "link it with -static")):
+                Path(f.name).write_bytes(text)
+                if why:
+                    with self.assertRaisesRegex(common.Failed, why):
+                        vm.refuse_foreign(f.name, arch)
+                else:
+                    vm.refuse_foreign(f.name, arch)
+
+    def test_an_architecture_has_a_name(self):
+        self.assertIs(kernel.arch(""), kernel.X86)
+        self.assertIs(kernel.arch("x86"), kernel.X86)
+        self.assertIs(kernel.arch("aarch64"), kernel.ARM)
+        self.assertIs(kernel.arch("arm64"), kernel.ARM)
+        with self.assertRaisesRegex(common.Failed, "ARCH=arm: there are x86_64 and arm64"):
+            kernel.arch("arm")
 
     def test_shapes_out_of_range_are_refused(self):
         for bad in (dict(units=0), dict(units=9), dict(devices=17), dict(cpus=0)):
@@ -224,6 +289,31 @@ class Packages(unittest.TestCase):
         with tempfile.TemporaryDirectory() as tmp:
             self.assertEqual(self.archive(tmp, [], "linux-6.12.117.tar.xz")[0],
                              "linux-6.12.117.tar.xz")
+
+    def test_a_busybox_is_unpacked_whole_or_not_at_all(self):
+        """Wherever in its package it is."""
+        for place in ("bin", "usr/bin"):
+            with tempfile.TemporaryDirectory() as tmp:
+                deb = Path(tmp) / "busybox-static_1_arm64.deb"
+                broken = [True, False]
+
+                def unpack(*command):
+                    home = Path(command[-1]) / place
+                    home.mkdir(parents=True)
+                    (home / "busybox").touch()
+                    if broken.pop(0):
+                        raise KeyboardInterrupt
+                with mock.patch.multiple(packages, BUILD=Path(tmp), newest=lambda p: deb,
+                                         output=unpack):
+                    with self.assertRaises(KeyboardInterrupt):
+                        packages.busybox_arm64()
+                    self.assertEqual(os.listdir(tmp), [])
+                    for _ in range(2):  # the second has it
+                        self.assertEqual(packages.busybox_arm64(),
+                                         Path(tmp) / deb.stem / place / "busybox")
+                    (Path(tmp) / deb.stem / place / "busybox").unlink()
+                    with self.assertRaisesRegex(common.Failed, "no busybox in"):
+                        packages.busybox_arm64()
 
     def test_epochs_do_not_hide_a_version(self):
         row = " qemu | 1:10.0.13+ds-0+deb13u1 | trixie/main Sources"
@@ -328,7 +418,7 @@ class Errors(unittest.TestCase):
 
 class Outlook(unittest.TestCase):
     def test_minutes_left_follow_the_pace(self):
-        title, later = "build QEMU", "build the debug kernel"
+        title, later = "build QEMU for x86_64", "build the debug kernel"
         fast, slow = common.Outlook(), common.Outlook()
         for o in (fast, slow):
             o.plan([title, later])
@@ -341,7 +431,7 @@ class Outlook(unittest.TestCase):
 
     def test_what_was_cached_is_not_waited_for(self):
         o = common.Outlook()
-        o.plan(["build QEMU", "build the debug kernel"])
+        o.plan(["build QEMU for x86_64", "build the debug kernel"])
         o.begins("build the debug kernel")
         self.assertEqual(o.titles, [])
 

@@ -419,6 +419,27 @@ static bool has_sva(struct sva_dev *d)
 	return flags & FLAG_SVA;
 }
 
+/* What says that it has SVA can be bound. */
+TEST(sva_is_sva)
+{
+	unsigned int i, with = 0;
+	const char *why;
+	struct sva s;
+
+	why = sva_find(&s);
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < s.nr; i++) {
+		if (!has_sva(&s.dev[i]))
+			continue;
+		with++;
+		ASSERT_EQ(0, sva_open(&s.q[i], &s.dev[i]));
+		sva_close(&s.q[i]);
+	}
+	if (!with)
+		SKIP(return, "no function has SVA");
+}
+
 /* uacce would open a queue that is bound to nothing. The driver must not. */
 TEST(no_sva_no_open)
 {

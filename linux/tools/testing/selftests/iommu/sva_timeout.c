@@ -446,7 +446,7 @@ struct memory {
 
 static void memory_now(struct memory *m)
 {
-	m->free = sva_free_pages();
+	m->free = sva_free_pages(true);
 	m->tables = vm_counter("nr_page_table_pages");
 	m->iommu = vm_counter("nr_sec_page_table_pages");
 }

@@ -63,15 +63,33 @@ static bool sva_pci_enabled(int fd, unsigned int id, unsigned int reg,
 	return pos && pread(fd, &ctrl, 2, pos + reg) == 2 && (ctrl & bit);
 }
 
-static const char *sva_dev_init(struct sva_dev *d)
+/* Is it on now, SVA_ATS or SVA_PRI? */
+static bool sva_dev_has(const struct sva_dev *d, enum sva_mode what)
 {
 	int fd = sva_pci_open(d, "config");
+	bool on;
 
 	if (fd < 0)
-		return "needs root, for the registers of the function";
-	d->ats = sva_pci_enabled(fd, 0x0f, 6, 0x8000);
-	d->pri = sva_pci_enabled(fd, 0x13, 4, 0x0001);
+		return false;
+	on = what == SVA_ATS ? sva_pci_enabled(fd, 0x0f, 6, 0x8000) :
+			       sva_pci_enabled(fd, 0x13, 4, 0x0001);
 	close(fd);
+	return on;
+}
+
+static const char *sva_dev_init(struct sva_dev *d)
+{
+	struct sva_queue q;
+	bool bound;
+
+	if (geteuid())
+		return "needs root, for the registers of the function";
+	/* SMMUv3's driver can turn it on with the first bind. */
+	bound = SVA_SMMU && !sva_dev_has(d, SVA_ATS) && !sva_open(&q, d);
+	d->ats = sva_dev_has(d, SVA_ATS);
+	d->pri = sva_dev_has(d, SVA_PRI);
+	if (bound)
+		sva_close(&q);
 
 	d->ctl = sva_map_bar(d, SVADEV_BAR_CONTROL, &d->size[0]);
 	d->pages = sva_map_bar(d, SVADEV_BAR_QUEUES, &d->size[1]);
@@ -158,6 +176,28 @@ unsigned int sva_functions_of(const struct sva *s, unsigned int unit)
 	for (i = 0; i < s->nr; i++)
 		n += sva_unit_of(s, &s->dev[i]) == unit;
 	return n;
+}
+
+/* Those of them whose translations it has to invalidate */
+unsigned int sva_atcs_of(const struct sva *s, unsigned int unit)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < s->nr; i++)
+		n += sva_unit_of(s, &s->dev[i]) == unit && s->dev[i].ats;
+	return n;
+}
+
+#define SVA_BATCH	16	/* commands, of VT-d */
+
+/* Waits for one event at that unit: one, or one for each batch if it has many */
+unsigned int sva_waits_of(const struct sva *s, unsigned int unit)
+{
+	unsigned int atcs = sva_atcs_of(s, unit);
+
+	if (SVA_SMMU)
+		return 1 + !!atcs;
+	return (1 + atcs + SVA_BATCH - 1) / SVA_BATCH;
 }
 
 /* --- queues --- */
@@ -463,17 +503,47 @@ bool sva_is_fault(const struct sva *s, int err)
 /* VT-d's: no entry in the PASID directory, none in the PASID table */
 #define SVA_NO_DIRECTORY_ENTRY	0x51
 #define SVA_NO_ENTRY		0x59
+/* SMMUv3's: C_BAD_SUBSTREAMID, C_BAD_CD */
+#define SVA_BAD_SUBSTREAMID	0x08
+#define SVA_BAD_CD		0x0a
 
 /* It is that of a PASID that has no entry. */
 static bool sva_is_no_entry(enum sva_refusal why, uint64_t reason)
 {
+	if (SVA_SMMU)	/* no entry of the PASID, or no table that could have one */
+		return reason == SVA_BAD_CD || reason == SVA_BAD_SUBSTREAMID;
 	return reason == SVA_NO_ENTRY ||
 	       (why == SVA_UNKNOWN && reason == SVA_NO_DIRECTORY_ENTRY);
 }
 
 /*
- * The end of SVA_IS_REFUSED(). The IOMMU has recorded one fault, or none if a
- * process that is gone has had it disabled, and it knows the reason of the last one.
+ * How such an access ends. SMMUv3's driver keeps the entry of a process that has
+ * exited, with no page table; and a translation request that meets no entry is a
+ * Completer Abort there.
+ */
+static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
+{
+	if (s->mode == SVA_UNTRANSLATED)
+		return SVADEV_ERR_DMA;
+	if (!SVA_SMMU)
+		return SVADEV_ERR_REFUSED;
+	return why == SVA_EXITED ? SVADEV_ERR_NOT_MAPPED : SVADEV_ERR_DMA;
+}
+
+/*
+ * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS; where
+ * that is on only while something is bound, all requests are untranslated after it.
+ */
+static bool sva_is_recorded(const struct sva *s, const struct sva_dev *d,
+			    enum sva_refusal why)
+{
+	return why != SVA_EXITED && !(SVA_SMMU && s->mode != SVA_UNTRANSLATED &&
+				      sva_dev_has(d, SVA_ATS));
+}
+
+/*
+ * The end of SVA_IS_REFUSED(). The IOMMU has recorded one fault, or none, and it
+ * knows the reason of the last one.
  */
 bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 		     enum sva_refusal why, int err, uint64_t faults)
@@ -483,12 +553,11 @@ bool sva_was_refused(const struct sva *s, struct sva_queue *q,
 	bool ok;
 
 	faults = sva_counter(q->dev, SVADEV_U_FAULT) - faults;
-	ok = err == (s->mode == SVA_UNTRANSLATED ? SVADEV_ERR_DMA :
-						    SVADEV_ERR_REFUSED) && !done;
-	if (why == SVA_EXITED)
-		ok = ok && !faults;
-	else
+	ok = err == sva_refusal_error(s, why) && !done;
+	if (sva_is_recorded(s, q->dev, why))
 		ok = ok && faults == 1 && sva_is_no_entry(why, reason);
+	else
+		ok = ok && !faults;
 	if (ok)
 		return true;
 	fprintf(stderr, "# %s: PASID %#llx is not bound: %s, %llu bytes, ",
@@ -544,8 +613,8 @@ void sva_count_cached(struct sva_dev *d, uint64_t pasid, const void *p,
 	c->config = sva_read(d->ctl, SVADEV_CACHED_CONFIG);
 }
 
-/* An entry for the function, and one for the PASID */
-#define SVA_CONFIG	2
+/* An entry for the function, one for the PASID, and SMMUv3's for a table of these */
+#define SVA_CONFIG	(SVA_SMMU ? 3 : 2)
 
 /*
  * Does each cache have all of these pages, once: that of the function, unless it
@@ -703,6 +772,8 @@ uint64_t sva_drop(void)
 		{ "iotlb:", SVADEV_INJECT_IOTLB },
 		{ "atc:", SVADEV_INJECT_ATC },
 		{ "config:", SVADEV_INJECT_CONFIG },
+		{ "function:", SVADEV_INJECT_FUNCTION },
+		{ "pasid:", SVADEV_INJECT_PASID },
 	};
 	const char *env = getenv("SVADEV_DROP");
 	size_t i, len;
@@ -713,6 +784,15 @@ uint64_t sva_drop(void)
 			return kinds[i].kind | strtoull(env + len, NULL, 0) << 32;
 	}
 	return 0;
+}
+
+/* Is it a command for configuration, of whatever kind? */
+bool sva_drop_config(void)
+{
+	uint64_t kind = sva_drop() & SVADEV_INJECT_KIND;
+
+	return kind == SVADEV_INJECT_CONFIG || kind == SVADEV_INJECT_FUNCTION ||
+	       kind == SVADEV_INJECT_PASID;
 }
 
 static void sva_inject(const struct sva *s, uint64_t what)
@@ -808,15 +888,19 @@ bool sva_write_file(const char *path, const char *text)
 	return ok;
 }
 
-/* Free pages, those that CPUs keep for themselves included */
-long sva_free_pages(void)
+/*
+ * Free pages, those that CPUs keep for themselves included. Each CPU may be behind
+ * with the count by some tens, unless it is exact, for which it has to answer.
+ */
+long sva_free_pages(bool exact)
 {
 	char line[128];
 	long n, sum = 0;
 	FILE *f;
 
-	/* CPUs are behind with the count; it needs root. */
-	sva_write_file("/proc/sys/vm/stat_refresh", "1");
+	/* needs root */
+	if (exact)
+		sva_write_file("/proc/sys/vm/stat_refresh", "1");
 	f = fopen("/proc/zoneinfo", "r");
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
@@ -993,8 +1077,9 @@ void sva_teardown(struct sva *s)
 
 /*
  * @n pages, each touched so that it is there for a function without PRI.
- * Aligned, with nothing around: an IOMMU invalidates aligned powers of two, and
- * what it forgets for a neighbour would hide what it was not told to forget.
+ * Aligned, with nothing around: an IOMMU invalidates aligned powers of two, or a
+ * page more than it was asked for, and what it forgets for a neighbour would hide
+ * what it was not told to forget.
  */
 char *sva_pages(unsigned int n, int byte)
 {
@@ -1003,10 +1088,11 @@ char *sva_pages(unsigned int n, int byte)
 
 	while (room < n * SVA_PAGE)
 		room *= 2;
-	p = mmap(NULL, 2 * room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, 2 * room + SVA_PAGE, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
-	p = (char *)(((uintptr_t)p + room - 1) & -room);
+	p = (char *)(((uintptr_t)p + SVA_PAGE + room - 1) & -room);
 	if (mprotect(p, n * SVA_PAGE, PROT_READ | PROT_WRITE))
 		return NULL;
 	madvise(p, n * SVA_PAGE, MADV_NOHUGEPAGE);

@@ -54,6 +54,16 @@
 #define SVA_TIMEOUT_S	10
 #define SVA_LOAD_S	40	/* for many of them, in a TEST_F_TIMEOUT() */
 
+/*
+ * SMMUv3 is in front of the functions, else VT-d. SMMUv3's driver has no page
+ * requests, and waits twice where ATS is on, before the ATCs and after.
+ */
+#ifdef __aarch64__
+#define SVA_SMMU	true
+#else
+#define SVA_SMMU	false
+#endif
+
 /* How the functions reach memory */
 enum sva_mode {
 	SVA_PRI,		/* ATS; a page that is not there is requested */
@@ -159,6 +169,8 @@ const char *sva_find(struct sva *s);
 unsigned int sva_units(const struct sva *s);
 unsigned int sva_unit_of(const struct sva *s, const struct sva_dev *d);
 unsigned int sva_functions_of(const struct sva *s, unsigned int unit);
+unsigned int sva_atcs_of(const struct sva *s, unsigned int unit);
+unsigned int sva_waits_of(const struct sva *s, unsigned int unit);
 
 /* First function behind its IOMMU: where to ask for what the IOMMU counts */
 static inline bool sva_first_of_unit(const struct sva *s, unsigned int i)
@@ -277,6 +289,7 @@ uint64_t sva_untagged(const struct sva *s);
 /* --- losing an invalidation on purpose --- */
 
 uint64_t sva_drop(void);
+bool sva_drop_config(void);
 void sva_change_begin(const struct sva *s, struct sva_counts *c);
 void sva_change_end(const struct sva *s, struct sva_counts *c);
 
@@ -319,7 +332,7 @@ void sva_mute(struct sva_dev *d, uint64_t n);
 /* --- functions that go and come --- */
 
 bool sva_write_file(const char *path, const char *text);
-long sva_free_pages(void);
+long sva_free_pages(bool exact);
 bool sva_pci_write(const struct sva_dev *d, const char *file, const char *text);
 bool sva_driver_write(const struct sva_dev *d, const char *file);
 void sva_dev_unmap(struct sva_dev *d);

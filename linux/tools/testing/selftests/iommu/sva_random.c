@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Random changes of an address space, many of them, beside functions that use it.
+ * All is quiet when it is looked at: each page that is there and was not changed can
+ * be used, what is not there cannot, and no cache has anything that is stale.
+ *
+ * SVA_SEED in the environment repeats a run, SVA_OPS is how many changes it has. What
+ * is stale is told with the change after which it was found. Where SVA_CONT is 1, the
+ * IOMMU has the fault that a range which covers a part of a contiguous group leaves the
+ * entry of the group: what that explains is counted apart.
+ */
+#include "../kselftest_harness.h"
+#include "sva_utils.h"
+
+#define NR_PAGES	512		/* with the one before, in blocks of 2 MiB */
+#define GROUP		16		/* pages, which can have one entry */
+#define LOOK		16		/* changes between two looks at the caches */
+#define DEFAULT_OPS	200
+#define MAX_RANGE	40
+
+/* What the CPU has made of a page, so that a function can ... */
+enum state {
+	GONE,			/* ... do nothing */
+	EMPTY,			/* ... nothing, unless a fault nearby has filled it */
+	READABLE,
+	WRITABLE,
+};
+
+struct range {
+	unsigned int first;
+	unsigned int nr;
+};
+
+FIXTURE(sva_random)
+{
+	struct sva s;
+	char *map;
+	char *buf;
+	unsigned char state[NR_PAGES];
+	unsigned char byte[NR_PAGES];
+	/* groups that were changed in part since the caches were looked at */
+	bool partly[NR_PAGES / GROUP];
+	uint64_t seed;
+	uint64_t random;
+	unsigned long stale_cont;
+	unsigned long stale;
+	unsigned long refused;
+	bool stop;
+	struct sva_thread thread;
+};
+
+#define MTHP	"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"
+
+FIXTURE_SETUP(sva_random)
+{
+	const char *why = sva_setup(&self->s, SVA_UNTRANSLATED);
+	const char *seed = getenv("SVA_SEED");
+
+	if (why)
+		SKIP(return, "%s", why);
+	if (!sva_lacks(&self->s, SVA_ATS))
+		sva_set_mode(&self->s, SVA_ATS);
+	/* contiguous groups, where there are any */
+	sva_write_file(MTHP, "always");
+	self->seed = seed ? strtoull(seed, NULL, 0) : 1 + sva_now() * 1e9;
+	self->random = self->seed;
+	self->map = mmap(NULL, 3 * NR_PAGES * SVA_PAGE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->map);
+	self->buf = (char *)(((uintptr_t)self->map + NR_PAGES * SVA_PAGE) &
+			     -(NR_PAGES * SVA_PAGE));
+	ASSERT_TRUE(sva_open_all(&self->s));
+}
+
+FIXTURE_TEARDOWN(sva_random)
+{
+	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
+	sva_thread_end(&self->thread);
+	sva_write_file(MTHP, "never");
+	sva_close_all(&self->s);
+	sva_teardown(&self->s);
+}
+
+/* xorshift64*, so that a seed says all */
+static unsigned int draw(FIXTURE_DATA(sva_random) *self, unsigned int below)
+{
+	self->random ^= self->random >> 12;
+	self->random ^= self->random << 25;
+	self->random ^= self->random >> 27;
+	return (self->random * 0x2545f4914f6cdd1dULL >> 33) % below;
+}
+
+static struct range draw_range(FIXTURE_DATA(sva_random) *self)
+{
+	struct range r = { .first = draw(self, NR_PAGES) };
+
+	r.nr = 1 + draw(self, MAX_RANGE);
+	/* whole groups now and then */
+	if (!draw(self, 4)) {
+		r.first &= -GROUP;
+		r.nr = GROUP * (1 + draw(self, 4));
+	}
+	if (r.nr > NR_PAGES - r.first)
+		r.nr = NR_PAGES - r.first;
+	return r;
+}
+
+static char *at(FIXTURE_DATA(sva_random) *self, unsigned int page)
+{
+	return self->buf + page * SVA_PAGE;
+}
+
+static void changed(FIXTURE_DATA(sva_random) *self, const struct range *r)
+{
+	unsigned int i, last = r->first + r->nr - 1;
+
+	for (i = r->first / GROUP; i <= last / GROUP; i++)
+		if (i * GROUP < r->first || (i + 1) * GROUP - 1 > last)
+			self->partly[i] = true;
+}
+
+static void set(FIXTURE_DATA(sva_random) *self, const struct range *r,
+		enum state state, unsigned char byte)
+{
+	unsigned int i;
+
+	for (i = r->first; i < r->first + r->nr; i++) {
+		self->state[i] = state;
+		self->byte[i] = byte;
+	}
+}
+
+static bool map_range(FIXTURE_DATA(sva_random) *self, const struct range *r,
+		      unsigned char byte)
+{
+	void *p = mmap(at(self, r->first), r->nr * SVA_PAGE,
+		       PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (p == MAP_FAILED)
+		return false;
+	memset(p, byte, r->nr * SVA_PAGE);
+	set(self, r, WRITABLE, byte);
+	return true;
+}
+
+static bool unmap_range(FIXTURE_DATA(sva_random) *self, const struct range *r)
+{
+	set(self, r, GONE, 0);
+	return !munmap(at(self, r->first), r->nr * SVA_PAGE);
+}
+
+/* What is there of it, page by page: holes are nobody's fault. */
+static bool protect_range(FIXTURE_DATA(sva_random) *self, const struct range *r,
+			  bool writable)
+{
+	unsigned int i;
+
+	for (i = r->first; i < r->first + r->nr; i++) {
+		if (self->state[i] == GONE)
+			continue;
+		if (mprotect(at(self, i), SVA_PAGE,
+			     PROT_READ | (writable ? PROT_WRITE : 0)))
+			return false;
+		if (writable) {
+			/* Without page requests only the CPU makes it dirty. */
+			if (self->state[i] == EMPTY)
+				self->byte[i] = 0;
+			memset(at(self, i), self->byte[i], SVA_PAGE);
+			self->state[i] = WRITABLE;
+		} else if (self->state[i] == WRITABLE) {
+			self->state[i] = READABLE;
+		}
+	}
+	return true;
+}
+
+static bool drop_range(FIXTURE_DATA(sva_random) *self, const struct range *r)
+{
+	unsigned int i;
+
+	for (i = r->first; i < r->first + r->nr; i++) {
+		if (self->state[i] == GONE)
+			continue;
+		if (madvise(at(self, i), SVA_PAGE, MADV_DONTNEED))
+			return false;
+		self->state[i] = EMPTY;
+	}
+	return true;
+}
+
+/* All is shared with a child for a while, and then the CPU writes where it may. */
+static bool fork_range(FIXTURE_DATA(sva_random) *self, const struct range *r)
+{
+	pid_t pid = sva_fork();
+	unsigned int i;
+
+	if (!pid)
+		_exit(0);
+	if (pid < 0 || sva_exit_code(pid))
+		return false;
+	for (i = 0; i < NR_PAGES; i++)
+		if (self->state[i] == WRITABLE)
+			memset(at(self, i), self->byte[i], SVA_PAGE);
+	return true;
+}
+
+static bool move_range(FIXTURE_DATA(sva_random) *self, struct range *r)
+{
+	struct range to = *r;
+	unsigned int i;
+	void *p;
+
+	for (i = r->first; i < r->first + r->nr; i++)
+		if (self->state[i] != WRITABLE)
+			return true;
+	to.first = draw(self, NR_PAGES - r->nr);
+	if (to.first < r->first + r->nr && r->first < to.first + to.nr)
+		return true;
+	/* One mapping, of whatever it was made */
+	if (!map_range(self, r, 3))
+		return false;
+	p = mremap(at(self, r->first), r->nr * SVA_PAGE, r->nr * SVA_PAGE,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, at(self, to.first));
+	if (p == MAP_FAILED)
+		return false;
+	set(self, &to, WRITABLE, 3);
+	set(self, r, GONE, 0);
+	changed(self, &to);
+	return true;
+}
+
+static bool huge(FIXTURE_DATA(sva_random) *self)
+{
+	struct range all = { .nr = NR_PAGES };
+
+	if (mmap(self->buf, NR_PAGES * SVA_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return false;
+	madvise(self->buf, NR_PAGES * SVA_PAGE, MADV_HUGEPAGE);
+	memset(self->buf, 7, NR_PAGES * SVA_PAGE);
+	set(self, &all, WRITABLE, 7);
+	return true;
+}
+
+static bool rebind(FIXTURE_DATA(sva_random) *self)
+{
+	struct sva_queue *q = self->s.q + draw(self, self->s.nr);
+
+	sva_close(q);
+	return !sva_open(q, q->dev);
+}
+
+/* One function writes to one page, or reads it: is it as the CPU has left it? */
+static bool use(FIXTURE_DATA(sva_random) *self)
+{
+	struct sva_queue *q = self->s.q + draw(self, self->s.nr);
+	unsigned int i = draw(self, NR_PAGES);
+	enum state state = self->state[i];
+	bool writes = draw(self, 2);
+	unsigned char byte = draw(self, 255);
+	uint64_t sum;
+	int err;
+
+	if (state == EMPTY)
+		return true;
+	err = writes ? sva_fill(q, at(self, i), byte, SVA_PAGE) :
+		       sva_sum(q, at(self, i), SVA_PAGE, &sum);
+	if (state < READABLE || (writes && state == READABLE)) {
+		self->refused++;
+		return sva_is_fault(&self->s, err);
+	}
+	if (writes)
+		self->byte[i] = byte;
+	if (!err)
+		return writes ? sva_all(at(self, i), byte, SVA_PAGE) :
+				sum == self->byte[i] * SVA_PAGE;
+	fprintf(stderr, "# page %u, which is there: %s\n", i, sva_error_string(err));
+	return false;
+}
+
+/* At rest: what is stale, and is it what the CONT fault explains? */
+static void look(FIXTURE_DATA(sva_random) *self, unsigned long op)
+{
+	const char *cont = getenv("SVA_CONT");
+	unsigned int i, page;
+	uint64_t n, addr, where;
+	bool known;
+
+	for (i = 0; i < self->s.nr; i++) {
+		struct sva_dev *d = &self->s.dev[i];
+
+		sva_write(d->ctl, SVADEV_VERIFY, SVADEV_PASID_ALL);
+		n = sva_read(d->ctl, SVADEV_VERIFY_STALE);
+		if (!n)
+			continue;
+		addr = sva_read(d->ctl, SVADEV_VERIFY_ADDR);
+		where = sva_read(d->ctl, SVADEV_VERIFY_WHERE);
+		page = (addr - (uintptr_t)self->buf) / SVA_PAGE;
+		known = cont && *cont == '1' && where >> 33 & 1 &&
+			page < NR_PAGES && self->partly[page / GROUP];
+		*(known ? &self->stale_cont : &self->stale) += n;
+		fprintf(stderr, "# seed %llu, change %lu: %s has %llu stale, at %#llx in %#llx%s\n",
+			(unsigned long long)self->seed, op, d->name,
+			(unsigned long long)n, (unsigned long long)addr,
+			(unsigned long long)where,
+			known ? ", in a group that was changed in part" : "");
+	}
+	/* what is known stays cached, and is found again */
+	if (!self->stale_cont)
+		memset(self->partly, 0, sizeof(self->partly));
+}
+
+static bool change(FIXTURE_DATA(sva_random) *self)
+{
+	struct range r = draw_range(self);
+	unsigned int what = draw(self, 64);
+
+	changed(self, &r);
+	if (what < 20)
+		return map_range(self, &r, draw(self, 255));
+	if (what < 30)
+		return unmap_range(self, &r);
+	if (what < 38)
+		return protect_range(self, &r, false);
+	if (what < 46)
+		return protect_range(self, &r, true);
+	if (what < 54)
+		return drop_range(self, &r);
+	if (what < 58)
+		return move_range(self, &r);
+	if (what < 60)
+		return fork_range(self, &r);
+	if (what < 63)
+		return rebind(self);
+	return huge(self);
+}
+
+TEST_F_TIMEOUT(sva_random, changes, 850)
+{
+	unsigned long op, ops = DEFAULT_OPS;
+	const char *env = getenv("SVA_OPS");
+
+	if (env)
+		ops = strtoul(env, NULL, 0);
+	fprintf(stderr, "# SVA_SEED=%llu SVA_OPS=%lu\n",
+		(unsigned long long)self->seed, ops);
+	for (op = 0; op < ops; op++) {
+		ASSERT_TRUE(change(self)) {
+			TH_LOG("change %lu of seed %llu", op,
+			       (unsigned long long)self->seed);
+		}
+		/* not with an entry that is known to be wrong */
+		if (!self->stale_cont)
+			ASSERT_TRUE(use(self)) {
+				TH_LOG("use after change %lu of seed %llu", op,
+				       (unsigned long long)self->seed);
+			}
+		if (op % LOOK == LOOK - 1)
+			look(self, op);
+	}
+	fprintf(stderr, "# %lu changes, %lu uses refused; stale: %lu by CONT, %lu by nothing known\n",
+		ops, self->refused, self->stale_cont, self->stale);
+	EXPECT_EQ(0, self->stale);
+	EXPECT_EQ(0, self->stale_cont);
+}
+
+static void *toggle(void *arg)
+{
+	FIXTURE_DATA(sva_random) *self = arg;
+	bool writable = false;
+
+	while (!__atomic_load_n(&self->stop, __ATOMIC_RELAXED)) {
+		if (mprotect(at(self, 1), SVA_PAGE,
+			     PROT_READ | (writable ? PROT_WRITE : 0)))
+			break;
+		writable = !writable;
+	}
+	return NULL;
+}
+
+#define NEIGHBOUR	0	/* in the group of the page that is changed */
+#define OTHER		256	/* in none that is */
+#define ROUNDS		300
+
+/*
+ * A page that nobody changes, beside one that somebody does: to change a part of a
+ * group, the CPU may take it apart, and nothing is there for a moment. So a function
+ * without page requests can fault there, and nowhere else; and not when all is quiet.
+ */
+TEST_F(sva_random, resident)
+{
+	struct range all = { .nr = NR_PAGES };
+	unsigned int i, beside = 0, faults = 0;
+	struct sva_queue *q = self->s.q;
+
+	if (sva_too_few_cpus(2))
+		SKIP(return, "needs 2 CPUs");
+	ASSERT_TRUE(map_range(self, &all, 1));
+	ASSERT_TRUE(sva_thread_start(&self->thread, 1, toggle, self));
+	for (i = 0; i < ROUNDS; i++) {
+		sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
+		beside += !!sva_do(q, SVADEV_OP_SUM, 0, at(self, NEIGHBOUR), NULL, 8, 0);
+		faults += !!sva_do(q, SVADEV_OP_SUM, 0, at(self, OTHER), NULL, 8, 0);
+	}
+	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
+	EXPECT_TRUE(sva_thread_end(&self->thread));
+	fprintf(stderr, "# faults on a resident page: %u of %d beside a change, %u elsewhere\n",
+		beside, ROUNDS, faults);
+	EXPECT_EQ(0, faults);
+	for (i = 0; i < GROUP; i++)
+		EXPECT_TRUE(sva_sees(q, at(self, i), 1, SVA_PAGE));
+	EXPECT_CLEAN(&self->s);
+}
+
+TEST_HARNESS_MAIN
