@@ -308,10 +308,11 @@ TEST_F(sva_multi, slowest_unit_not_sum)
 	for (i = 0; i < self->s.nr; i++)
 		if (!sva_wait_late(&self->s.dev[i], late[i]))
 			break;
-	EXPECT_EQ(self->s.nr, i);
 	if (i == self->s.nr)
 		EXPECT_TRUE(sva_unmap_waits(u));
 	sva_on_time(&self->s);
+	/* To tell of it earlier could take a copy on write, which waits as well. */
+	EXPECT_EQ(self->s.nr, i);
 	EXPECT_TRUE(sva_unmap_end(u));
 	EXPECT_CLEAN(&self->s);
 }
