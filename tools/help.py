@@ -5,7 +5,7 @@ import kernel
 from common import CACHE, bold, main, say, shown
 
 TARGETS = [
-    ("demo", "from nothing to a device working on malloc'd memory", "7 min", "8 s"),
+    ("demo", "from nothing to a device working on malloc'd memory; ARCH=arm64 too", "7 min", "8 s"),
     ("test", "what CI runs; SUITE=a,b for some, TEST= for one test of them", "18 min", "7 min"),
     ("test-all", "every suite; those that passed only when a part of them changed", "", ""),
     ("test-list", "the suites", "", ""),
@@ -13,8 +13,8 @@ TARGETS = [
     ("bench", "the base's way against the series': a table, CSV and plots in\n"
               "build/bench, with SAVE=1 in doc/bench, too", "", ""),
     ("vm", "a shell in a guest with SVA, or ADD=\"files\" RUN=\"command\"\n"
-           f"UNITS= DEVICES= CPUS= MEMORY= KERNEL={'|'.join(kernel.GUESTS)}\n"
-           "SVADEV=\"ats=off,pri=off\" APPEND= TIMEOUT=", "7 min", "8 s"),
+           f"ARCH=x86_64|arm64 UNITS= DEVICES= CPUS= MEMORY= KERNEL={'|'.join(kernel.GUESTS)}\n"
+           "SVADEV=\"ats=off,pri=off\" UNIT=\"x-ril=off\" APPEND= TIMEOUT=", "7 min", "8 s"),
     ("tree", "build/linux-6.12 and build/qemu-10.0: git trees, a commit a patch", "1 min", "1 s"),
     ("refresh", "take these trees' commits back into patches/, linux/ and qemu/", "", "3 s"),
     ("check", "every patch: checkpatch, W=1, sparse, x86_64 and arm64, boots;\n"
@@ -24,7 +24,7 @@ TARGETS = [
                 "that survive (SEED=2 for others, FILES=glob,.. for more of some, GUESTS=1)", "", ""),
     ("fetch", "look for newer bases; without it the cache serves", "10 s", ""),
     ("kernel", f"build one flavour: FLAVOUR={'|'.join(kernel.FLAVOURS)}", "4 min", "1 s"),
-    ("qemu", "build QEMU", "2 min", "1 s"),
+    ("qemu", "build QEMU, ARCH=arm64 for its guests", "2 min", "1 s"),
     ("clean", "remove build/ (refuses to lose edits there)", "", "2 s"),
     ("distclean", "that, and the cache: downloads, compiled kernels, QEMU, ccache", "", "2 s"),
 ]

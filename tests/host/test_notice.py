@@ -127,16 +127,20 @@ class Observed(unittest.TestCase):
 
 
 class Ours(unittest.TestCase):
+    def all(self):
+        return [*notice.expectations().items(), *notice.expectations("notice-arm64").items()]
+
     def test_every_kind_has_programs_that_see_it(self):
         self.assertEqual(set(notice.expectations()), {"iotlb", "atc", "config"})
-        for kind, expected in notice.expectations().items():
+        self.assertEqual(set(notice.expectations("notice-arm64")), {"iotlb", "atc", "pasid", "function"})
+        for kind, expected in self.all():
             self.assertTrue(expected["sees"], kind)
             for name in (n for word in notice.WORDS for n in expected.get(word, ())):
                 self.assertIn(name.split(": ")[0], expected["programs"], name)
 
     def test_each_test_that_changes_a_page_table_is_named(self):
         """For each kind, and so has to do what is said of it, with each variant."""
-        for kind, expected in notice.expectations().items():
+        for kind, expected in self.all():
             there = {f"{p}: {t}" for p in expected["programs"] for t in selftests.tests_of(p)}
             changing = {f"{p}: {t}" for p in expected["programs"] for t in notice.changing(p)}
             named = {name: [p for word in notice.WORDS for p in expected.get(word, ())
@@ -157,7 +161,7 @@ class Ours(unittest.TestCase):
         self.assertNotIn("sva_exit.pri_kill.requesting", notice.changing("sva_exit"))
 
     def test_every_exception_has_a_reason(self):
-        for expected in notice.expectations().values():
+        for expected in (e for _, e in self.all()):
             for word in notice.WORDS[1:]:
                 for name, why in expected.get(word, {}).items():
                     for said in why.values() if word == "either" else [why]:

@@ -321,10 +321,11 @@ TEST_F(sva_multi, slowest_unit_not_sum)
 	sva_late(&self->s, SVADEV_LATE_SYNC, SVA_HELD);
 	sva_unmap_go(u);
 	asked = functions_late(&self->s, late);
-	EXPECT_EQ(self->s.nr, asked);
 	if (asked == self->s.nr)
 		EXPECT_TRUE(sva_unmap_waits(u));
 	sva_on_time(&self->s);
+	/* To tell of it earlier could take a copy on write, which waits as well. */
+	EXPECT_EQ(self->s.nr, asked);
 	EXPECT_TRUE(sva_unmap_end(u));
 	EXPECT_CLEAN(&self->s);
 }
