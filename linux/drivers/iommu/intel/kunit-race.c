@@ -320,16 +320,21 @@ static int remove_first(void *arg)
 
 /*
  * While the IOTLB still has what is being unmapped, a function comes along, whose
- * ATC the unmap does not know.
+ * ATC the unmap does not know. Its ATS is on, for another PASID: what is flushed when
+ * ATS goes on would be waited for, too, and hide that the join does not wait.
  */
 static void join(struct kunit *test, unsigned int flags, u8 type)
 {
 	struct vtd_thread thread;
+	struct vtd_fn *joins;
 	struct race *r;
 
 	vtd_two_cpus(test);
 	r = race_setup(test, 1, 2, NULL, FLAGS);
 	race_paging(r, flags);
+	joins = r->machine->fn[1];
+	KUNIT_ASSERT_EQ(test, 0,
+			vtd_set_pasid(joins, PASID + 1, vtd_paging(test, joins, 0)));
 	set_pasid(r, 0);
 	vtd_map(test, r->domain, IOVA, 1);
 	access_by_all(r, IOVA);
