@@ -63,6 +63,12 @@ clean:
 distclean:
 	@$(PY) tools/clean.py --cache
 
+# Developers of kernels have one in their environment, which means something else.
+ifneq ($(origin ARCH),command line)
+override ARCH :=
+unexport ARCH
+endif
+
 # These do all there is, or only x86_64.
 ifneq ($(and $(ARCH),$(filter bench check kselftest mutants,$(MAKECMDGOALS))),)
 $(error ARCH= is for demo, test, test-all, vm, kernel and qemu)

@@ -91,6 +91,16 @@ static void check_one_pasid(struct sva *s)
 	check(same, "one_pasid");
 }
 
+static void check_ats(struct sva *s)
+{
+	unsigned int i;
+	bool ats = true;
+
+	for (i = 0; i < s->nr; i++)
+		ats = ats && s->dev[i].ats;
+	check(ats, "all_have_ats");
+}
+
 /* A malloc() to b malloc(), by one function; b is new, so nothing is there yet */
 static bool copies(struct sva_queue *q, unsigned int i, const char *a)
 {
@@ -214,6 +224,7 @@ int main(void)
 	}
 	say("bind", "ok");
 	check_one_pasid(&s);
+	check_ats(&s);
 	show_debugfs();
 	copy_all(&s);
 	unmap(&s);

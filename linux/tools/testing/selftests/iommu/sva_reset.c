@@ -248,6 +248,8 @@ TEST_F(sva_reset, after_fence)
 	struct sva_queue *q = self->s.q;
 	struct sva_counts c;
 
+	if (sva_lacks(&self->s, SVA_ATS))
+		SKIP(return, "%s", sva_lacks(&self->s, SVA_ATS));
 	if (sva_lacks(&self->s, SVA_PRI))
 		sva_set_mode(&self->s, SVA_ATS);
 	/*
