@@ -332,7 +332,9 @@ static unsigned found(Fix *f, unsigned split, unsigned span)
         qtest_writeq(f->qts, at + 8, STE_DSS(DSS_BYPASS));
         qtest_writeq(f->qts, at, STE_S1 | STE_CDMAX(6) | CDTAB(dev) | STE_V);
     }
-    qtest_writeq(f->qts, STRTAB(0) + 8 * (SID(A) >> bits), level2 | span);
+    /* bits that the size leaves no meaning to are none of the address */
+    qtest_writeq(f->qts, STRTAB(0) + 8 * (SID(A) >> bits),
+                 level2 | span | (span == 9 ? 0x2000 : 0));
     smmu_write(f, 0, STRTAB_BASE_CFG, 1 << 16 | split << 6 | 10);
     mask |= space_of(f, A, 1) == 1 ? 1 : 0;
     mask |= space_of(f, B, 1) == 3 ? 2 : 0;
@@ -1800,6 +1802,20 @@ static void test_verify_nested(void)
     set_pte(&f, 2, 0x70000, 0);
     g_assert_cmpint(stale(&f, A), ==, 0);
     g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    /* a table of the second stage stays, also for the page's address */
+    set_pte(&f, 2, 0x70000, PAGE(1) | PTE_S2PAGE | PTE_AF);
+    set_pte(&f, 2, 0x71000, PAGE(1) | PTE_S2PAGE | PTE_AF);
+    set_pte(&f, 1, VA2, 0x71000 | PTE_PAGE | PTE_AF);
+    qtest_writeq(f.qts, PT(2, 2), 0);
+    run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x71000 | LEAF);
+    g_assert_cmpint(space_at(&f, A, 1, VA2), ==, 1);
+    run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x71000);
+    run(&f, 0, tlbi_va(1) | 7ULL << 32, VA2);
+    g_assert_cmpint(space_at(&f, A, 1, VA2), ==, -1);
+    g_assert_cmpint(event(&f, 0, NULL), ==, EVT_TRANSLATION);
+    qtest_writeq(f.qts, PT(2, 2), PT(2, 3) | PTE_TABLE);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    set_pte(&f, 2, 0x70000, 0);
     /* the second stage's command spares it, and those that name it do not */
     run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x70000);
     g_assert_cmpint(space_of(&f, A, 1), ==, 1);
