@@ -72,7 +72,7 @@ static bool smmu_tlb_range_names(const SMMUTLBRange *r,
                          (r->level && r->level != e->level))) {
         return false;
     }
-    if (r->cont_erratum && r->granule && key->level & SMMU_TLB_CONT && !whole) {
+    if (r->cont_erratum && key->level & SMMU_TLB_CONT && !whole) {
         return false;
     }
     return first <= r->last && last >= r->first;

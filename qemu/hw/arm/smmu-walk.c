@@ -5,8 +5,8 @@
  * 3.21.1). Kept are the addresses of the last level's tables, which are what
  * an operating system frees: if it invalidates the pages alone (Leaf), walks
  * go on in a page that is somebody else's by then. Tables above it are read
- * anew each time, and so is everything of a translation in two stages; nor are
- * tables kept below one with APTable set.
+ * anew each time, and so are those of the first stage where there are two; nor
+ * are tables kept below one with APTable set.
  *
  * Keys are those of the TLB, so that a tag drops both. The level is that of the
  * descriptor, 2.

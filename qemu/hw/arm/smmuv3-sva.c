@@ -274,6 +274,7 @@ typedef struct SMMUv3Audit {
     PCISVAAudit *audit;
     GHashTable *owners;         /* of each tag, GArray of SMMUTransCfg */
     bool all;                   /* entries of tags without an owner, too */
+    unsigned walks;             /* that may still be made */
 } SMMUv3Audit;
 
 /*
@@ -281,6 +282,13 @@ typedef struct SMMUv3Audit {
  * in a system that works there is one.
  */
 #define SMMUV3_OWNERS_MAX       64
+
+/*
+ * Nor are there more walks in one audit: a large entry may have become small
+ * pages since, and each of them is looked at. Entries for which there are none
+ * left are left out.
+ */
+#define SMMUV3_WALKS_MAX        (1 << 20)
 
 /* An ASID; or a VMID, of what the second stage translates alone */
 static gpointer smmuv3_audit_tag(int asid, int vmid)
@@ -345,7 +353,7 @@ static bool smmuv3_audit_agrees(SMMUv3Audit *a, SMMUTransCfg *cfg,
     hwaddr at = e->entry.iova;
     SMMUTLBEntry leaf = { };
 
-    while (smmuv3_sva_peek(a->s, cfg, at, &leaf)) {
+    while (a->walks && a->walks-- && smmuv3_sva_peek(a->s, cfg, at, &leaf)) {
         if (CACHED_ENTRY_TO_ADDR(&leaf, at) != CACHED_ENTRY_TO_ADDR(e, at) ||
             (e->entry.perm & e->parent_perm & ~leaf.entry.perm)) {
             return false;
@@ -383,7 +391,8 @@ static void smmuv3_audit_tagged(SMMUv3Audit *a, PCISVACache cache,
 {
     GArray *owners = g_hash_table_lookup(a->owners,
                                          smmuv3_audit_tag(k->asid, k->vmid));
-    bool owned = false, stale = false;
+    /* One of those that there was no room for may be an owner. */
+    bool owned = owners && owners->len == SMMUV3_OWNERS_MAX, stale = false;
 
     for (guint i = 0; owners && i < owners->len && !stale; i++) {
         SMMUTransCfg *cfg = &g_array_index(owners, SMMUTransCfg, i);
@@ -393,7 +402,7 @@ static void smmuv3_audit_tagged(SMMUv3Audit *a, PCISVACache cache,
             stale = !agrees(a, cfg, k, entry);
         }
     }
-    if (owned || a->all) {
+    if ((owned || a->all) && a->walks) {
         pci_sva_audit_note(a->audit, cache, stale || !owned, k->iova, mask,
                            PCI_NO_PASID);
     }
@@ -442,7 +451,12 @@ static void smmuv3_sva_audit(PCIBus *bus, void *opaque, int devfn,
     SMMUv3State *s = ARM_SMMUV3(opaque);
     SMMUv3Request r = smmuv3_sva_request(bus, devfn, pasid);
     SMMUEventInfo event = smmuv3_sva_event(&r);
-    SMMUv3Audit a = { .s = s, .audit = audit, .all = pasid == PCI_NO_PASID };
+    SMMUv3Audit a = {
+        .s = s,
+        .audit = audit,
+        .all = pasid == PCI_NO_PASID,
+        .walks = SMMUV3_WALKS_MAX,
+    };
     SMMUTransCfg cfg;
 
     if (!smmu_enabled(s)) {
@@ -464,6 +478,9 @@ static void smmuv3_sva_audit(PCIBus *bus, void *opaque, int devfn,
     }
     g_hash_table_foreach(s->smmu_state.iotlb, smmuv3_audit_tlb, &a);
     g_hash_table_foreach(s->smmu_state.walks, smmuv3_audit_walk, &a);
+    if (!a.walks) {
+        trace_smmuv3_audit_unfinished(r.sid);
+    }
     g_hash_table_destroy(a.owners);
 }
 

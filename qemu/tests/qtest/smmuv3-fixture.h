@@ -147,6 +147,7 @@
 #define EVT_BAD_SSID    0x08
 #define EVT_BAD_CD      0x0a
 #define EVT_TRANSLATION 0x10
+#define EVT_ADDR_SIZE   0x11
 #define EVT_ACCESS      0x12
 #define EVT_PERMISSION  0x13
 

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qobject/qdict.h"
 #include "smmuv3-fixture.h"
 
 #define ROUNDS_QUICK    400
@@ -79,6 +80,47 @@ static void test_many_pasids(void)
     stop(&f);
 }
 
+#define SMALL_TABLES    (RAM + 176 * MiB)
+#define LARGE_GIB       5
+
+/*
+ * Blocks of 1 GiB that make one entry of 16 GiB, and have become pages of 4 KiB
+ * since, which are the same: more than VERIFY looks at.
+ */
+static void test_large_entry(void)
+{
+    g_autofree uint64_t *ptes = g_new(uint64_t, 512 * 512);
+    uint64_t checked;
+    Fix f;
+
+    start(&f);
+    for (uint64_t gib = 0; gib < 16; gib++) {
+        qtest_writeq(f.qts, PT(1, 1) + 8 * gib,
+                     gib * GiB | PTE_BLOCK | PTE_AF | PTE_CONT);
+    }
+    g_assert_cmpint(space_at(&f, A, 1, PAGE(1)), ==, 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    checked = dev_read(&f, A, SVADEV_VERIFY_CHECKED);
+    for (uint64_t gib = 0; gib < LARGE_GIB; gib++) {
+        uint64_t level2 = SMALL_TABLES + gib * 4 * MiB;
+        uint64_t level3 = level2 + 64 * KiB;
+
+        for (int i = 0; i < 512 * 512; i++) {
+            ptes[i] = cpu_to_le64((gib * GiB + i * 4ULL * KiB) | PTE_PAGE |
+                                  PTE_AF);
+        }
+        qtest_bufwrite(f.qts, level3, ptes, 2 * MiB);
+        for (int i = 0; i < 512; i++) {
+            qtest_writeq(f.qts, level2 + 8 * i, (level3 + 4096 * i) |
+                                                PTE_TABLE);
+        }
+        qtest_writeq(f.qts, PT(1, 1) + 8 * gib, level2 | PTE_TABLE);
+    }
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_VERIFY_CHECKED), ==, checked - 1);
+    stop(&f);
+}
+
 /* As many CDs as there can be, all with one ASID, and VERIFY of a full TLB */
 static void test_many_owners(void)
 {
@@ -100,6 +142,21 @@ static void test_many_owners(void)
     begin = g_get_monotonic_time();
     g_assert_cmpint(stale(&f, A), ==, 0);
     g_assert_cmpint(g_get_monotonic_time() - begin, <, 5 * G_USEC_PER_SEC);
+    /* each with a table of its own, that says the same */
+    for (int i = 0; i < 1 << 10; i++) {
+        uint64_t table = RAM + 176 * MiB + 4096 * i;
+
+        qtest_writeq(f.qts, table, PT(1, 2) | PTE_TABLE);
+        qtest_writeq(f.qts, CDTAB(B) + 64 * i, cd_of(1));
+        qtest_writeq(f.qts, CDTAB(B) + 64 * i + 8, table);
+    }
+    set_ste(&f, B, STE_S1 | STE_CDMAX(10), 0);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    /* of which so many are compared */
+    qtest_writeq(f.qts, CDTAB(B) + 64 * 1023 + 8, PT(5, 1));
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    qtest_writeq(f.qts, CDTAB(B) + 64 * 10 + 8, PT(5, 1));
+    g_assert_cmpint(stale(&f, A), >=, 256);
     stop(&f);
 }
 
@@ -132,6 +189,87 @@ static void test_in_registers(void)
     }
     assert_works(&f);
     stop(&f);
+}
+
+#define VIRT_SMMU       0x9050000ULL
+#define EDU             (ECAM + (1 << 15))
+#define EDU_DMA_DST     0x88
+#define EDU_DMA_SRC     0x80
+#define EDU_DMA_COUNT   0x90
+#define EDU_DMA_CMD     0x98
+#define EDU_BUFFER      0x40000
+#define EDU_MACHINE     "-M virt,gic-version=3,highmem-ecam=off,iommu=smmuv3 " \
+                        "-nodefaults -m 128M -device edu,addr=1 "
+#define MARK            0x5a5a0d0eU
+
+static void migrate_to(QTestState *qts, const char *file)
+{
+    const char *status;
+    QDict *reply;
+    bool ended;
+
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate', 'arguments': "
+                             "{ 'uri': %s } }", file);
+    do {
+        g_usleep(10000);
+        reply = qtest_qmp_assert_success_ref(qts,
+                                             "{ 'execute': 'query-migrate' }");
+        status = qdict_get_try_str(reply, "status");
+        ended = !g_strcmp0(status, "completed");
+        g_assert_cmpstr(status, !=, "failed");
+        qobject_unref(reply);
+    } while (!ended);
+}
+
+/* SPLIT is 0 in what another QEMU has sent, which is reserved. */
+static void test_migrated_split(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("smmuv3-XXXXXX", NULL);
+    g_autofree char *path = g_strdup_printf("%s/state", dir);
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+    g_autofree char *data = NULL;
+    /* features, sid_size, sid_split, CR0, CR1 */
+    const char sent[] = "\0\0\0\x01\0\x08\0\0\0\x0d\x5a\x5a\x0d\x0e";
+    gsize size, found = 0;
+    QTestState *qts;
+
+    qts = qtest_init(EDU_MACHINE);
+    qtest_writel(qts, VIRT_SMMU + 0x28, MARK);
+    qtest_writel(qts, VIRT_SMMU + STRTAB_BASE_CFG, 1 << 16 | 8 << 6 | 10);
+    qtest_writel(qts, VIRT_SMMU + CR0, CR0_CMDQEN | CR0_EVENTQEN |
+                                       CR0_SMMUEN);
+    migrate_to(qts, uri);
+    qtest_quit(qts);
+
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    for (gsize i = 0; i + sizeof(sent) < size; i++) {
+        if (!memcmp(data + i, sent, sizeof(sent) - 1)) {
+            data[i + 5] = 0;
+            found++;
+        }
+    }
+    g_assert_cmpint(found, ==, 1);
+    g_assert_true(g_file_set_contents(path, data, size, NULL));
+
+    qts = qtest_initf(EDU_MACHINE "-incoming %s", uri);
+    for (int i = 0; i < 1000 && qtest_readl(qts, VIRT_SMMU + 0x28) != MARK;
+         i++) {
+        g_usleep(10000);
+    }
+    g_assert_cmphex(qtest_readl(qts, VIRT_SMMU + 0x28), ==, MARK);
+    qtest_writel(qts, EDU + PCI_BASE_ADDRESS_0, PCI_MMIO);
+    qtest_writew(qts, EDU + PCI_COMMAND, PCI_COMMAND_MEMORY |
+                                         PCI_COMMAND_MASTER);
+    qtest_writeq(qts, PCI_MMIO + EDU_DMA_SRC, EDU_BUFFER);
+    qtest_writeq(qts, PCI_MMIO + EDU_DMA_DST, VA);
+    qtest_writeq(qts, PCI_MMIO + EDU_DMA_COUNT, 8);
+    qtest_writeq(qts, PCI_MMIO + EDU_DMA_CMD, 3);
+    qtest_clock_step(qts, 200 * 1000 * 1000);
+    g_assert_cmphex(qtest_readl(qts, VIRT_SMMU + 0x28), ==, MARK);
+    g_assert_cmphex(qtest_readq(qts, PCI_MMIO + EDU_DMA_CMD) & 1, ==, 0);
+    qtest_quit(qts);
+    unlink(path);
+    rmdir(dir);
 }
 
 /* What ran into assertions */
@@ -355,6 +493,8 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3-hostile/unanswered", test_unanswered);
     qtest_add_func("/smmuv3-hostile/many-pasids", test_many_pasids);
     qtest_add_func("/smmuv3-hostile/many-owners", test_many_owners);
+    qtest_add_func("/smmuv3-hostile/large-entry", test_large_entry);
+    qtest_add_func("/smmuv3-hostile/migrated-split", test_migrated_split);
     qtest_add_func("/smmuv3-hostile/in-registers", test_in_registers);
     qtest_add_func("/smmuv3-hostile/reserved", test_reserved);
     qtest_add_data_func("/smmuv3-hostile/random", "x-httu=on," UNIT_SVA,

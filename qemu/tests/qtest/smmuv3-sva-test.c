@@ -332,7 +332,9 @@ static unsigned found(Fix *f, unsigned split, unsigned span)
         qtest_writeq(f->qts, at + 8, STE_DSS(DSS_BYPASS));
         qtest_writeq(f->qts, at, STE_S1 | STE_CDMAX(6) | CDTAB(dev) | STE_V);
     }
-    qtest_writeq(f->qts, STRTAB(0) + 8 * (SID(A) >> bits), level2 | span);
+    /* bits that the size leaves no meaning to are none of the address */
+    qtest_writeq(f->qts, STRTAB(0) + 8 * (SID(A) >> bits),
+                 level2 | span | (span == 9 ? 0x2000 : 0));
     smmu_write(f, 0, STRTAB_BASE_CFG, 1 << 16 | split << 6 | 10);
     mask |= space_of(f, A, 1) == 1 ? 1 : 0;
     mask |= space_of(f, B, 1) == 3 ? 2 : 0;
@@ -664,7 +666,7 @@ static void test_illegal(void)
     g_assert_cmpint(dev_read(&f, A, SVADEV_U_IOTLB_RANGE), ==, 0);
     stop(&f);
 
-    start_with(&f, "stage=2", "");
+    start_with(&f, "stage=2,x-strict=on", "");
     refused(&f, TLBI_NH_ALL, 0);
     refused(&f, tlbi_asid(1), 0);
     refused(&f, tlbi_va(1), VA);
@@ -672,6 +674,84 @@ static void test_illegal(void)
     refused(&f, cfgi_cd(A, 1), 0);
     refused(&f, TLBI_S2_IPA, TG_4K);
     run(&f, 0, TLBI_S2_IPA, VA);
+    stop(&f);
+}
+
+#define VIRT_SMMU       0x9050000ULL
+
+/* A machine with none of the options: firmware sends such, and sees no error */
+static void not_refused(const char *args, const uint64_t (*cmds)[2], int n)
+{
+    QTestState *qts = qtest_initf("-M virt,iommu=smmuv3 -nodefaults -m 256M "
+                                  "%s", args);
+
+    qtest_writeq(qts, VIRT_SMMU + CMDQ_BASE, CMDQ(0) | CMDQ_BITS);
+    qtest_writel(qts, VIRT_SMMU + CR0, CR0_CMDQEN);
+    for (int i = 0; i < n; i++) {
+        qtest_writeq(qts, slot_addr(0, i), cmds[i][0]);
+        qtest_writeq(qts, slot_addr(0, i) + 8, cmds[i][1]);
+        qtest_writel(qts, VIRT_SMMU + CMDQ_PROD, i + 1);
+        g_assert_cmphex(qtest_readl(qts, VIRT_SMMU + CMDQ_CONS), ==, i + 1);
+        g_assert_cmphex(qtest_readl(qts, VIRT_SMMU + GERROR), ==, 0);
+    }
+    qtest_quit(qts);
+}
+
+/* Whether a command of which nothing is certain drops the page at VA */
+static bool drops_page(Fix *f, uint64_t lo, uint64_t hi)
+{
+    set_pte(f, 1, VA, PAGE(1) | PTE_PAGE | PTE_AF);
+    run(f, 0, TLBI_NSNH_ALL, 0);
+    g_assert_cmpint(space_of(f, A, SVADEV_PASID_NONE), ==, 1);
+    set_pte(f, 1, VA, PAGE(5) | PTE_PAGE | PTE_AF);
+    run(f, 0, lo, hi);
+    return space_of(f, A, SVADEV_PASID_NONE) == 5;
+}
+
+static void test_not_strict(void)
+{
+    static const uint64_t cmds[][2] = {
+        { CFGI_STE_RANGE, 31 }, { TLBI_NSNH_ALL, 0 }, { 0x18, 0 }, { 0x1a, 0 },
+        { 0x20, 0 }, { 0x21, 0 }, { 0x22, VA }, { 0x23, VA }, { 0x41, 0 },
+        { 0x44, 0 }, { 0x45, 0 }, { ATC_INV, 0 }, { ATC_INV, 53 },
+        { CMD_SYNC | 3 << 12, 0 }, { CFGI_CD, 0 }, { CFGI_CD_ALL, 0 },
+        /* what is behind here is for one stage alone */
+        { TLBI_NH_VA, VA | TG_4K }, { TLBI_NH_VAA, VA | TG_16K | TTL(1) },
+        { TLBI_NH_VA, VA2 | TG_64K | TTL(3) }, { TLBI_NH_VA, ~0ULL },
+    };
+    static const uint64_t ipa[][2] = {
+        { TLBI_S2_IPA, VA | TG_4K }, { TLBI_S2_IPA, VA2 | TG_64K | TTL(3) },
+    };
+    Fix f;
+
+    not_refused("", cmds, ARRAY_SIZE(cmds));
+    not_refused("-global arm-smmuv3.stage=nested", cmds, ARRAY_SIZE(cmds));
+    not_refused("-global arm-smmuv3.stage=2", cmds, ARRAY_SIZE(cmds) - 4);
+    not_refused("-global arm-smmuv3.stage=2", ipa, ARRAY_SIZE(ipa));
+
+    start_with(&f, "stage=1", "");
+    set_ste(&f, A, STE_S1, 0);
+    set_cd(&f, A, 0, 1);
+    g_assert_true(drops_page(&f, tlbi_range(1, 1, 0), VA | TG_4K));
+    g_assert_true(drops_page(&f, tlbi_range(1, 1, 0), VA | TG_4K | TTL(2)));
+    g_assert_true(drops_page(&f, tlbi_range(1, 2, 0), VA | TG_64K));
+    g_assert_true(drops_page(&f, tlbi_range(1, 1, 0), 0xf000 | TG_16K));
+    g_assert_false(drops_page(&f, tlbi_range(1, 2, 0), VA2 | TG_4K));
+    g_assert_false(drops_page(&f, tlbi_range(2, 2, 0), VA | TG_4K));
+    stop(&f);
+    /* each of them is strict, or not, also if it is told */
+    start_with(&f, "x-strict=on", ",x-strict=off,x-ats=on");
+    set_ste(&f, A, STE_S1, 0);
+    set_cd(&f, A, 0, 1);
+    run(&f, 0, 0x20, 0);
+    run(&f, 0, tlbi_range(1, 1, 0), VA | TG_4K);
+    put(&f, 1, 0x20, 0);
+    go(&f, 1);
+    g_assert_cmpint(cerror(&f, 1), ==, CERROR_ILL);
+    stop(&f);
+    start_with(&f, "x-ats=on", "");
+    refused(&f, 0x20, 0);
+    refused(&f, tlbi_range(1, 1, 0), VA | TG_4K);
     stop(&f);
 }
 
@@ -1722,6 +1802,20 @@ static void test_verify_nested(void)
     set_pte(&f, 2, 0x70000, 0);
     g_assert_cmpint(stale(&f, A), ==, 0);
     g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    /* a table of the second stage stays, also for the page's address */
+    set_pte(&f, 2, 0x70000, PAGE(1) | PTE_S2PAGE | PTE_AF);
+    set_pte(&f, 2, 0x71000, PAGE(1) | PTE_S2PAGE | PTE_AF);
+    set_pte(&f, 1, VA2, 0x71000 | PTE_PAGE | PTE_AF);
+    qtest_writeq(f.qts, PT(2, 2), 0);
+    run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x71000 | LEAF);
+    g_assert_cmpint(space_at(&f, A, 1, VA2), ==, 1);
+    run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x71000);
+    run(&f, 0, tlbi_va(1) | 7ULL << 32, VA2);
+    g_assert_cmpint(space_at(&f, A, 1, VA2), ==, -1);
+    g_assert_cmpint(event(&f, 0, NULL), ==, EVT_TRANSLATION);
+    qtest_writeq(f.qts, PT(2, 2), PT(2, 3) | PTE_TABLE);
+    g_assert_cmpint(space_of(&f, A, 1), ==, 1);
+    set_pte(&f, 2, 0x70000, 0);
     /* the second stage's command spares it, and those that name it do not */
     run(&f, 0, TLBI_S2_IPA | 7ULL << 32, 0x70000);
     g_assert_cmpint(space_of(&f, A, 1), ==, 1);
@@ -1919,6 +2013,17 @@ static void test_msi(void)
     stop(&f);
 }
 
+#define BEYOND_IPS      (1ULL << 41)
+
+static void not_dirty(Fix *f, uint64_t pte, int type)
+{
+    set_pte(f, 1, VA, pte);
+    run(f, 0, tlbi_asid(1), 0);
+    g_assert_cmpint(try_op(f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_DMA);
+    g_assert_cmpint(event(f, 0, NULL), ==, type);
+    g_assert_cmphex(qtest_readq(f->qts, pte_addr(1, VA)), ==, pte);
+}
+
 static void test_httu(void)
 {
     uint64_t cd = cd_of(1) | CD_HA | CD_HD;
@@ -1948,6 +2053,11 @@ static void test_httu(void)
     g_assert_cmphex(qtest_readq(f.qts, pte_addr(1, VA)), ==, clean | PTE_AF);
     g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA), ==, SVADEV_ERR_NONE);
     g_assert_cmphex(qtest_readq(f.qts, pte_addr(1, VA)) & PTE_RO, ==, 0);
+    /* a write that is refused for another reason makes nothing dirty */
+    set_ats(&f, A, false);
+    f.events[0] = smmu_read(&f, 0, EVTQ_PROD);
+    not_dirty(&f, (clean | PTE_AF) & ~PTE_USER, EVT_PERMISSION);
+    not_dirty(&f, clean | PTE_AF | BEYOND_IPS, EVT_ADDR_SIZE);
     stop(&f);
 
     start(&f);
@@ -2087,6 +2197,7 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/tlb/pages64", test_tlb_pages64);
     qtest_add_func("/smmuv3/tlb/reserved", test_tlb_reserved);
     qtest_add_func("/smmuv3/illegal", test_illegal);
+    qtest_add_func("/smmuv3/not-strict", test_not_strict);
     qtest_add_func("/smmuv3/tlb/contiguous", test_contiguous);
     qtest_add_func("/smmuv3/tlb/walk-cache", test_walk_cache);
     qtest_add_func("/smmuv3/tlb/walk-cache-tags", test_walk_cache_tags);
