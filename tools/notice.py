@@ -102,7 +102,7 @@ def observe(suite, kind, expected, run_programs):
                            f"SVADEV_DROP={kind}:{expected.get('nth', 1)}")
     found = lost(verdict.text)
     # A page that is written after it was freed is what a lost invalidation leads to.
-    freed = "pagealloc: |Call Trace:" if any("pagealloc: " in c.why for c in verdict.cases) else "$^"
+    freed = "pagealloc: |Call [Tt]race:" if any("pagealloc: " in c.why for c in verdict.cases) else "$^"
     wrong = [c for c in verdict.cases if c.name not in found and not re.search(freed, c.why)]
     return {c.name: Seen(c.state, *found[c.name]) for c in verdict.cases if c.name in found}, wrong
 
