@@ -591,7 +591,10 @@ def run_all(suites, keep):
         prune(KEPT, 100)
     budget = sum(s["budget"] for s in suites)
     say(f"suites: {spent / 60:.1f} of {budget / 60:.1f} min budgeted; each case: {shown(REPORT)}")
-    say(figures(total))
+    if total["known"]:
+        say(f"{total['known']} more fail as on the base: fails_on_base in tests/suites.toml")
+    # The form that continuous integration reads
+    say(figures(total - Counter(known=total["known"])))
     return 1 if total["not ok"] else 0
 
 
