@@ -97,7 +97,6 @@ class Machine:
     icount: bool = False                # the clock counts instructions, a nanosecond each
     cpu: str = ""                       # of TCG, if not that of the architecture
     arch: kernel.Arch = kernel.X86
-    more: str = ""                      # devices of QEMU
 
     @property
     def ports(self):
@@ -128,7 +127,6 @@ class Machine:
         devices += self.iommus()
         options = f",{self.device_options}" if self.device_options else ""
         devices += [f"svadev,bus=rp{n},addr=0{options}" for n in range(self.devices)]
-        devices += self.more.split()
         return [word for d in devices for word in ("-device", d)]
 
     def parameters(self):
