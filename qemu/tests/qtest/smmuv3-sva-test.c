@@ -789,6 +789,15 @@ static void test_tlb_reserved(void)
     stop(&f);
 }
 
+/* 16 pages of PASID 1: a contiguous group if @flags has PTE_CONT */
+static void set_group(Fix *f, uint64_t va, uint64_t flags)
+{
+    for (int i = 0; i < 16; i++) {
+        set_pte(f, 1, va + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
+                                       PTE_PAGE | PTE_AF | flags);
+    }
+}
+
 /* 16 pages of a group make one entry, which any of them drops. */
 static unsigned group_dropped(Fix *f, uint64_t lo, uint64_t hi)
 {
@@ -797,9 +806,8 @@ static unsigned group_dropped(Fix *f, uint64_t lo, uint64_t hi)
 
     renew(f);
     misses = dev_read(f, A, SVADEV_U_IOTLB_MISS);
+    set_group(f, VA, PTE_CONT);
     for (int i = 0; i < 16; i++) {
-        set_pte(f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
-                                        PTE_PAGE | PTE_AF | PTE_CONT);
         qtest_memset(f->qts, RAM + 176 * MiB + i * 0x1000, i + 1, 8);
     }
     g_assert_cmpint(space_at(f, A, 1, VA + 0x3000), ==, 4);
@@ -990,10 +998,7 @@ static void test_walks_disabled(void)
     set_pte(&f, 1, VA2, PAGE(1) | PTE_PAGE | PTE_AF);
     qtest_writeq(f.qts, PT(1, 2) + 8, (RAM + 64 * MiB) | PTE_BLOCK | PTE_AF);
     qtest_memset(f.qts, RAM + 64 * MiB + 0x5000, 9, 8);
-    for (int i = 0; i < 16; i++) {
-        set_pte(&f, 1, 0x20000 + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
-                                             PTE_PAGE | PTE_AF | PTE_CONT);
-    }
+    set_group(&f, 0x20000, PTE_CONT);
     qtest_memset(f.qts, RAM + 176 * MiB, 8, 0x10000);
     g_assert_cmpint(space_of(&f, A, 1), ==, 1);
     g_assert_cmpint(space_at(&f, A, 1, 0x205000), ==, 9);
@@ -1857,15 +1862,9 @@ static void test_verify_contiguous(void)
     Fix f;
 
     start(&f);
-    for (int i = 0; i < 16; i++) {
-        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
-                                        PTE_PAGE | PTE_AF | PTE_CONT);
-    }
+    set_group(&f, VA, PTE_CONT);
     try_op(&f, A, 1, SVADEV_OP_SUM, VA);
-    for (int i = 0; i < 16; i++) {
-        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
-                                        PTE_PAGE | PTE_AF);
-    }
+    set_group(&f, VA, 0);
     g_assert_cmpint(stale(&f, A), ==, 0);
     set_pte(&f, 1, VA + 0xf000, 0);
     g_assert_cmpint(stale(&f, A), ==, 1);
@@ -1878,10 +1877,7 @@ static void test_verify_page_of_group(void)
     Fix f;
 
     start(&f);
-    for (int i = 0; i < 16; i++) {
-        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
-                                        PTE_PAGE | PTE_AF | PTE_CONT);
-    }
+    set_group(&f, VA, PTE_CONT);
     try_op(&f, A, 1, SVADEV_OP_SUM, VA);
     g_assert_cmpint(stale(&f, A), ==, 0);
     set_pte(&f, 1, VA + 0x7000, 0);
@@ -1899,11 +1895,7 @@ static void test_verify_dirty_group(void)
 
     start_with(&f, UNIT_SVA, ",x-httu=on");
     write_cd(&f, CDTAB(A) + 64, cd_of(1) | CD_HA | CD_HD, 1);
-    for (int i = 0; i < 16; i++) {
-        set_pte(&f, 1, VA + i * 0x1000, (RAM + 176 * MiB + i * 0x1000) |
-                                        PTE_PAGE | PTE_AF | PTE_CONT |
-                                        PTE_RO | PTE_DBM);
-    }
+    set_group(&f, VA, PTE_CONT | PTE_RO | PTE_DBM);
     g_assert_cmpint(try_op(&f, A, 1, SVADEV_OP_FILL, VA + 0x5000), ==,
                     SVADEV_ERR_NONE);
     g_assert_cmpint(stale(&f, A), ==, 0);
