@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -421,11 +422,22 @@ def configuration():
     return tomllib.loads(read(SUITES))
 
 
+# Of the caller's environment, what the selftest programs heed in place of what a suite says
+HEEDED = ("SVA_SEED", "SVA_OPS", "SVA_RESETS")
+
+
+def with_environment(suite):
+    words = [f"{n}={shlex.quote(os.environ[n])}" for n in HEEDED if n in os.environ]
+    if words and suite["kind"] == "guest":
+        suite["environment"] = " ".join([suite.get("environment", ""), *words]).strip()
+
+
 def all_suites():
     """Every suite of tests/suites.toml, with the skips that are expected of it."""
     listed = tomllib.loads(read(SKIPS))
     suites = configuration()["suite"]
     for suite in suites:
+        with_environment(suite)
         suite["skips"] = {}
         for name in [*suite.get("skips_of", []), suite["name"]]:
             suite["skips"].update(listed.get(name, {}))

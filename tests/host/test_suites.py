@@ -46,6 +46,14 @@ class Skips(unittest.TestCase):
         self.assertEqual(self.judge(("p: f.t", "not ok"), listed={"p: f.t": "no PRI"}),
                          {"p: f.t": "not ok"})
 
+    def test_the_callers_seed_comes_after_the_suites(self):
+        suites = [dict(kind="guest", environment="SVA_SEED=1"), dict(kind="kunit")]
+        with mock.patch.dict(test.os.environ, SVA_SEED="2 3", SVA_CONT="1"):
+            for suite in suites:
+                test.with_environment(suite)
+        self.assertEqual(suites, [dict(kind="guest", environment="SVA_SEED=1 SVA_SEED='2 3'"),
+                                  dict(kind="kunit")])
+
     def test_lists_belong_to_suites(self):
         names = {s["name"] for s in test.all_suites()}
         listed = test.tomllib.loads(test.read(test.SKIPS))

@@ -62,7 +62,6 @@ static bool smmu_tlb_range_names(const SMMUTLBRange *r,
                                  const SMMUTLBEntry *e)
 {
     hwaddr first = e->entry.iova, last = first + e->entry.addr_mask;
-    bool whole = r->first <= first && last <= r->last;
 
     if (!smmu_tlb_range_tagged(r, key)) {
         return false;
@@ -72,20 +71,35 @@ static bool smmu_tlb_range_names(const SMMUTLBRange *r,
                          (r->level && r->level != e->level))) {
         return false;
     }
-    if (r->cont_erratum && key->level & SMMU_TLB_CONT && !whole) {
-        return false;
-    }
     return first <= r->last && last >= r->first;
+}
+
+static bool smmu_tlb_range_leaves(const SMMUTLBRange *r,
+                                  const SMMUIOTLBKey *key,
+                                  const SMMUTLBEntry *e)
+{
+    hwaddr first = e->entry.iova, last = first + e->entry.addr_mask;
+    bool whole = r->first <= first && last <= r->last;
+
+    return r->cont_erratum && key->level & SMMU_TLB_CONT && !whole;
 }
 
 static gboolean smmu_tlb_range_drops(gpointer key, gpointer value,
                                      gpointer opaque)
 {
-    return smmu_tlb_range_names(opaque, key, value);
+    SMMUTLBRange *r = opaque;
+
+    if (!smmu_tlb_range_names(r, key, value)) {
+        return false;
+    }
+    if (smmu_tlb_range_leaves(r, key, value)) {
+        r->left++;
+        return false;
+    }
+    return true;
 }
 
-unsigned smmu_iotlb_inv_range(SMMUState *s, const SMMUTLBRange *range)
+unsigned smmu_iotlb_inv_range(SMMUState *s, SMMUTLBRange *range)
 {
-    return g_hash_table_foreach_remove(s->iotlb, smmu_tlb_range_drops,
-                                       (gpointer)range);
+    return g_hash_table_foreach_remove(s->iotlb, smmu_tlb_range_drops, range);
 }

@@ -380,6 +380,8 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.atc_off;
     case SVADEV_U_QUEUE_ERROR:
         return c.queue_errors;
+    case SVADEV_U_LEFT:
+        return c.entries_left;
     default:
         return 0;
     }

@@ -834,10 +834,14 @@ static void test_contiguous(void)
 
     start_with(&f, UNIT_SVA, ",x-cont-erratum=on");
     g_assert_cmphex(group_dropped(&f, tlbi_range(1, 5, 0), VA | TG_4K), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LEFT), ==, 1);
+    g_assert_cmphex(group_dropped(&f, tlbi_range(2, 5, 0), VA | TG_4K), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LEFT), ==, 1);
     g_assert_cmphex(group_dropped(&f, tlbi_range(1, 16, 0), VA | TG_4K), ==, 3);
     g_assert_cmphex(group_dropped(&f, tlbi_range(1, 17, 0), VA | TG_4K), ==, 3);
     g_assert_cmphex(group_dropped(&f, tlbi_va(1), VA), ==, 3);
     g_assert_cmphex(group_dropped(&f, tlbi_asid(1), 0), ==, 3);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LEFT), ==, 1);
     stop(&f);
 }
 

@@ -143,7 +143,9 @@
 #define SVADEV_U_ATC_OFF         0x2a8
 /* commands that were lost or changed in the queue */
 #define SVADEV_U_QUEUE_ERROR     0x2b0
-#define SVADEV_COUNTERS_END      0x2b8
+/* entries that a range has named, and left by a fault of the IOMMU */
+#define SVADEV_U_LEFT            0x2b8
+#define SVADEV_COUNTERS_END      0x2c0
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)           (0x1000 + (q) * 0x20)

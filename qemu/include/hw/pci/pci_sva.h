@@ -146,6 +146,8 @@ typedef struct PCISVACounters {
     uint64_t atc_off;           /* requests to functions whose ATS is off */
     uint64_t queue_errors;      /* commands lost or changed in the queue, or
                                    whose effect is undefined */
+    uint64_t entries_left;      /* cached entries that a range has named, and
+                                   left by a fault of the IOMMU */
 } PCISVACounters;
 
 /* Caches of an IOMMU, by what their entries are made from */

@@ -7,7 +7,9 @@
  * SVA_SEED in the environment repeats a run, SVA_OPS is how many changes it has. What
  * is stale is told with the change after which it was found. Where SVA_CONT is 1, the
  * IOMMU has the fault that a range which covers a part of a contiguous group leaves the
- * entry of the group: what that explains is counted apart, and has to be there.
+ * entry of the group: what that explains is counted apart, and has to be there. It
+ * explains what is stale in a group that was changed, if the IOMMU says that it has
+ * left an entry since its caches were looked at.
  */
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
@@ -41,12 +43,14 @@ FIXTURE(sva_random)
 	/* groups that were changed since the caches were looked at */
 	bool touched[NR_PAGES / GROUP];
 	bool cont;
+	uint64_t left[SVA_MAX_DEVS];	/* by each function's IOMMU, as far as looked at */
 	uint64_t seed;
 	uint64_t random;
 	unsigned long stale_cont;
 	unsigned long stale;
 	unsigned long refused;
 	bool stop;
+	unsigned long toggles;
 	struct sva_thread thread;
 };
 
@@ -288,16 +292,26 @@ static bool use(FIXTURE_DATA(sva_random) *self)
 	return false;
 }
 
-/* At rest: what is stale, and is it what the CONT fault explains? */
-static void look(FIXTURE_DATA(sva_random) *self, unsigned long op)
+/* Has the IOMMU of function @i left an entry since it was asked last? */
+static bool has_left(FIXTURE_DATA(sva_random) *self, unsigned int i)
 {
+	uint64_t before = self->left[i];
+
+	self->left[i] = sva_counter(&self->s.dev[i], SVADEV_U_LEFT);
+	return self->left[i] != before;
+}
+
+/* At rest: what is stale, and is it what the CONT fault explains? */
+static bool look(FIXTURE_DATA(sva_random) *self, unsigned long op)
+{
+	bool known, left, found = false;
 	uint64_t n, addr, where;
-	bool known, found = false;
 	unsigned int i, page;
 
 	for (i = 0; i < self->s.nr; i++) {
 		struct sva_dev *d = &self->s.dev[i];
 
+		left = has_left(self, i);
 		sva_write(d->ctl, SVADEV_VERIFY, SVADEV_PASID_ALL);
 		n = sva_read(d->ctl, SVADEV_VERIFY_STALE);
 		if (!n)
@@ -305,8 +319,8 @@ static void look(FIXTURE_DATA(sva_random) *self, unsigned long op)
 		addr = sva_read(d->ctl, SVADEV_VERIFY_ADDR);
 		where = sva_read(d->ctl, SVADEV_VERIFY_WHERE);
 		page = (addr - (uintptr_t)self->buf) / SVA_PAGE;
-		known = self->cont && where >> 33 & 1 && page < NR_PAGES &&
-			self->touched[page / GROUP];
+		known = self->cont && left && where >> 33 & 1 &&
+			page < NR_PAGES && self->touched[page / GROUP];
 		found = true;
 		*(known ? &self->stale_cont : &self->stale) += n;
 		fprintf(stderr, "# seed %llu, change %lu: %s has %llu stale, at %#llx in %#llx%s\n",
@@ -316,11 +330,11 @@ static void look(FIXTURE_DATA(sva_random) *self, unsigned long op)
 			known ? ", in a group that was changed" : "");
 	}
 	memset(self->touched, 0, sizeof(self->touched));
+	if (!found)
+		return true;
 	/* An unbind takes all that is cached, so that nothing is found twice. */
-	if (found) {
-		sva_close_all(&self->s);
-		sva_open_all(&self->s);
-	}
+	sva_close_all(&self->s);
+	return sva_open_all(&self->s);
 }
 
 static bool change(FIXTURE_DATA(sva_random) *self)
@@ -367,7 +381,7 @@ TEST_F_TIMEOUT(sva_random, changes, 850)
 			       (unsigned long long)self->seed);
 		}
 		if (op % LOOK == LOOK - 1)
-			look(self, op);
+			ASSERT_TRUE(look(self, op));
 	}
 	fprintf(stderr, "# %lu changes, %lu uses refused; stale: %lu by CONT, %lu by nothing known\n",
 		ops, self->refused, self->stale_cont, self->stale);
@@ -385,6 +399,7 @@ static void *toggle(void *arg)
 			     PROT_READ | (writable ? PROT_WRITE : 0)))
 			break;
 		writable = !writable;
+		__atomic_fetch_add(&self->toggles, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
@@ -392,6 +407,7 @@ static void *toggle(void *arg)
 #define NEIGHBOUR	0	/* in the group of the page that is changed */
 #define OTHER		256	/* in none that is */
 #define ROUNDS		300
+#define TOGGLES		20	/* at least; a change can take as long as some rounds */
 
 /*
  * A page that nobody changes, beside one that somebody does: to change a part of a
@@ -415,9 +431,10 @@ TEST_F(sva_random, resident)
 	}
 	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
 	EXPECT_TRUE(sva_thread_end(&self->thread));
-	fprintf(stderr, "# faults on a resident page: %u of %d beside a change, %u elsewhere\n",
-		beside, ROUNDS, faults);
+	fprintf(stderr, "# faults on a resident page: %u of %d beside %lu changes, %u elsewhere\n",
+		beside, ROUNDS, self->toggles, faults);
 	EXPECT_EQ(0, faults);
+	EXPECT_LE(TOGGLES, self->toggles);
 	for (i = 0; i < GROUP; i++)
 		EXPECT_TRUE(sva_sees(q, at(self, i), 1, SVA_PAGE));
 	EXPECT_CLEAN(&self->s);
