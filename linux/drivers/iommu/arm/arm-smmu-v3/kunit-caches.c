@@ -233,6 +233,7 @@ static void smmu_s1_table(const u64 *ste, const u64 *cd, struct smmu_table *tabl
 		.el2 = FIELD_GET(STRTAB_STE_1_STRW, ste[1]) == STRTAB_STE_1_STRW_EL2,
 		.ha = cd[0] & CTXDESC_CD_0_TCR_HA,
 		.hd = cd[0] & CTXDESC_CD_0_TCR_HD,
+		.no_walk = cd[0] & CTXDESC_CD_0_TCR_EPD0,
 		.asid = FIELD_GET(CTXDESC_CD_0_ASID, cd[0]),
 	};
 	if (!table->el2)
@@ -240,11 +241,15 @@ static void smmu_s1_table(const u64 *ste, const u64 *cd, struct smmu_table *tabl
 }
 
 /* A CD of a domain that is freed: the next one gets the ASID. */
-static void smmu_check_asid(struct smmu_lookup *l, u16 asid)
+static void smmu_check_asid(struct smmu_lookup *l, const struct smmu_table *table)
 {
-	if (!l->memory && !xa_load(&arm_smmu_asid_xa, asid))
+	/* Nobody ever gets 0. */
+	if (l->memory || (table->no_walk && !table->asid))
+		return;
+	if (!xa_load(&arm_smmu_asid_xa, table->asid))
 		kiommu_complain(&l->unit->machine->k,
-				"StreamID %x uses ASID %u, which is free", l->sid, asid);
+				"StreamID %x uses ASID %u, which is free", l->sid,
+				table->asid);
 }
 
 static enum smmu_access smmu_get_s1(struct smmu_lookup *l, u32 ssid,
@@ -252,10 +257,8 @@ static enum smmu_access smmu_get_s1(struct smmu_lookup *l, u32 ssid,
 {
 	if (!smmu_get_cd(l, ssid))
 		return SMMU_BAD_CD;
-	if (l->cd[0] & CTXDESC_CD_0_TCR_EPD0)
-		return SMMU_TRANSLATION;
 	smmu_s1_table(l->ste, l->cd, table);
-	smmu_check_asid(l, table->asid);
+	smmu_check_asid(l, table);
 	return SMMU_OK;
 }
 
@@ -374,7 +377,7 @@ static enum smmu_access smmu_walk(struct smmu_tlb *tlb, struct smmu_tlb *walk, b
 	u64 pa = walk->valid ? walk->pfn << 12 : tlb->table.root;
 	u64 *at, desc;
 
-	if (tlb->page >> (64 - 12 - tlb->table.tsz))
+	if (tlb->table.no_walk || tlb->page >> (64 - 12 - tlb->table.tsz))
 		return SMMU_TRANSLATION;
 	for (;; level++) {
 		at = smmu_desc(&tlb->table, pa, level, tlb->page);
@@ -448,6 +451,8 @@ static enum smmu_access smmu_miss(struct smmu_unit *unit, struct smmu_tlb *tlb, 
 	else
 		smmu_init_walk(&walk, tlb);
 	ret = smmu_walk(tlb, &walk, false, write);
+	/* A command that has named a table reaches what is made with it until it is done. */
+	tlb->doomed = walk.doomed;
 	if (!cached && walk.valid)
 		smmu_add_tlb(unit, &walk);
 	if (ret == SMMU_OK)
@@ -462,7 +467,7 @@ static enum smmu_access smmu_translate(struct smmu_unit *unit, struct smmu_tlb *
 	u64 page = tlb->page;
 	enum smmu_access ret;
 
-	if (!tlb->table.root) {
+	if (!tlb->table.root && !tlb->table.no_walk) {
 		tlb->pfn = page;
 		tlb->write = true;
 		return SMMU_OK;
@@ -484,6 +489,50 @@ static enum smmu_access smmu_translate(struct smmu_unit *unit, struct smmu_tlb *
 }
 
 /* --- accesses --- */
+
+/**
+ * smmu_in_tlb() - whether a translation is cached
+ * @unit: the instance
+ * @domain: whose it is
+ * @iova: of what
+ *
+ * Context: any.
+ * Return: true if the TLB has it.
+ */
+bool smmu_in_tlb(struct smmu_unit *unit, struct iommu_domain *domain, u64 iova)
+{
+	u64 root = smmu_root(domain);
+	const struct smmu_tlb *tlb;
+	unsigned long flags;
+	bool found = false;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	for (tlb = unit->tlb; tlb < unit->tlb + SMMU_TLB; tlb++)
+		found |= tlb->valid && !tlb->walk && tlb->table.root == root &&
+			 kiommu_in_range(iova >> 12, tlb->page, tlb->order);
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+	return found;
+}
+
+/**
+ * smmu_in_atc() - whether a function has a translation
+ * @fn: the function
+ * @ssid: PASID, or IOMMU_NO_PASID
+ * @iova: of what
+ *
+ * Context: any.
+ * Return: true if its ATC has it.
+ */
+bool smmu_in_atc(struct smmu_fn *fn, u32 ssid, u64 iova)
+{
+	unsigned long flags;
+	bool found;
+
+	raw_spin_lock_irqsave(&fn->unit->lock, flags);
+	found = kiommu_atc_find(&fn->fn, ssid, iova >> 12);
+	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
+	return found;
+}
 
 /* In an ATC, a translation that is for writing, too */
 #define SMMU_ATC_WRITE	BIT(0)
@@ -705,8 +754,22 @@ struct smmu_range {
 	u8 level;
 };
 
-/* Without TG it is one address, and there are no ranges without RIL. */
-static void smmu_get_range(struct smmu_unit *unit, const struct smmu_cmd *cmd, u64 mask,
+/* Reserved, or nobody knows what it does; all tables have granules of 4K. */
+static bool smmu_is_bad_range(struct smmu_unit *unit, const struct smmu_cmd *cmd)
+{
+	unsigned int ttl = FIELD_GET(CMDQ_TLBI_1_TTL, cmd->qw[1]);
+	u64 addr = cmd->qw[1] & CMDQ_TLBI_1_VA_MASK;
+
+	if (!(unit->smmu.features & ARM_SMMU_FEAT_RANGE_INV) ||
+	    FIELD_GET(CMDQ_TLBI_1_TG, cmd->qw[1]) != 1)
+		return true;
+	if (!ttl)
+		return !(cmd->qw[0] & (CMDQ_TLBI_0_NUM | CMDQ_TLBI_0_SCALE));
+	return addr & (BIT_ULL(12 + smmu_shift(ttl)) - 1);
+}
+
+/* Without TG it is one address. */
+static bool smmu_get_range(struct smmu_unit *unit, const struct smmu_cmd *cmd, u64 mask,
 			   struct smmu_range *range)
 {
 	unsigned int tg = FIELD_GET(CMDQ_TLBI_1_TG, cmd->qw[1]);
@@ -719,21 +782,20 @@ static void smmu_get_range(struct smmu_unit *unit, const struct smmu_cmd *cmd, u
 	};
 	range->last = range->first;
 	if (!tg)
-		return;
-	if (!(unit->smmu.features & ARM_SMMU_FEAT_RANGE_INV))
-		kiommu_complain(&unit->machine->k, "instance %u has no ranges", unit->index);
-	/* Granules of 4K, 16K, 64K */
-	range->last = range->first + (num << (scale + 2 * (tg - 1))) - 1;
+		return true;
+	range->last = range->first + (num << scale) - 1;
 	range->level = FIELD_GET(CMDQ_TLBI_1_TTL, cmd->qw[1]);
+	return !smmu_is_bad_range(unit, cmd);
 }
 
+/* A hint at the level is one at the tables, too: those above it. */
 static bool smmu_overlaps(const struct smmu_range *range, const struct smmu_tlb *tlb)
 {
 	u64 last = tlb->page + BIT_ULL(tlb->order) - 1;
 
 	if (range->all)
 		return true;
-	if (tlb->walk && range->leaf)
+	if (tlb->walk && (range->leaf || (range->level && tlb->level >= range->level)))
 		return false;
 	if (!tlb->walk && range->level && range->level != tlb->level)
 		return false;
@@ -766,17 +828,20 @@ static bool smmu_has_tag(const struct smmu_cmd *cmd, const struct smmu_table *ta
 	}
 }
 
-static bool smmu_is_tlbi(u8 op)
+static bool smmu_can_tlbi(struct smmu_unit *unit, u8 op)
 {
 	switch (op) {
 	case SMMU_OP_TLBI_NH_ALL:
 	case CMDQ_OP_TLBI_NH_ASID:
 	case CMDQ_OP_TLBI_NH_VA:
+		return unit->smmu.features & ARM_SMMU_FEAT_TRANS_S1;
 	case CMDQ_OP_TLBI_EL2_ALL:
 	case CMDQ_OP_TLBI_EL2_ASID:
 	case CMDQ_OP_TLBI_EL2_VA:
+		return unit->smmu.features & ARM_SMMU_FEAT_E2H;
 	case CMDQ_OP_TLBI_S12_VMALL:
 	case CMDQ_OP_TLBI_S2_IPA:
+		return unit->smmu.features & ARM_SMMU_FEAT_TRANS_S2;
 	case CMDQ_OP_TLBI_NSNH_ALL:
 		return true;
 	default:
@@ -790,7 +855,7 @@ static bool smmu_is_tlbi(u8 op)
  * @cmd: the command
  *
  * Context: @unit->lock.
- * Return: true if it is one.
+ * Return: true if it is one, and the instance can do it.
  */
 bool smmu_tlbi(struct smmu_unit *unit, const struct smmu_cmd *cmd)
 {
@@ -799,12 +864,14 @@ bool smmu_tlbi(struct smmu_unit *unit, const struct smmu_cmd *cmd)
 
 	lockdep_assert_held(&unit->lock);
 
-	if (!smmu_is_tlbi(cmd->op))
+	if (!smmu_can_tlbi(unit, cmd->op))
 		return false;
-	if (cmd->op == CMDQ_OP_TLBI_NH_VA || cmd->op == CMDQ_OP_TLBI_EL2_VA)
-		smmu_get_range(unit, cmd, CMDQ_TLBI_1_VA_MASK, &range);
-	if (cmd->op == CMDQ_OP_TLBI_S2_IPA)
-		smmu_get_range(unit, cmd, CMDQ_TLBI_1_IPA_MASK, &range);
+	if ((cmd->op == CMDQ_OP_TLBI_NH_VA || cmd->op == CMDQ_OP_TLBI_EL2_VA) &&
+	    !smmu_get_range(unit, cmd, CMDQ_TLBI_1_VA_MASK, &range))
+		return false;
+	if (cmd->op == CMDQ_OP_TLBI_S2_IPA &&
+	    !smmu_get_range(unit, cmd, CMDQ_TLBI_1_IPA_MASK, &range))
+		return false;
 	for (tlb = unit->tlb; tlb < unit->tlb + SMMU_TLB; tlb++)
 		if (tlb->valid && smmu_has_tag(cmd, &tlb->table) &&
 		    smmu_overlaps(&range, tlb))
@@ -931,7 +998,7 @@ static bool smmu_atc_is_old(struct smmu_fn *fn, const struct kiommu_tlb *entry)
 	if (smmu_get_table(&l, entry->pasid, &now.table) != SMMU_OK ||
 	    now.table.root != entry->root)
 		return true;
-	if (!now.table.root)
+	if (!now.table.root && !now.table.no_walk)
 		return entry->pfn != entry->page;
 	smmu_init_walk(&walk, &now);
 	if (smmu_walk(&now, &walk, true, false) != SMMU_OK)
@@ -1015,6 +1082,7 @@ static void smmu_sum_all(struct smmu_machine *machine, struct smmu_sum *sum)
 
 	for (n = 0; n < machine->nr_units; n++) {
 		unit = &machine->unit[n];
+		smmu_settle(unit);
 		raw_spin_lock_irqsave(&unit->lock, flags);
 		smmu_sum_unit(unit, sum);
 		for (i = 0; i < machine->nr_fns; i++)

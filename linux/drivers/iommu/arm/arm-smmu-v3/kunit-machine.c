@@ -9,11 +9,14 @@
  * what is attached.
  */
 #include <kunit/static_stub.h>
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
+#include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pci-ats.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "kunit-mock.h"
 #include "../../iommu-priv.h"
@@ -52,7 +55,7 @@ static int smmu_init_device(struct smmu_unit *unit)
 	struct platform_device *pdev;
 	struct device *dev;
 
-	pdev = platform_device_register_simple("arm-smmu-v3-mock", unit->index, NULL, 0);
+	pdev = platform_device_register_simple("v3-mock", unit->index, NULL, 0);
 	if (IS_ERR(pdev))
 		return PTR_ERR(pdev);
 	unit->pdev = pdev;
@@ -178,8 +181,10 @@ static void smmu_leave_group(struct smmu_fn *fn)
 
 	/* It is released already: the core shall not do it, and free what it did not get. */
 	dev->iommu = NULL;
-	if (fn->grouped)
+	if (fn->grouped) {
+		iommu_kunit_group_forget(dev->iommu_group);
 		iommu_group_remove_device(dev);
+	}
 	fn->grouped = false;
 	if (dev->kobj.state_in_sysfs)
 		kobject_del(&dev->kobj);
@@ -225,7 +230,9 @@ int smmu_probe(struct smmu_fn *fn)
 	struct iommu_device *iommu;
 	int max;
 
+	mutex_lock(&iommu_probe_device_lock);
 	iommu = arm_smmu_ops.probe_device(smmu_dev(fn));
+	mutex_unlock(&iommu_probe_device_lock);
 	if (IS_ERR(iommu)) {
 		fn->fn.dev_iommu.priv = NULL;
 		return PTR_ERR(iommu);
@@ -336,11 +343,13 @@ static void smmu_calm_down(struct smmu_machine *machine)
 		unit = &machine->unit[n];
 		unit->before = NULL;
 		unit->hw.run = smmu_queue;
-		kiommu_let_go(&unit->hold);
-		smmu_fail(unit, 0, 0);
-		smmu_refuse(unit, 0);
-		while (smmu_shows_error(unit))
+		smmu_calm(unit);
+		smmu_settle(unit);
+		while (smmu_shows_error(unit)) {
 			arm_smmu_gerror_handler(0, &unit->smmu);
+			smmu_calm(unit);
+			smmu_settle(unit);
+		}
 	}
 }
 
@@ -532,7 +541,8 @@ void smmu_free(struct kunit *test, struct iommu_domain *domain)
 	for (n = 0; n < machine->nr_owned; n++) {
 		if (machine->owned[n].domain != domain)
 			continue;
-		machine->owned[n].tag = smmu_domain->cd.asid;
+		if (smmu_domain->stage == ARM_SMMU_DOMAIN_S1)
+			machine->owned[n].tag = smmu_domain->cd.asid;
 		machine->owned[n].domain = NULL;
 	}
 	iommu_domain_free(domain);
@@ -700,4 +710,35 @@ void smmu_unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
 void smmu_event(struct mm_struct *mm, u64 iova, u64 pages)
 {
 	mmu_notifier_arch_invalidate_secondary_tlbs(mm, iova, iova + pages * PAGE_SIZE);
+}
+
+/**
+ * smmu_mm_page() - map a page of the test's process, and use it
+ * @test: the test
+ * @addr: its address, where nothing is mapped
+ */
+void smmu_mm_page(struct kunit *test, u64 addr)
+{
+	KUNIT_ASSERT_EQ(test, addr,
+			vm_mmap(NULL, addr, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				MAP_ANONYMOUS | MAP_PRIVATE | MAP_FIXED, 0));
+	KUNIT_ASSERT_EQ(test, 0, put_user(1, (unsigned int __user *)addr));
+}
+
+/**
+ * smmu_spin_done() - wait for a thread where nobody may sleep
+ * @thread: the thread, on another CPU
+ * @ms: how many milliseconds at most
+ *
+ * What is done when ATS is switched on or off (&kiommu_fn.ats_hook) is done under pci_lock
+ * here, with interrupts off: the thread may not get at the configuration space of anything.
+ *
+ * Context: any.
+ * Return: whether it has come to its end.
+ */
+bool smmu_spin_done(struct kiommu_thread *thread, unsigned int ms)
+{
+	while (ms-- && !completion_done(&thread->done))
+		mdelay(1);
+	return completion_done(&thread->done);
 }

@@ -30,9 +30,10 @@ static u32 smmu_readl(struct smmu_unit *unit, unsigned int reg)
 	return readl_relaxed(unit->smmu.base + reg);
 }
 
+/* What is announced is in memory before. */
 static void smmu_writel(struct smmu_unit *unit, unsigned int reg, u32 val)
 {
-	writel_relaxed(val, unit->smmu.base + reg);
+	writel(val, unit->smmu.base + reg);
 }
 
 /* --- the log --- */
@@ -57,6 +58,7 @@ void smmu_clear_log(struct smmu_machine *machine)
 	unsigned int n;
 
 	for (n = 0; n < machine->nr_units; n++) {
+		smmu_settle(&machine->unit[n]);
 		memset(machine->unit[n].count, 0, sizeof(machine->unit[n].count));
 		machine->unit[n].nr_logged = 0;
 	}
@@ -71,6 +73,7 @@ void smmu_clear_log(struct smmu_machine *machine)
  */
 unsigned int smmu_count(struct smmu_unit *unit, u8 op)
 {
+	smmu_settle(unit);
 	return unit->count[op];
 }
 
@@ -107,6 +110,15 @@ static u64 smmu_latency(struct smmu_unit *unit, const struct smmu_slot *slot)
 		unit->latency : unit->cmd_latency;
 }
 
+/* It goes forwards, and not past CONS. */
+static bool smmu_is_prod(struct smmu_unit *unit, u32 prod)
+{
+	u32 mask = smmu_mask(unit);
+	u32 used = (prod - unit->head) & mask;
+
+	return used <= (mask + 1) / 2 && used >= ((unit->tail - unit->head) & mask);
+}
+
 /* New commands, which are in memory before PROD says so */
 static void smmu_accept(struct smmu_unit *unit)
 {
@@ -115,9 +127,10 @@ static void smmu_accept(struct smmu_unit *unit)
 
 	lockdep_assert_held(&unit->lock);
 
-	if (((prod - unit->head) & smmu_mask(unit)) > (smmu_mask(unit) + 1) / 2) {
-		kiommu_complain(&unit->machine->k, "PROD %x of instance %u passes CONS %x",
-				prod, unit->index, unit->head);
+	if (!smmu_is_prod(unit, prod)) {
+		kiommu_complain(&unit->machine->k,
+				"PROD of instance %u goes from %x to %x, CONS is %x",
+				unit->index, unit->tail, prod, unit->head);
 		return;
 	}
 	unit->busy_until = max(unit->busy_until, ktime_get_mono_fast_ns());
@@ -138,9 +151,13 @@ static void smmu_stop(struct smmu_unit *unit, struct smmu_cmd *cmd, u8 error)
 {
 	u32 gerror = smmu_readl(unit, ARM_SMMU_GERROR);
 
+	u32 pos;
+
 	cmd->error = error;
 	smmu_log(unit, cmd);
-	smmu_slot(unit, unit->head)->bad = true;
+	/* Those behind it are fetched again, too. */
+	for (pos = unit->head; pos != unit->tail; pos = (pos + 1) & smmu_mask(unit))
+		smmu_slot(unit, pos)->bad = true;
 	unit->stopped = true;
 	smmu_show_cons(unit, error);
 	if (!((gerror ^ smmu_readl(unit, ARM_SMMU_GERRORN)) & GERROR_CMDQ_ERR))
@@ -179,6 +196,7 @@ void smmu_fail(struct smmu_unit *unit, u8 error, unsigned int nth)
 {
 	unsigned long flags;
 
+	smmu_settle(unit);
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	unit->fail = error;
 	unit->fail_nth = nth;
@@ -230,7 +248,7 @@ static void smmu_answer_later(struct smmu_unit *unit, const struct smmu_atc_inv 
 	if (unit->nr_outstanding < SMMU_OUTSTANDING)
 		unit->outstanding[unit->nr_outstanding++] = *inv;
 	else
-		smmu_answer(inv);
+		kiommu_complain(&unit->machine->k, "too many ATC invalidations are late");
 }
 
 /* The function has ATS off: nobody answers for it, and it has nothing cached. */
@@ -313,7 +331,7 @@ static void smmu_sync(struct smmu_unit *unit, struct smmu_cmd *cmd)
 	smmu_complete(cmd);
 }
 
-/* True if there is such a command */
+/* True if there is such a command, and the instance can do it */
 static bool smmu_do(struct smmu_unit *unit, const struct smmu_cmd *cmd)
 {
 	switch (cmd->op) {
@@ -348,10 +366,12 @@ static void smmu_execute(struct smmu_unit *unit, struct smmu_cmd *cmd)
 		smmu_stop(unit, cmd, unit->fail);
 		return;
 	}
-	if (!smmu_do(unit, cmd))
-		kiommu_complain(&unit->machine->k, "bad command %llx %llx",
-				cmd->qw[0], cmd->qw[1]);
-	smmu_leave(unit, cmd);
+	if (smmu_do(unit, cmd)) {
+		smmu_leave(unit, cmd);
+		return;
+	}
+	kiommu_complain(&unit->machine->k, "bad command %llx %llx", cmd->qw[0], cmd->qw[1]);
+	smmu_stop(unit, cmd, CMDQ_ERR_CERROR_ILL_IDX);
 }
 
 /* What is in memory now; software may not have touched it meanwhile. */
@@ -387,7 +407,9 @@ static void smmu_tell(struct smmu_unit *unit, struct smmu_slot *slot,
 	raw_spin_unlock(&unit->lock);
 	unit->before(unit, cmd);
 	raw_spin_lock(&unit->lock);
-	unit->running = running;
+	/* Unless it has let others go on, who may be in theirs. */
+	if (unit->running == smp_processor_id())
+		unit->running = running;
 }
 
 static bool smmu_is_idle(struct smmu_unit *unit)
@@ -444,6 +466,56 @@ void smmu_queue(struct iommu_kunit_hw *hw, bool submitted)
 	if (!submitted)
 		while (smmu_step(unit))
 			;
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/* The next command is ready now, unless somebody waits for it. */
+static void smmu_hurry(struct smmu_unit *unit)
+{
+	struct smmu_slot *slot = smmu_slot(unit, unit->head);
+
+	if (unit->head != unit->tail && (slot->qw[0] & CMDQ_0_OP) != CMDQ_OP_CMD_SYNC)
+		slot->ready = 0;
+}
+
+/**
+ * smmu_settle() - let an instance execute what nobody waits for
+ * @unit: the instance
+ *
+ * Some commands have no CMD_SYNC behind them. It stops where it would stop otherwise.
+ *
+ * Context: any, without &smmu_unit.lock.
+ */
+void smmu_settle(struct smmu_unit *unit)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	smmu_accept(unit);
+	do {
+		smmu_hurry(unit);
+	} while (smmu_step(unit));
+	raw_spin_unlock_irqrestore(&unit->lock, flags);
+}
+
+/**
+ * smmu_calm() - forget what an instance is to do wrong, and what it waits for
+ * @unit: the instance
+ *
+ * Context: any, without &smmu_unit.lock.
+ */
+void smmu_calm(struct smmu_unit *unit)
+{
+	unsigned long flags;
+
+	kiommu_let_go(&unit->hold);
+	raw_spin_lock_irqsave(&unit->lock, flags);
+	unit->latency = 0;
+	unit->cmd_latency = 0;
+	unit->fail_nth = 0;
+	unit->refuse = 0;
+	unit->lost = false;
+	unit->answer_at = 0;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 

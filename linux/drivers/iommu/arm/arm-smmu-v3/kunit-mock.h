@@ -33,7 +33,7 @@
 	 ARM_SMMU_FEAT_TT_LE | ARM_SMMU_FEAT_ATS |			\
 	 ARM_SMMU_FEAT_COHERENCY | ARM_SMMU_FEAT_TRANS_S1 |		\
 	 ARM_SMMU_FEAT_TRANS_S2 | ARM_SMMU_FEAT_RANGE_INV |		\
-	 ARM_SMMU_FEAT_SVA)
+	 ARM_SMMU_FEAT_SVA | ARM_SMMU_FEAT_ATTR_TYPES_OVR)
 
 /* Commands that the driver does not know, or has no name for */
 #define SMMU_OP_CFGI_STE_RANGE	CMDQ_OP_CFGI_ALL
@@ -91,6 +91,7 @@ struct smmu_cmd {
  * @el2: its ASID is of EL2-E2H
  * @ha: hardware sets access flags
  * @hd: hardware makes pages writable that have DBM
+ * @no_walk: EPD0: there is what the TLB has, and nothing else
  * @vmid: VMID
  * @asid: ASID, of the first stage
  */
@@ -102,6 +103,7 @@ struct smmu_table {
 	bool el2;
 	bool ha;
 	bool hd;
+	bool no_walk;
 	u16 vmid;
 	u16 asid;
 };
@@ -174,7 +176,11 @@ struct smmu_atc_inv {
 	unsigned int order;
 };
 
-/* Called before a command leaves the queue, without locks, interrupts off */
+/*
+ * Called before a command leaves the queue, interrupts off, without the instance's lock. The
+ * driver waits meanwhile, with its locks: that of the queue's slots, &arm_smmu_asid_lock or
+ * &arm_smmu_domain.devices_lock, and the group's. What needs them is for another CPU.
+ */
 typedef void smmu_before_t(struct smmu_unit *unit, const struct smmu_cmd *cmd);
 
 /**
@@ -344,6 +350,8 @@ static inline struct device *smmu_dev(struct smmu_fn *fn)
 /* --- kunit-mock.c: the hardware --- */
 
 void smmu_queue(struct iommu_kunit_hw *hw, bool submitted);
+void smmu_settle(struct smmu_unit *unit);
+void smmu_calm(struct smmu_unit *unit);
 void smmu_clear_log(struct smmu_machine *machine);
 unsigned int smmu_count(struct smmu_unit *unit, u8 op);
 void smmu_let_others(struct smmu_unit *unit);
@@ -364,6 +372,8 @@ void smmu_drop_doomed(struct smmu_unit *unit);
 enum smmu_access smmu_access(struct smmu_fn *fn, u32 ssid, u64 iova,
 			     unsigned int flags, u64 *pa);
 void smmu_cache_all(struct smmu_fn *fn, u32 ssid);
+bool smmu_in_tlb(struct smmu_unit *unit, struct iommu_domain *domain, u64 iova);
+bool smmu_in_atc(struct smmu_fn *fn, u32 ssid, u64 iova);
 unsigned int smmu_cached(struct smmu_machine *machine);
 unsigned int smmu_stale(struct smmu_machine *machine);
 void smmu_audit(struct smmu_machine *machine);
@@ -441,6 +451,8 @@ void smmu_unmap(struct kunit *test, struct iommu_domain *domain, u64 iova,
 void smmu_unmap_size(struct kunit *test, struct iommu_domain *domain, u64 iova,
 		     size_t pgsize, unsigned int nr);
 void smmu_event(struct mm_struct *mm, u64 iova, u64 pages);
+void smmu_mm_page(struct kunit *test, u64 addr);
+bool smmu_spin_done(struct kiommu_thread *thread, unsigned int ms);
 
 #define SMMU_EXPECT_CLEAN(test, nr)						\
 do {										\

@@ -191,6 +191,7 @@ const char *smmu_stream(struct kunit *test, struct smmu_unit *unit, unsigned int
 	const struct smmu_cmd *cmd;
 	struct seq_buf s;
 
+	smmu_settle(unit);
 	KUNIT_EXPECT_LE(test, unit->nr_logged, SMMU_LOG);
 	kiommu_text(test, &s, min(unit->nr_logged, SMMU_LOG));
 	for (cmd = unit->log; cmd < smmu_log_end(unit); cmd++) {
