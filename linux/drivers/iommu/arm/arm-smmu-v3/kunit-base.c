@@ -621,7 +621,8 @@ static const struct table_change changes[] = {
 	{ "s1_unmap_1_no_ril", RID_S1, UNMAP, NO_RIL, IOVA, 1,
 	  "nh_va asid=1 addr=10000 leaf\n" SYNC },
 	{ "s1_unmap_3_no_ril_ats", RID_S1, UNMAP, NO_RIL | ATS, IOVA, 3,
-	  "nh_va asid=1 addr=10000 leaf\n" "nh_va asid=1 addr=11000 leaf\n"
+	  "nh_va asid=1 addr=10000 leaf\n"
+	  "nh_va asid=1 addr=11000 leaf\n"
 	  "nh_va asid=1 addr=12000 leaf\n" SYNC "atc sid=4000 addr=10000 pages=4\n" SYNC },
 	{ "s1_unmap_2m_no_ril", RID_S1, UNMAP_2M, NO_RIL, SZ_2M, 512,
 	  "nh_va asid=1 addr=200000 leaf\n" SYNC },
@@ -647,7 +648,8 @@ static const struct table_change changes[] = {
 	  "s2_ipa vmid=1 addr=200000 pages=512\n" SYNC
 	  "s2_ipa vmid=1 addr=200000 pages=512 ttl=2 leaf\n" SYNC },
 	{ "s2_unmap_3_no_ril", RID_S2, UNMAP, NO_RIL, IOVA, 3,
-	  "s2_ipa vmid=1 addr=10000 leaf\n" "s2_ipa vmid=1 addr=11000 leaf\n"
+	  "s2_ipa vmid=1 addr=10000 leaf\n"
+	  "s2_ipa vmid=1 addr=11000 leaf\n"
 	  "s2_ipa vmid=1 addr=12000 leaf\n" SYNC },
 	{ "s2_flush_all_ats", RID_S2, FLUSH_ALL, ATS, 0, 0,
 	  VMID1 ATC },
@@ -676,16 +678,20 @@ static const struct table_change changes[] = {
 	{ "sva_event_33", PASID_SVA, EVENT, 0, IOVA, 33,
 	  "nh_va asid=1 addr=10000 pages=34\n" SYNC },
 	{ "sva_event_37", PASID_SVA, EVENT, 0, IOVA, 37,
-	  "nh_va asid=1 addr=10000 pages=5\n" "nh_va asid=1 addr=15000 pages=32\n" SYNC },
+	  "nh_va asid=1 addr=10000 pages=5\n"
+	  "nh_va asid=1 addr=15000 pages=32\n" SYNC },
 	{ "sva_event_511", PASID_SVA, EVENT, 0, SZ_2M, 511,
-	  "nh_va asid=1 addr=200000 pages=31\n" "nh_va asid=1 addr=21f000 pages=480\n" SYNC },
+	  "nh_va asid=1 addr=200000 pages=31\n"
+	  "nh_va asid=1 addr=21f000 pages=480\n" SYNC },
 	{ "sva_event_512_ats", PASID_SVA, EVENT, ATS, SZ_2M, 512,
 	  "nh_va asid=1 addr=200000 pages=512\n" SYNC
 	  "atc sid=4000 ssid=5 addr=200000 pages=512\n" SYNC },
 	{ "sva_event_513", PASID_SVA, EVENT, 0, SZ_2M, 513,
-	  "nh_va asid=1 addr=200000 pages=2\n" "nh_va asid=1 addr=202000 pages=512\n" SYNC },
+	  "nh_va asid=1 addr=200000 pages=2\n"
+	  "nh_va asid=1 addr=202000 pages=512\n" SYNC },
 	{ "sva_event_262143", PASID_SVA, EVENT, 0, SZ_1G, 262143,
-	  "nh_va asid=1 addr=40000000 pages=31\n" "nh_va asid=1 addr=4001f000 pages=992\n"
+	  "nh_va asid=1 addr=40000000 pages=31\n"
+	  "nh_va asid=1 addr=4001f000 pages=992\n"
 	  "nh_va asid=1 addr=403ff000 pages=31744\n"
 	  "nh_va asid=1 addr=47fff000 pages=229376\n" SYNC },
 	{ "sva_event_262144_ats", PASID_SVA, EVENT, ATS, SZ_1G, 262144,
@@ -698,7 +704,9 @@ static const struct table_change changes[] = {
 	{ "sva_event_1_no_ril", PASID_SVA, EVENT, NO_RIL, IOVA, 1,
 	  "nh_va asid=1 addr=10000\n" SYNC },
 	{ "sva_event_3_no_ril_ats", PASID_SVA, EVENT, NO_RIL | ATS, IOVA, 3,
-	  "nh_va asid=1 addr=10000\n" "nh_va asid=1 addr=11000\n" "nh_va asid=1 addr=12000\n"
+	  "nh_va asid=1 addr=10000\n"
+	  "nh_va asid=1 addr=11000\n"
+	  "nh_va asid=1 addr=12000\n"
 	  SYNC "atc sid=4000 ssid=5 addr=10000 pages=4\n" SYNC },
 	{ "sva_event_512_no_ril", PASID_SVA, EVENT, NO_RIL, SZ_2M, 512,
 	  ASID1 },
@@ -1030,7 +1038,7 @@ static void two_masters(struct kunit *test)
 	expect_stream(test, a->unit,
 		      "nh_va asid=1 addr=10000 pages=1 ttl=3 leaf\n" SYNC
 		      "atc sid=4008 addr=10000 pages=1\n"
-		      "atc sid=4000 addr=10000 pages=1\n" SYNC);;
+		      "atc sid=4000 addr=10000 pages=1\n" SYNC);
 	SMMU_EXPECT_CLEAN(test, 5);
 }
 
@@ -1060,12 +1068,12 @@ static void two_instances(struct kunit *test)
 		      "nh_va asid=1 addr=10000 pages=2\n" SYNC
 		      "atc sid=4000 ssid=5 addr=10000 pages=1\n" SYNC
 		      "nh_va asid=1 addr=0 pages=512\n" SYNC
-		      "atc sid=4000 ssid=5 addr=0 pages=512\n" SYNC);;
+		      "atc sid=4000 ssid=5 addr=0 pages=512\n" SYNC);
 	expect_stream(test, b->unit,
 		      "nh_va asid=2 addr=10000 pages=2\n" SYNC
 		      "atc sid=4100 ssid=5 addr=10000 pages=1\n" SYNC
 		      "nh_va asid=2 addr=0 pages=512\n" SYNC
-		      "atc sid=4100 ssid=5 addr=0 pages=512\n" SYNC);;
+		      "atc sid=4100 ssid=5 addr=0 pages=512\n" SYNC);
 	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION, smmu_access(a, PASID, IOVA, 0, NULL));
 	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION, smmu_access(b, PASID, IOVA, 0, NULL));
 	kiommu_mm_exit(mm);
@@ -1102,7 +1110,7 @@ static void group_of_two(struct kunit *test)
 		      STE PREFETCH ATC
 		      "cfgi_ste sid=4008 leaf\n" SYNC
 		      "cfgi_ste sid=4008 leaf\n" SYNC
-		      "prefetch sid=4008\n");;
+		      "prefetch sid=4008\n");
 	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(a, PASID, IOVA, 0, NULL));
 	KUNIT_EXPECT_EQ(test, SMMU_ABORTED, smmu_access(b, IOMMU_NO_PASID, IOVA, 0, NULL));
 }
@@ -1122,13 +1130,16 @@ static void several_streams(struct kunit *test)
 	smmu_clear_log(machine);
 	KUNIT_EXPECT_EQ(test, 0, smmu_attach(fn, domain));
 	expect_stream(test, fn->unit,
-		      "cfgi_cd sid=4000 ssid=0 leaf\n" "cfgi_cd sid=4080 ssid=0 leaf\n" CD0
-		      "cfgi_cd sid=4000 ssid=0 leaf\n" "cfgi_cd sid=4080 ssid=0 leaf\n" CD0
+		      "cfgi_cd sid=4000 ssid=0 leaf\n"
+		      "cfgi_cd sid=4080 ssid=0 leaf\n" CD0
+		      "cfgi_cd sid=4000 ssid=0 leaf\n"
+		      "cfgi_cd sid=4080 ssid=0 leaf\n" CD0
 		      STE STE PREFETCH
 		      "cfgi_ste sid=4080 leaf\n" SYNC
 		      "cfgi_ste sid=4080 leaf\n" SYNC
 		      "prefetch sid=4080\n"
-		      "atc sid=4000 all\n" "atc sid=4080 all\n" ATC);;
+		      "atc sid=4000 all\n"
+		      "atc sid=4080 all\n" ATC);
 	smmu_map(test, domain, IOVA, 1);
 	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, NULL));
 	smmu_cache_all(fn, IOMMU_NO_PASID);
@@ -1138,7 +1149,7 @@ static void several_streams(struct kunit *test)
 		      "nh_va asid=1 addr=10000 pages=1 ttl=3 leaf\n" SYNC
 		      "atc sid=4000 addr=10000 pages=1\n"
 		      "atc sid=4080 addr=10000 pages=1\n"
-		      "atc sid=4000 addr=10000 pages=1\n" SYNC);;
+		      "atc sid=4000 addr=10000 pages=1\n" SYNC);
 	/* Two STEs, two CDs, one table */
 	SMMU_EXPECT_CLEAN(test, 5);
 }

@@ -15,6 +15,13 @@
  *	TLBI by ASID, VMID, all		what has the tag
  *
  * It does so when a CMD_SYNC has completed, and until then goes by what it knew.
+ *
+ * What hardware may do in addition, and this does not: cache level 1 descriptors of the stream
+ * table, which are read anew with each STE, so that Leaf of CFGI_STE means nothing here; cache
+ * tables above those of the last level; and refuse an access by a cached translation that
+ * does not permit it without another walk. An ATC belongs to a function, whichever of its
+ * StreamIDs an invalidation has. Of CDs, STEs and TCRs, sizes of granules and of output
+ * addresses, attributes, EPD1, and what becomes of faults are not looked at.
  */
 #include <linux/bitfield.h>
 #include <linux/io-pgtable.h>

@@ -407,7 +407,7 @@ static struct smmu_machine *smmu_create(unsigned int nr_units,
 struct smmu_machine *smmu_machine(struct kunit *test, unsigned int nr_units,
 				  const struct smmu_caps *caps)
 {
-	if (PAGE_SIZE != SZ_4K || vabits_actual != 48)
+	if (!IS_ENABLED(CONFIG_ARM64_4K_PAGES) || vabits_actual != 48)
 		kunit_skip(test, "pages or addresses are not of the size of the model's");
 	kunit_activate_static_stub(test, arm_smmu_get_by_fwnode, smmu_by_fwnode);
 	test->priv = smmu_create(nr_units, caps);

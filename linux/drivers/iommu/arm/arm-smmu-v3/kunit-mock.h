@@ -35,7 +35,7 @@
 	 ARM_SMMU_FEAT_TRANS_S2 | ARM_SMMU_FEAT_RANGE_INV |		\
 	 ARM_SMMU_FEAT_SVA | ARM_SMMU_FEAT_ATTR_TYPES_OVR)
 
-/* Commands that the driver does not know, or has no name for */
+/* The driver's name is that of one range, the largest. */
 #define SMMU_OP_CFGI_STE_RANGE	CMDQ_OP_CFGI_ALL
 
 struct smmu_fn;
@@ -454,12 +454,14 @@ void smmu_event(struct mm_struct *mm, u64 iova, u64 pages);
 void smmu_mm_page(struct kunit *test, u64 addr);
 bool smmu_spin_done(struct kiommu_thread *thread, unsigned int ms);
 
+/* That many entries are cached, and each is what memory says */
 #define SMMU_EXPECT_CLEAN(test, nr)						\
 do {										\
-	struct smmu_machine *__machine = (test)->priv;				\
+	struct kunit *__test = (test);						\
+	struct smmu_machine *__machine = __test->priv;				\
 										\
-	KUNIT_EXPECT_EQ(test, nr, smmu_cached(__machine));			\
-	KUNIT_EXPECT_EQ(test, 0, smmu_stale(__machine));			\
+	KUNIT_EXPECT_EQ(__test, nr, smmu_cached(__machine));			\
+	KUNIT_EXPECT_EQ(__test, 0, smmu_stale(__machine));			\
 } while (0)
 
 #endif /* __ARM_SMMU_V3_KUNIT_MOCK_H */

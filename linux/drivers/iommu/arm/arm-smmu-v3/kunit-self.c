@@ -286,7 +286,11 @@ static void atc_does_not_answer(struct kunit *test)
 				  readl(unit->smmu.base + ARM_SMMU_CMDQ_CONS)));
 	arm_smmu_gerror_handler(0, &unit->smmu);
 	KUNIT_EXPECT_FALSE(test, smmu_shows_error(unit));
-	KUNIT_EXPECT_STREQ(test, "atc sid=4000 all\n" "sync timeout\n" "sync\n" "sync\n",
+	KUNIT_EXPECT_STREQ(test,
+			   "atc sid=4000 all\n"
+			   "sync timeout\n"
+			   "sync\n"
+			   "sync\n",
 			   smmu_stream(test, unit, 0));
 }
 
@@ -306,7 +310,10 @@ static void command_is_illegal(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, smmu_in_tlb(unit, rid, IOVA));
 	arm_smmu_gerror_handler(0, &unit->smmu);
 	KUNIT_EXPECT_STREQ(test,
-			   "op 30 30 0\n" "op 30 30 0 illegal\n" "sync\n" "sync\n",
+			   "op 30 30 0\n"
+			   "op 30 30 0 illegal\n"
+			   "sync\n"
+			   "sync\n",
 			   smmu_stream(test, unit, 0));
 	KUNIT_EXPECT_FALSE(test, smmu_in_tlb(unit, rid, IOVA));
 }

@@ -26,22 +26,19 @@ static u16 smmu_tag_of(const struct smmu_owned *owned)
 	return domain->stage == ARM_SMMU_DOMAIN_S1 ? domain->cd.asid : 0;
 }
 
-/* The last domain that has it, or had */
-static unsigned int smmu_asid_name(struct smmu_machine *machine, u16 asid)
-{
-	unsigned int n;
-
-	for (n = machine->nr_owned; asid && n; n--)
-		if (smmu_tag_of(&machine->owned[n - 1]) == asid)
-			return n;
-	return asid;
-}
-
+/* Of the last domain that has it, or had; "?" if it is nobody's */
 static void smmu_print_asid(struct seq_buf *s, struct smmu_machine *machine,
 			    const struct smmu_cmd *cmd)
 {
-	seq_buf_printf(s, " asid=%u", smmu_asid_name(machine,
-						     FIELD_GET(CMDQ_TLBI_0_ASID, cmd->qw[0])));
+	u16 asid = FIELD_GET(CMDQ_TLBI_0_ASID, cmd->qw[0]);
+	unsigned int n = machine->nr_owned;
+
+	while (asid && n && smmu_tag_of(&machine->owned[n - 1]) != asid)
+		n--;
+	if (asid && !n)
+		seq_buf_printf(s, " asid=?%u", asid);
+	else
+		seq_buf_printf(s, " asid=%u", asid ? n : 0);
 }
 
 /* VMID 0 is that of all first stages. */
