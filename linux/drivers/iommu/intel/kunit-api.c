@@ -36,7 +36,7 @@ static struct vtd_fn *one_fn(struct kunit *test, u64 cap, u64 ecap, unsigned int
 
 static int set_pasid(struct vtd_fn *fn, u32 pasid, struct iommu_domain *domain)
 {
-	return domain->ops->set_dev_pasid(domain, &fn->pdev.dev, pasid, NULL);
+	return domain->ops->set_dev_pasid(domain, &fn->pci.pdev.dev, pasid, NULL);
 }
 
 /* --- what a unit can do --- */
@@ -45,7 +45,7 @@ static void expect_capable(struct kunit *test, u64 ecap, enum iommu_cap cap, boo
 {
 	struct vtd_fn *fn = one_fn(test, VTD_CAP, ecap, 0);
 
-	KUNIT_EXPECT_EQ(test, capable, intel_iommu_ops.capable(&fn->pdev.dev, cap));
+	KUNIT_EXPECT_EQ(test, capable, intel_iommu_ops.capable(&fn->pci.pdev.dev, cap));
 	vtd_exit(test);
 }
 
@@ -67,7 +67,7 @@ static void hardware_is_shown(struct kunit *test)
 	struct iommu_hw_info_vtd *info;
 	u32 length, type;
 
-	info = intel_iommu_ops.hw_info(&fn->pdev.dev, &length, &type);
+	info = intel_iommu_ops.hw_info(&fn->pci.pdev.dev, &length, &type);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(info));
 	KUNIT_EXPECT_EQ(test, sizeof(*info), length);
 	KUNIT_EXPECT_EQ(test, IOMMU_HW_INFO_TYPE_INTEL_VTD, type);
@@ -81,7 +81,7 @@ static void hardware_is_shown(struct kunit *test)
 static void default_domains(struct kunit *test)
 {
 	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, 0);
-	struct device *dev = &fn->pdev.dev;
+	struct device *dev = &fn->pci.pdev.dev;
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, intel_iommu_ops.def_domain_type(dev));
 	fn->unit->iommu.ecap |= BIT_ULL(6);
@@ -117,7 +117,7 @@ static long alloc(struct vtd_fn *fn, u32 flags, struct iommu_domain *parent,
 {
 	struct iommu_domain *domain;
 
-	domain = intel_iommu_ops.domain_alloc_user(&fn->pdev.dev, flags, parent, data);
+	domain = intel_iommu_ops.domain_alloc_user(&fn->pci.pdev.dev, flags, parent, data);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	domain->ops->free(domain);
@@ -192,9 +192,9 @@ static void expect_refused(struct kunit *test, struct vtd_fn *fn, int ret,
 
 static void pasids_that_are_refused(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS | KIOMMU_PASID);
 	struct intel_iommu *iommu = &fn->unit->iommu;
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct iommu_domain *process = vtd_sva(test, fn, mm);
 
 	iommu->ecap &= ~VTD_ECAP_PASID;
@@ -205,13 +205,13 @@ static void pasids_that_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EBUSY, set_pasid(fn, PASID, vtd_paging(test, fn, 0)));
 	clear_context_copied(iommu, fn->info.bus, fn->info.devfn);
 	KUNIT_EXPECT_EQ(test, 0, vtd_set_pasid(fn, PASID, process));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 /* A unit that has one level of translation only */
 static void levels_that_are_refused(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS | KIOMMU_PASID);
 	struct intel_iommu *iommu = &fn->unit->iommu;
 	struct iommu_domain *first, *second;
 	struct vtd_left left;
@@ -238,7 +238,7 @@ static void levels_that_are_refused(struct kunit *test)
 /* The function refuses to have ATS switched on: nobody is to ask it, now or later. */
 static void ats_cannot_be_switched_on(struct kunit *test, u64 ecap, unsigned int flags)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, ecap, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, ecap, KIOMMU_ATS | KIOMMU_PASID);
 	bool scalable = ecap & VTD_ECAP_SMTS;
 	struct iommu_domain *domain, *parent = NULL;
 	struct vtd_left left;
@@ -248,9 +248,9 @@ static void ats_cannot_be_switched_on(struct kunit *test, u64 ecap, unsigned int
 	domain = parent ? vtd_nested(test, fn, parent) : vtd_paging(test, fn, flags);
 	if (!parent)
 		vtd_map(test, domain, IOVA, 1);
-	fn->pdev.untrusted = 1;
+	fn->pci.pdev.untrusted = 1;
 	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
-	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
 	KUNIT_EXPECT_FALSE(test, fn->info.ats_enabled);
 	KUNIT_EXPECT_EQ(test, scalable, !!fn->info.ats_refused);
 	vtd_left(test->priv, &left);
@@ -258,10 +258,10 @@ static void ats_cannot_be_switched_on(struct kunit *test, u64 ecap, unsigned int
 	vtd_clear_log(test->priv);
 	vtd_flush_all(parent ?: domain);
 	KUNIT_EXPECT_EQ(test, 0, vtd_count(fn->unit, QI_DIOTLB_TYPE));
-	fn->pdev.untrusted = 0;
+	fn->pci.pdev.untrusted = 0;
 	if (scalable && !parent) {
 		KUNIT_EXPECT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
-		KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+		KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
 		vtd_remove_pasid(fn, PASID);
 	}
 	vtd_block(fn);
@@ -269,7 +269,7 @@ static void ats_cannot_be_switched_on(struct kunit *test, u64 ecap, unsigned int
 	KUNIT_EXPECT_EQ(test, 0, left.elms);
 	KUNIT_EXPECT_EQ(test, 0, vtd_count(fn->unit, QI_DIOTLB_TYPE));
 	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
-	KUNIT_EXPECT_EQ(test, !scalable, vtd_ats(fn));
+	KUNIT_EXPECT_EQ(test, !scalable, kiommu_ats(&fn->pci));
 }
 
 static void ats_is_refused(struct kunit *test)
@@ -299,8 +299,8 @@ static void right_one_is_detached(struct kunit *test)
 	unsigned int n, m, gone;
 	struct vtd_fn *fn;
 
-	one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS | VTD_FN_PASID);
-	vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS | KIOMMU_PASID);
+	vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	machine = test->priv;
 	domain = vtd_paging(test, machine->fn[0], 0);
 	for (gone = 0; gone < 6; gone++) {
@@ -327,16 +327,16 @@ static void right_one_is_detached(struct kunit *test)
 /* A device that joined its group after the attach never had it. */
 static void nothing_is_detached(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS | VTD_FN_PASID);
-	struct vtd_fn *late = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS | KIOMMU_PASID);
+	struct vtd_fn *late = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 	struct vtd_left left;
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
 	vtd_left(test->priv, &left);
 	vtd_clear_log(test->priv);
-	intel_iommu_ops.remove_dev_pasid(&late->pdev.dev, PASID, domain);
-	intel_iommu_ops.remove_dev_pasid(&fn->pdev.dev, OTHER, domain);
+	intel_iommu_ops.remove_dev_pasid(&late->pci.pdev.dev, PASID, domain);
+	intel_iommu_ops.remove_dev_pasid(&fn->pci.pdev.dev, OTHER, domain);
 	vtd_block(late);
 	vtd_block(fn);
 	KUNIT_EXPECT_EQ(test, 0, fn->unit->nr_logged);
@@ -347,15 +347,15 @@ static void nothing_is_detached(struct kunit *test)
 /* Tables come from where the first function of a domain is. */
 static void domain_has_node(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 
 	KUNIT_EXPECT_EQ(test, NUMA_NO_NODE, to_dmar_domain(domain)->nid);
-	set_dev_node(&fn->pdev.dev, 0);
+	set_dev_node(&fn->pci.pdev.dev, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
-	KUNIT_EXPECT_EQ(test, dev_to_node(&fn->pdev.dev), to_dmar_domain(domain)->nid);
+	KUNIT_EXPECT_EQ(test, dev_to_node(&fn->pci.pdev.dev), to_dmar_domain(domain)->nid);
 	vtd_block(fn);
-	set_dev_node(&fn->pdev.dev, NUMA_NO_NODE);
+	set_dev_node(&fn->pci.pdev.dev, NUMA_NO_NODE);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 	domain = vtd_paging(test, fn, 0);
 	KUNIT_EXPECT_EQ(test, NUMA_NO_NODE, to_dmar_domain(domain)->nid);
@@ -365,18 +365,18 @@ static void domain_has_node(struct kunit *test)
 
 static struct device *find(struct vtd_fn *fn)
 {
-	return device_rbtree_find(&fn->unit->iommu, pci_dev_id(&fn->pdev));
+	return device_rbtree_find(&fn->unit->iommu, pci_dev_id(&fn->pci.pdev));
 }
 
 /* Whichever of them goes first, the others stay. */
 static void functions_are_found(struct kunit *test)
 {
-	struct vtd_fn *known = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS);
+	struct vtd_fn *known = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS);
 	struct vtd_fn *fn[5];
 	unsigned int n, m, gone;
 
 	for (n = 0; n < 5; n++)
-		fn[n] = vtd_add_unprobed_fn(test, 0, VTD_FN_ATS);
+		fn[n] = vtd_add_unprobed_fn(test, 0, KIOMMU_ATS);
 	vtd_find_unit(known->unit, true);
 	for (gone = 0; gone < 5; gone++) {
 		for (n = 0; n < 5; n++)
@@ -385,8 +385,8 @@ static void functions_are_found(struct kunit *test)
 			vtd_release_fn(fn[(gone + n) % 5]);
 			for (m = 0; m < 5; m++)
 				KUNIT_EXPECT_PTR_EQ(test, (m + 5 - gone) % 5 > n ?
-						    &fn[m]->pdev.dev : NULL, find(fn[m]));
-			KUNIT_EXPECT_PTR_EQ(test, &known->pdev.dev, find(known));
+						    &fn[m]->pci.pdev.dev : NULL, find(fn[m]));
+			KUNIT_EXPECT_PTR_EQ(test, &known->pci.pdev.dev, find(known));
 		}
 	}
 }
@@ -428,7 +428,7 @@ static void user_invalidates_several(struct kunit *test)
 		{ .addr = SZ_4K, .npages = 1, .__reserved = 1 },
 		{ .addr = -(u64)SZ_4K, .npages = 2 },
 	};
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS);
 	struct iommu_domain *nested = vtd_nested(test, fn, vtd_paging(test, fn, VTD_PARENT));
 	struct iommu_hwpt_vtd_s1_invalidate inv[4] = {
 		{ .addr = SZ_4K, .npages = 1, .flags = IOMMU_VTD_INV_FLAGS_LEAF },
@@ -479,7 +479,7 @@ static void user_invalidates_several(struct kunit *test)
 /* Whoever flushes everything later need not know where it was. */
 static void unmap_is_queued(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 	struct iommu_iotlb_gather gather;
 
@@ -503,7 +503,7 @@ static void unmap_is_queued(struct kunit *test)
 /* Tables that two large pages replace: one flush, of them and of no more */
 static void large_pages_replace_tables(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, VTD_FN_ATS);
+	struct vtd_fn *fn = one_fn(test, VTD_CAP, VTD_ECAP, KIOMMU_ATS);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 	unsigned int n;
 
@@ -533,7 +533,7 @@ static void large_pages_replace_tables(struct kunit *test)
 #define IVA_OFFSET	0x200
 
 struct iva {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct vtd_unit *unit;
 	struct q_inval *qi;
 	bool stop;
@@ -548,7 +548,7 @@ static void iva_refuse(struct iva *iva)
 	u64 cc = readq(reg + DMAR_CCMD_REG);
 
 	if (cc & DMA_CCMD_ICC) {
-		vtd_complain(iva->unit->machine, "context command %llx", cc);
+		kiommu_complain(iva->unit->bus.k, "context command %llx", cc);
 		writeq(cc & ~DMA_CCMD_ICC, reg + DMAR_CCMD_REG);
 	}
 }
@@ -579,7 +579,7 @@ static void iva_end(void *arg)
 	struct iva *iva = arg;
 
 	WRITE_ONCE(iva->stop, true);
-	vtd_join(&iva->thread);
+	kiommu_join(&iva->thread);
 	iva->unit->iommu.qi = iva->qi;
 }
 
@@ -598,7 +598,7 @@ static void registers_are_written(struct kunit *test)
 	struct vtd_fn *fn;
 	struct iva *iva;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	iva = kunit_kzalloc(test, sizeof(*iva), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, iva);
 	fn = one_fn(test, VTD_CAP, (VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID)) |
@@ -609,7 +609,7 @@ static void registers_are_written(struct kunit *test)
 	vtd_clear_log(test->priv);
 	iva->unit = fn->unit;
 	iva->qi = fn->unit->iommu.qi;
-	vtd_start(test, &iva->thread, iva_run, iva);
+	kiommu_start(test, &iva->thread, iva_run, iva);
 	vtd_at_exit(test, iva_end, iva);
 	fn->unit->iommu.qi = NULL;
 

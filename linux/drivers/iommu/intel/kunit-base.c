@@ -28,7 +28,7 @@
 static struct vtd_fn *one_fn(struct kunit *test)
 {
 	vtd_machine(test, 1, NULL);
-	return vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	return vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 }
 
 /* A new domain, to which the RID is attached */
@@ -430,7 +430,7 @@ static void stream_domains(struct stream_case *c)
 		c->domain = vtd_paging(test, c->fn, VTD_FIRST_LEVEL);
 		break;
 	case PASID_SVA:
-		c->mm = vtd_mm(test);
+		c->mm = kiommu_mm(test);
 		c->domain = vtd_sva(test, c->fn, c->mm);
 		break;
 	case RID_NESTED:
@@ -463,7 +463,7 @@ static void stream_detach(struct stream_case *c)
 static void stream_exit_mm(struct stream_case *c)
 {
 	if (c->mm)
-		vtd_mm_exit(c->mm);
+		kiommu_mm_exit(c->mm);
 	c->mm = NULL;
 }
 
@@ -549,8 +549,8 @@ static void stream_setup(struct stream_case *c)
 	struct vtd_machine *machine = vtd_machine(test, 1, &caps);
 
 	c->unit = machine->unit;
-	c->fn = vtd_add_fn(test, 0, VTD_FN_PASID |
-			   (c->stream->how & ATS ? VTD_FN_ATS : 0));
+	c->fn = vtd_add_fn(test, 0, KIOMMU_PASID |
+			   (c->stream->how & ATS ? KIOMMU_ATS : 0));
 	if (is_pasid(c))
 		attached(test, c->fn, 0);
 	stream_domains(c);
@@ -570,7 +570,7 @@ static void stream(struct kunit *test)
 	sent = vtd_stream(test, c.unit, flags);
 	if (!c.stream->listed || strcmp(c.stream->listed, sent))
 		KUNIT_EXPECT_STREQ(test, c.stream->cmds, sent);
-	KUNIT_EXPECT_EQ(test, !!(c.stream->how & ATS), vtd_ats(c.fn));
+	KUNIT_EXPECT_EQ(test, !!(c.stream->how & ATS), kiommu_ats(&c.fn->pci));
 	stream_exit_mm(&c);
 }
 
@@ -663,9 +663,9 @@ static void tags(struct kunit *test)
 static void process(struct kunit *test)
 {
 	struct vtd_fn *fn = one_fn(test);
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct iommu_domain *domain = vtd_sva(test, fn, mm);
-	unsigned long addr = vtd_mm_map(test, 2);
+	unsigned long addr = kiommu_mm_map(test, 2);
 	u64 pa, root;
 
 	attached(test, fn, 0);
@@ -680,7 +680,7 @@ static void process(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, 0, TASK_SIZE));
 	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_access(fn, PASID, addr, &pa));
 	KUNIT_EXPECT_EQ(test, 0, vtd_access(fn, PASID, addr + PAGE_SIZE, &pa));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(test->priv, root));
 	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_access(fn, PASID, addr + PAGE_SIZE, &pa));
 }
@@ -695,7 +695,7 @@ static void invalidation_is_lost(struct kunit *test)
 	vtd_map(test, domain, IOVA, 1);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
 	vtd_clear_log(test->priv);
-	vtd_drop(fn, 1);
+	kiommu_drop(&fn->pci, 1);
 	vtd_unmap(domain, IOVA, 1);
 	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
 	KUNIT_EXPECT_NOT_NULL(test,
@@ -730,8 +730,8 @@ static void until_cleared(struct iommu_kunit_hw *hw, bool submitted)
 	struct vtd_unit *unit = hw_to_vtd_unit(hw);
 	bool *shown = unit->priv;
 
-	if (*shown && vtd_is_held(unit) && !vtd_shows_fault(unit))
-		vtd_let_go(unit);
+	if (*shown && kiommu_is_held(&unit->hold) && !vtd_shows_fault(unit))
+		kiommu_let_go(&unit->hold);
 	vtd_qi(hw, submitted);
 	if (vtd_shows_fault(unit))
 		*shown = true;
@@ -747,7 +747,7 @@ static void completion_error(struct kunit *test)
 	vtd_map(test, domain, IOVA, 1);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
 	/* The wait descriptor is behind the command with the error. */
-	vtd_hold(fn->unit, QI_IWD_TYPE, 1, CLEARED_MS);
+	kiommu_hold(&fn->unit->hold, QI_IWD_TYPE, 1, CLEARED_MS);
 	fn->unit->priv = &shown;
 	fn->unit->hw.run = until_cleared;
 	vtd_completion_error(fn->unit, 1);
@@ -836,13 +836,13 @@ static void two_threads(struct kunit *test)
 	struct vtd_machine *machine;
 	struct iommu_domain *domain;
 	struct unmapper u[2] = {};
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	unsigned int n;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	machine = vtd_machine(test, 3, NULL);
 	for (n = 0; n < 4; n++)
-		vtd_add_fn(test, n % 3, VTD_FN_ATS);
+		vtd_add_fn(test, n % 3, KIOMMU_ATS);
 	domain = attached(test, machine->fn[0], 0);
 	for (n = 1; n < 4; n++)
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(machine->fn[n], domain));
@@ -852,9 +852,9 @@ static void two_threads(struct kunit *test)
 		u[n].domain = domain;
 		u[n].iova = IOVA + n * SZ_4K;
 	}
-	vtd_start(test, &thread, unmap_many, &u[1]);
+	kiommu_start(test, &thread, unmap_many, &u[1]);
 	unmap_many(&u[0]);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	KUNIT_EXPECT_EQ(test, 0, u[0].wrong);
 	KUNIT_EXPECT_EQ(test, 0, u[1].wrong);
 }
@@ -867,16 +867,16 @@ static void ats(struct kunit *test)
 	u64 root = vtd_root(fn, IOMMU_NO_PASID);
 
 	vtd_map(test, domain, IOVA, 1);
-	KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
-	KUNIT_EXPECT_GT(test, fn->ats_on, 0);
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&fn->pci));
+	KUNIT_EXPECT_GT(test, fn->pci.ats_on, 0);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
 	KUNIT_EXPECT_EQ(test, 2, vtd_cached(test->priv, root));
-	KUNIT_EXPECT_TRUE(test, pci_device_is_present(&fn->pdev));
+	KUNIT_EXPECT_TRUE(test, pci_device_is_present(&fn->pci.pdev));
 	vtd_release_fn(fn);
-	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
-	KUNIT_EXPECT_GT(test, fn->ats_off, fn->ats_on);
-	vtd_remove(fn);
-	KUNIT_EXPECT_FALSE(test, pci_device_is_present(&fn->pdev));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
+	KUNIT_EXPECT_GT(test, fn->pci.ats_off, fn->pci.ats_on);
+	kiommu_remove(&fn->pci);
+	KUNIT_EXPECT_FALSE(test, pci_device_is_present(&fn->pci.pdev));
 }
 
 static struct kunit_case base_cases[] = {

@@ -69,11 +69,11 @@ static void bench_machine(struct kunit *test, unsigned int units,
 	unsigned int n;
 
 	for (n = 0; n < fns; n++) {
-		fn = vtd_add_fn(test, n % units, VTD_FN_PASID | flags);
+		fn = vtd_add_fn(test, n % units, KIOMMU_PASID | flags);
 		if (!other)
 			other = vtd_paging(test, fn, 0);
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, other));
-		KUNIT_ASSERT_EQ(test, !!(flags & VTD_FN_ATS), vtd_ats(fn));
+		KUNIT_ASSERT_EQ(test, !!(flags & KIOMMU_ATS), kiommu_ats(&fn->pci));
 	}
 	vtd_clear_log(machine);
 }
@@ -94,7 +94,7 @@ static void bench_attach_pasids(struct kunit *test, struct iommu_domain *domain,
 static struct mm_struct *bench_attach_mm(struct kunit *test)
 {
 	struct vtd_machine *machine = test->priv;
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 
 	bench_attach_pasids(test, vtd_sva(test, machine->fn[0], mm), 1);
 	return mm;
@@ -190,7 +190,7 @@ static void commands_sva(struct kunit *test, const struct commands *c)
 	else
 		bench_flush(mm);
 	commands_report(test, c);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 static void commands_unmap(struct kunit *test, const struct commands *c,
@@ -234,7 +234,7 @@ static void commands(struct kunit *test)
 	for (c = commands_cases;
 	     c < commands_cases + ARRAY_SIZE(commands_cases); c++) {
 		bench_machine(test, c->units, c->fns,
-			      c->what == PARENT ? 0 : VTD_FN_ATS);
+			      c->what == PARENT ? 0 : KIOMMU_ATS);
 		switch (c->what) {
 		case SVA:
 		case SVA_ALL:
@@ -392,11 +392,11 @@ static void flush(struct kunit *test)
 	unsigned int n, l;
 
 	for (n = 0; n < ARRAY_SIZE(nr_units); n++) {
-		bench_machine(test, nr_units[n], nr_units[n], VTD_FN_ATS);
+		bench_machine(test, nr_units[n], nr_units[n], KIOMMU_ATS);
 		mm = bench_attach_mm(test);
 		for (l = 0; l < ARRAY_SIZE(latency_us); l++)
 			flush_time(test, mm, latency_us[l]);
-		vtd_mm_exit(mm);
+		kiommu_mm_exit(mm);
 		vtd_exit(test);
 	}
 }
@@ -453,10 +453,10 @@ static void irqsoff(struct kunit *test)
 	unsigned int n;
 
 	for (n = 1; n <= VTD_UNITS; n *= VTD_UNITS) {
-		bench_machine(test, n, n, VTD_FN_ATS);
+		bench_machine(test, n, n, KIOMMU_ATS);
 		mm = bench_attach_mm(test);
 		irqs_time(test, mm, irq);
-		vtd_mm_exit(mm);
+		kiommu_mm_exit(mm);
 		vtd_exit(test);
 	}
 }
@@ -498,13 +498,13 @@ static u64 bench_parallel(struct kunit *test, struct mm_struct *mm,
 			  unsigned int nr, u64 *flushes)
 {
 	struct bench_threads all = { .mm = mm, .nr = nr };
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 
 	if (nr > 1)
-		vtd_start(test, &thread, bench_thread, &all);
+		kiommu_start(test, &thread, bench_thread, &all);
 	bench_thread(&all);
 	if (nr > 1)
-		vtd_join(&thread);
+		kiommu_join(&thread);
 	*flushes += atomic64_read(&all.flushes);
 	return div64_u64(NSEC_PER_SEC * 1000, atomic64_read(&all.rate));
 }
@@ -516,8 +516,8 @@ static void two_threads(struct kunit *test)
 	unsigned int round, nr, l;
 	struct mm_struct *mm;
 
-	vtd_two_cpus(test);
-	bench_machine(test, 2, 2, VTD_FN_ATS);
+	kiommu_two_cpus(test);
+	bench_machine(test, 2, 2, KIOMMU_ATS);
 	mm = bench_attach_mm(test);
 	for (l = 0; l < ARRAY_SIZE(latency_us); l++) {
 		flushes = 0;
@@ -531,7 +531,7 @@ static void two_threads(struct kunit *test)
 			bench_print(test, "vtd-threads", latency_us[l], nr,
 				    sample[nr - 1]);
 	}
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 /* --- the stack --- */
@@ -568,7 +568,7 @@ static void stack(struct kunit *test)
 	unsigned long flags;
 	unsigned int n;
 
-	bench_machine(test, 1, 1, VTD_FN_ATS);
+	bench_machine(test, 1, 1, KIOMMU_ATS);
 	mm = bench_attach_mm(test);
 	slow_begin(test, 0);
 	for (n = 0; n < BENCH_ALL; n++) {
@@ -581,7 +581,7 @@ static void stack(struct kunit *test)
 	}
 	bench_print(test, "vtd-stack-lines", 0, 1, sample);
 	slow_end(test, BENCH_ALL);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 static struct kunit_case bench_cases[] = {

@@ -18,7 +18,7 @@
 #define ALIAS		0x41	/* in the context table of the function */
 #define FAR_ALIAS	0x90	/* in scalable mode in the other one */
 #define OLD_DID		77	/* of the kernel before */
-#define FLAGS		(VTD_FN_ATS | VTD_FN_PASID | VTD_FN_PRI)
+#define FLAGS		(KIOMMU_ATS | KIOMMU_PASID | KIOMMU_PRI)
 
 static const struct vtd_caps legacy = { .ecap = VTD_ECAP & ~VTD_ECAP_SMTS };
 static const struct vtd_caps scalable = { .ecap = VTD_ECAP };
@@ -103,7 +103,7 @@ static u64 context_lo(struct vtd_fn *fn, u8 devfn)
 {
 	struct context_entry *context;
 
-	context = iommu_context_addr(&fn->unit->iommu, fn->unit->bus.number, devfn,
+	context = iommu_context_addr(&fn->unit->iommu, fn->unit->bus.bus.number, devfn,
 				     false);
 	return context ? context->lo : 0;
 }
@@ -121,9 +121,7 @@ static void expect_complaints(struct kunit *test, unsigned int nr)
 	struct vtd_machine *machine = test->priv;
 
 	vtd_audit(machine);
-	KUNIT_EXPECT_EQ_MSG(test, nr, machine->nr_complaints, "%s",
-			    machine->complaint);
-	machine->nr_complaints = 0;
+	kiommu_expect_complaints(test, &machine->k, nr);
 }
 
 /* --- the audit itself --- */
@@ -140,7 +138,7 @@ static void audit_sees(struct kunit *test)
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, VTD_PA(IOVA));
 	expect_complaints(test, 0);
 
-	context = iommu_context_addr(&fn->unit->iommu, fn->unit->bus.number, 0, false);
+	context = iommu_context_addr(&fn->unit->iommu, fn->unit->bus.bus.number, 0, false);
 	context->lo ^= CONTEXT_FPD;
 	expect_complaints(test, 1);
 	context->lo ^= CONTEXT_FPD;
@@ -186,7 +184,7 @@ static void use_aliases(struct kunit *test, const struct vtd_caps *caps)
 		expect_complaints(test, 0);
 	}
 	release_all(fn->unit);
-	expect_absent(test, fn, fn->pdev.devfn, 1);
+	expect_absent(test, fn, fn->pci.pdev.devfn, 1);
 	expect_absent(test, fn, ALIAS, 2);
 	expect_absent(test, fn, FAR_ALIAS, 2);
 	expect_complaints(test, 0);
@@ -212,10 +210,10 @@ static void others_have_no_ats(struct kunit *test)
 
 	for (n = 0; n < ARRAY_SIZE(caps); n++) {
 		find_unit(test, caps[n]);
-		fn = vtd_add_unprobed_fn(test, 0, FLAGS & ~VTD_FN_ATS);
+		fn = vtd_add_unprobed_fn(test, 0, FLAGS & ~KIOMMU_ATS);
 		KUNIT_ASSERT_EQ(test, 0, vtd_probe(fn));
 		attached(test, fn);
-		KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+		KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
 		KUNIT_EXPECT_TRUE(test, context_lo(fn, 0) & CONTEXT_PRESENT);
 		KUNIT_EXPECT_FALSE(test, context_lo(fn, 0) & BIT_ULL(2));
 		release_all(fn->unit);
@@ -232,7 +230,7 @@ static void aliases_have_no_ats(struct kunit *test)
 	for (n = 0; n < ARRAY_SIZE(caps); n++) {
 		fn = probed(test, caps[n], 1);
 		attached(test, fn);
-		KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
+		KUNIT_EXPECT_TRUE(test, kiommu_ats(&fn->pci));
 		/* DTE, or the translation type that allows the same */
 		KUNIT_EXPECT_TRUE(test, context_lo(fn, 0) & BIT_ULL(2));
 		KUNIT_EXPECT_FALSE(test, context_lo(fn, ALIAS) & BIT_ULL(2));
@@ -246,7 +244,7 @@ static void aliases_have_no_ats(struct kunit *test)
 
 static void expect_nothing(struct kunit *test, struct vtd_fn *fn)
 {
-	expect_absent(test, fn, fn->pdev.devfn, 1);
+	expect_absent(test, fn, fn->pci.pdev.devfn, 1);
 	expect_absent(test, fn, ALIAS, 1);
 	expect_absent(test, fn, FAR_ALIAS, 1);
 	vtd_audit_released(fn);
@@ -427,13 +425,13 @@ static void release(struct kunit *test, const struct vtd_caps *caps)
 		KUNIT_EXPECT_GT(test, vtd_cached(test->priv, root), 0);
 		KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
 		expect_access(test, fn, PASID, IOVA, VTD_PA(IOVA));
-		KUNIT_EXPECT_PTR_EQ(test, &fn->pdev.dev,
+		KUNIT_EXPECT_PTR_EQ(test, &fn->pci.pdev.dev,
 				    device_rbtree_find(&fn->unit->iommu, 0x4000));
 	}
-	KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&fn->pci));
 	vtd_release_fn(fn);
-	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
-	KUNIT_EXPECT_FALSE(test, fn->pdev.pasid_enabled);
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
+	KUNIT_EXPECT_FALSE(test, fn->pci.pdev.pasid_enabled);
 	KUNIT_EXPECT_NULL(test, device_rbtree_find(&fn->unit->iommu, 0x4000));
 	if (sm)
 		KUNIT_EXPECT_EQ(test, 0, vtd_cached(test->priv, root));
@@ -463,7 +461,7 @@ static void release_scalable(struct kunit *test)
 struct walk {
 	struct iommu_domain *domain;
 	struct vtd_unit *late;		/* the unit that it waits for */
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	bool ats_off, over;
 };
 
@@ -475,13 +473,13 @@ static int walk_run(void *arg)
 	return 0;
 }
 
-static void walk_ats(struct vtd_fn *fn, bool on)
+static void walk_ats(struct kiommu_fn *fn, bool on)
 {
 	struct walk *walk = fn->priv;
 
 	if (on)
 		return;
-	walk->over = !vtd_is_held(walk->late);
+	walk->over = !kiommu_is_held(&walk->late->hold);
 	walk->ats_off = true;
 }
 
@@ -495,28 +493,28 @@ static void release_waits(struct kunit *test, const struct vtd_caps *one)
 	struct walk walk = {};
 	struct vtd_fn *fn;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	walk.late = &vtd_machine(test, 2, caps)->unit[1];
 	vtd_find_unit(walk.late - 1, true);
 	fn = add_fn(test, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_probe(fn));
 	walk.domain = attached(test, fn);
-	KUNIT_ASSERT_EQ(test, 0, vtd_attach(vtd_add_fn(test, 1, VTD_FN_ATS), walk.domain));
-	fn->priv = &walk;
-	fn->ats_hook = walk_ats;
-	vtd_hold(walk.late, QI_IWD_TYPE, 1, HOLD_MS);
-	vtd_start(test, &walk.thread, walk_run, &walk);
-	/* Not vtd_wait_held(), from which on HOLD_MS count */
-	while (!READ_ONCE(walk.late->held) && !completion_done(&walk.thread.done))
+	KUNIT_ASSERT_EQ(test, 0, vtd_attach(vtd_add_fn(test, 1, KIOMMU_ATS), walk.domain));
+	fn->pci.priv = &walk;
+	fn->pci.ats_hook = walk_ats;
+	kiommu_hold(&walk.late->hold, QI_IWD_TYPE, 1, HOLD_MS);
+	kiommu_start(test, &walk.thread, walk_run, &walk);
+	/* Not kiommu_wait_held(), from which on HOLD_MS count */
+	while (!READ_ONCE(walk.late->hold.held) && !completion_done(&walk.thread.done))
 		usleep_range(50, 100);
 	/* In legacy mode that is where ATS goes off. */
 	if (one == &scalable)
 		vtd_block(fn);
-	KUNIT_EXPECT_TRUE(test, vtd_is_held(walk.late));
+	KUNIT_EXPECT_TRUE(test, kiommu_is_held(&walk.late->hold));
 	vtd_release_fn(fn);
 	KUNIT_EXPECT_TRUE(test, walk.ats_off);
 	KUNIT_EXPECT_TRUE(test, walk.over);
-	vtd_join(&walk.thread);
+	kiommu_join(&walk.thread);
 	release_all(walk.late - 1);
 }
 
@@ -596,9 +594,9 @@ static struct context_entry *copied_entry(struct kunit *test, struct vtd_unit *u
 {
 	struct context_entry *context;
 
-	context = iommu_context_addr(&unit->iommu, unit->bus.number, devfn, true);
+	context = iommu_context_addr(&unit->iommu, unit->bus.bus.number, devfn, true);
 	KUNIT_ASSERT_NOT_NULL(test, context);
-	set_context_copied(&unit->iommu, unit->bus.number, devfn);
+	set_context_copied(&unit->iommu, unit->bus.bus.number, devfn);
 	return context;
 }
 
@@ -636,7 +634,7 @@ static void copied(struct kunit *test, const struct vtd_caps *caps, bool pass_th
 	struct iommu_domain *domain = intel_iommu_ops.identity_domain;
 	struct vtd_unit *unit = find_unit(test, caps);
 	struct vtd_fn *fn = add_fn(test, 0);
-	struct context_entry *context = copied_entry(test, unit, fn->pdev.devfn);
+	struct context_entry *context = copied_entry(test, unit, fn->pci.pdev.devfn);
 	bool sm = caps == &scalable;
 	u64 root;
 
@@ -654,7 +652,7 @@ static void copied(struct kunit *test, const struct vtd_caps *caps, bool pass_th
 	context->lo |= CONTEXT_PRESENT;
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, VTD_PA(IOVA));
 	KUNIT_EXPECT_EQ(test, 1, vtd_cached(test->priv, root));
-	KUNIT_EXPECT_TRUE(test, intel_iommu_ops.is_attach_deferred(&fn->pdev.dev));
+	KUNIT_EXPECT_TRUE(test, intel_iommu_ops.is_attach_deferred(&fn->pci.pdev.dev));
 
 	if (!pass_through)
 		domain = vtd_paging(test, fn, 0);
@@ -663,11 +661,11 @@ static void copied(struct kunit *test, const struct vtd_caps *caps, bool pass_th
 	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
 	unit->before = NULL;
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(test->priv, root));
-	KUNIT_EXPECT_FALSE(test, context_copied(&unit->iommu, unit->bus.number, 0));
+	KUNIT_EXPECT_FALSE(test, context_copied(&unit->iommu, unit->bus.bus.number, 0));
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, pass_through ? IOVA : 0);
 	expect_complaints(test, 0);
 	release_all(unit);
-	expect_absent(test, fn, fn->pdev.devfn, 1);
+	expect_absent(test, fn, fn->pci.pdev.devfn, 1);
 	vtd_exit(test);
 }
 
@@ -688,7 +686,7 @@ static void copied_stays(struct kunit *test)
 {
 	struct vtd_unit *unit = find_unit(test, &scalable);
 	struct vtd_fn *fn = add_fn(test, 0);
-	struct context_entry *context = copied_entry(test, unit, fn->pdev.devfn);
+	struct context_entry *context = copied_entry(test, unit, fn->pci.pdev.devfn);
 	u64 table;
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_probe(fn));
@@ -699,7 +697,7 @@ static void copied_stays(struct kunit *test)
 			vtd_set_pasid(fn, PASID, vtd_paging(test, fn, 0)));
 	vtd_release_fn(fn);
 	KUNIT_EXPECT_EQ(test, table | CONTEXT_PRESENT, context->lo);
-	clear_context_copied(&unit->iommu, unit->bus.number, fn->pdev.devfn);
+	clear_context_copied(&unit->iommu, unit->bus.bus.number, fn->pci.pdev.devfn);
 	context->lo = 0;
 	((struct vtd_machine *)test->priv)->unaudited = true;	/* the test has zapped it */
 	release_all(unit);

@@ -80,7 +80,7 @@ static void dirty_init(struct dirty *d, struct kunit *test)
 	d->test = test;
 	d->machine = vtd_machine(test, 2, NULL);
 	for (n = 0; n < FNS; n++) {
-		fn = vtd_add_fn(test, n % 2, VTD_FN_ATS | VTD_FN_PASID);
+		fn = vtd_add_fn(test, n % 2, KIOMMU_ATS | KIOMMU_PASID);
 		if (n)
 			continue;
 		d->parent = vtd_paging(test, fn, VTD_PARENT | VTD_DIRTY);
@@ -154,7 +154,7 @@ static void tracking_is_switched(struct kunit *test)
 static void tracking_tells_all_caches(struct kunit *test)
 {
 	struct vtd_unit *unit = vtd_machine(test, 1, NULL)->unit;
-	struct vtd_fn *fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	struct vtd_fn *fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	struct iommu_domain *domain = vtd_paging(test, fn, VTD_DIRTY);
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
@@ -223,9 +223,9 @@ static void tracking_is_unanswered(struct kunit *test)
 	dirty_init(&d, test);
 	for (n = 0; n < FNS; n++) {
 		dirty_warm_up(&d);
-		vtd_drop(d.machine->fn[n], 1);
+		kiommu_drop(&d.machine->fn[n]->pci, 1);
 		KUNIT_EXPECT_EQ(test, 0, set_dirty(d.parent, !(n % 2)));
-		KUNIT_EXPECT_EQ(test, 0, d.machine->fn[n]->drop);
+		KUNIT_EXPECT_EQ(test, 0, d.machine->fn[n]->pci.drop);
 		expect_dirty(&d, !(n % 2), FNS);
 		vtd_expect_left(test, &d.left, "unanswered", n);
 		KUNIT_EXPECT_TRUE(test, iommu_alist_is_live(&d.machine->fn[n]->info.fn));
@@ -286,11 +286,11 @@ static void tracking_of_drive(struct kunit *test)
 {
 #if IS_ENABLED(CONFIG_VMD)
 	struct vtd_machine *machine = vtd_machine(test, 2, NULL);
-	struct vtd_fn *real = vtd_add_fn(test, 0, VTD_FN_ATS);
+	struct vtd_fn *real = vtd_add_fn(test, 0, KIOMMU_ATS);
 	struct iommu_domain *domain;
 	struct vtd_fn *drive;
 
-	machine->unit[1].sysdata.vmd_dev = &real->pdev;
+	machine->unit[1].sysdata.vmd_dev = &real->pci.pdev;
 	drive = vtd_add_fn(test, 1, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(real, vtd_paging(test, real, 0)));
 	domain = vtd_paging(test, drive, VTD_DIRTY);
@@ -423,8 +423,8 @@ static struct vtd_machine *snoop_machine(struct kunit *test, unsigned int fns)
 	struct vtd_machine *machine = vtd_machine(test, 2, no_sc);
 
 	while (fns--)
-		vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	vtd_add_fn(test, 1, VTD_FN_ATS | VTD_FN_PASID);
+		vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	vtd_add_fn(test, 1, KIOMMU_ATS | KIOMMU_PASID);
 	return machine;
 }
 

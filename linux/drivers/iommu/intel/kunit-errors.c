@@ -123,7 +123,7 @@ static struct iommu_domain *errors_domain(struct errors *e, struct vtd_fn *fn)
 		e->parent = vtd_paging(test, fn, VTD_PARENT);
 		return vtd_nested(test, fn, e->parent);
 	case PROCESS:
-		e->mm = vtd_mm(test);
+		e->mm = kiommu_mm(test);
 		return vtd_sva(test, fn, e->mm);
 	case IDENTITY:
 		return intel_iommu_ops.identity_domain;
@@ -147,7 +147,7 @@ static void errors_warm_up(struct errors *e)
 
 	for (n = 0; n < e->c->before; n++) {
 		fn = e->machine->fn[n];
-		memset(fn->atc, 0, sizeof(fn->atc));
+		memset(fn->pci.atc, 0, sizeof(fn->pci.atc));
 		vtd_access(fn, e->c->pasid, e->addr, &pa);
 		vtd_access(fn, e->c->pasid, e->addr + PAGE_SIZE, &pa);
 	}
@@ -172,15 +172,15 @@ static void errors_init(struct errors *e, struct kunit *test)
 	e->machine = vtd_machine(test, 1, &caps);
 	e->unit = e->machine->unit;
 	for (n = 0; n < e->c->before; n++)
-		vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+		vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	e->fn = fn;
 	e->domain = errors_domain(e, fn);
 	if (e->c->has_rid)
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, vtd_paging(test, fn, 0)));
 	e->addr = IOVA;
 	if (e->mm)
-		e->addr = vtd_mm_map(test, 2);
+		e->addr = kiommu_mm_map(test, 2);
 	else if (errors_translates(e))
 		vtd_map(test, e->domain, IOVA, 2);
 	vtd_left(e->machine, &e->none);
@@ -193,7 +193,7 @@ static void errors_init(struct errors *e, struct kunit *test)
 static void errors_exit(struct errors *e)
 {
 	if (e->mm)
-		vtd_mm_exit(e->mm);
+		kiommu_mm_exit(e->mm);
 }
 
 static void errors_expect_access(struct errors *e, unsigned long addr, int ret,
@@ -269,7 +269,7 @@ static bool errors_lost_ats(struct errors *e)
 {
 	bool lost = e->fn->info.ats_refused;
 
-	KUNIT_EXPECT_TRUE(e->test, !lost || !vtd_ats(e->fn));
+	KUNIT_EXPECT_TRUE(e->test, !lost || !kiommu_ats(&e->fn->pci));
 	e->fn->info.ats_refused = 0;
 	return lost;
 }
@@ -281,9 +281,9 @@ static void errors_ats_off(struct errors *e)
 
 	if (e->c->has_rid || !info->ats_enabled)
 		return;
-	pci_disable_ats(&e->fn->pdev);
+	pci_disable_ats(&e->fn->pci.pdev);
 	info->ats_enabled = 0;
-	e->fn->ats_off = 0;
+	e->fn->pci.ats_off = 0;
 }
 
 static void errors_detach(struct errors *e, const char *when, unsigned int nth)
@@ -314,7 +314,7 @@ static void attach_without_memory(struct kunit *test)
 		if (!ret) {
 			/* In legacy mode the next attach may have it. */
 			KUNIT_EXPECT_TRUE(test, errors_lost_ats(&e) ||
-					  (e.c->kind == LEGACY && !vtd_ats(e.fn)));
+					  (e.c->kind == LEGACY && !kiommu_ats(&e.fn->pci)));
 			errors_expect_works(&e, "without ATS", n);
 			errors_detach(&e, "without ATS", n);
 			continue;
@@ -337,12 +337,12 @@ static void attach_without_memory(struct kunit *test)
 /* A function whose ATC cannot be told is fenced, until it is reset. */
 static void errors_bring_back(struct errors *e)
 {
-	struct device *dev = &e->fn->pdev.dev;
+	struct device *dev = &e->fn->pci.pdev.dev;
 
 	if (iommu_alist_is_live(&e->fn->info.fn))
 		return;
 	KUNIT_EXPECT_EQ(e->test, 0, intel_iommu_ops.reset_prepare(dev));
-	vtd_reset(e->fn);
+	kiommu_reset(&e->fn->pci);
 	intel_iommu_ops.reset_done(dev);
 	KUNIT_EXPECT_TRUE(e->test, iommu_alist_is_live(&e->fn->info.fn));
 }
@@ -395,11 +395,11 @@ static void attach_unanswered(struct errors *e)
 	bool hit;
 
 	for (n = 1; n < TRIES; n++) {
-		vtd_drop(e->fn, n);
+		kiommu_drop(&e->fn->pci, n);
 		KUNIT_EXPECT_EQ(test, 0, errors_attach_fn(e, e->fn));
-		hit = !e->fn->drop;
-		vtd_drop(e->fn, 0);
-		KUNIT_EXPECT_EQ(test, errors_uses_ats(e), vtd_ats(e->fn));
+		hit = !e->fn->pci.drop;
+		kiommu_drop(&e->fn->pci, 0);
+		KUNIT_EXPECT_EQ(test, errors_uses_ats(e), kiommu_ats(&e->fn->pci));
 		errors_expect_works(e, "unanswered", n);
 		errors_detach(e, "unanswered", n);
 		if (!hit)
@@ -472,10 +472,10 @@ static void detach_unanswered(struct errors *e)
 	for (n = 1; n < TRIES; n++) {
 		KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(e, e->fn));
 		errors_expect_works(e, "before", n);
-		vtd_drop(e->fn, n);
+		kiommu_drop(&e->fn->pci, n);
 		errors_detach_fn(e, e->fn);
-		hit = !e->fn->drop;
-		vtd_drop(e->fn, 0);
+		hit = !e->fn->pci.drop;
+		kiommu_drop(&e->fn->pci, 0);
 		errors_expect_nothing(e, "unanswered", n);
 		errors_ats_off(e);
 		if (!hit)
@@ -534,19 +534,19 @@ static void detach(struct kunit *test)
 /* Nobody is told, and the PCI core brings PASIDs back. */
 static void reset_without_ats(struct errors *e)
 {
-	struct device *dev = &e->fn->pdev.dev;
+	struct device *dev = &e->fn->pci.pdev.dev;
 	struct kunit *test = e->test;
 
 	KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(e, e->fn));
-	KUNIT_EXPECT_FALSE(test, vtd_ats(e->fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&e->fn->pci));
 	vtd_clear_log(e->machine);
 	KUNIT_EXPECT_EQ(test, 0, intel_iommu_ops.reset_prepare(dev));
-	vtd_reset(e->fn);
+	kiommu_reset(&e->fn->pci);
 	errors_expect_access(e, e->addr, -EFAULT, "in reset", 0);
-	e->fn->no_pasids = false;
+	e->fn->pci.no_pasids = false;
 	intel_iommu_ops.reset_done(dev);
 	KUNIT_EXPECT_EQ(test, 0, e->unit->nr_logged);
-	KUNIT_EXPECT_FALSE(test, vtd_ats(e->fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&e->fn->pci));
 	errors_expect_works(e, "after reset", 0);
 	errors_detach(e, "after reset", 0);
 }
@@ -564,18 +564,18 @@ static void reset_unanswered(struct kunit *test)
 		reset_without_ats(&e);
 		return;
 	}
-	dev = &e.fn->pdev.dev;
+	dev = &e.fn->pci.pdev.dev;
 	for (n = 1; n < TRIES; n++) {
 		KUNIT_ASSERT_EQ(test, 0, errors_attach_fn(&e, e.fn));
 		errors_expect_works(&e, "before", n);
 		KUNIT_EXPECT_EQ(test, 0, intel_iommu_ops.reset_prepare(dev));
-		vtd_reset(e.fn);
-		vtd_drop(e.fn, n);
+		kiommu_reset(&e.fn->pci);
+		kiommu_drop(&e.fn->pci, n);
 		intel_iommu_ops.reset_done(dev);
-		hit = !e.fn->drop;
-		vtd_drop(e.fn, 0);
+		hit = !e.fn->pci.drop;
+		kiommu_drop(&e.fn->pci, 0);
 		KUNIT_EXPECT_TRUE(test, iommu_alist_is_live(&e.fn->info.fn));
-		KUNIT_EXPECT_TRUE(test, vtd_ats(e.fn));
+		KUNIT_EXPECT_TRUE(test, kiommu_ats(&e.fn->pci));
 		errors_expect_works(&e, "after reset", n);
 		errors_detach_fn(&e, e.fn);
 		errors_expect_nothing(&e, "after reset", n);
@@ -608,9 +608,9 @@ static void look_in_exit(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 	if (cmd->type != QI_EIOTLB_TYPE)
 		return;
 	for (n = 0; n < e->machine->nr_fns; n++) {
-		memset(e->machine->fn[n]->atc, 0, sizeof(e->machine->fn[n]->atc));
+		memset(e->machine->fn[n]->pci.atc, 0, sizeof(e->machine->fn[n]->pci.atc));
 		if (!vtd_access(e->machine->fn[n], PASID, e->addr, &pa))
-			vtd_complain(e->machine, "function %u has access", n);
+			kiommu_complain(&e->machine->k, "function %u has access", n);
 	}
 }
 
@@ -629,12 +629,12 @@ static void exit_unanswered(struct kunit *test)
 	left.pasids -= e.c->before + 1;
 	left.iotlb = 0;
 	left.atc = 0;
-	vtd_drop(e.fn, 1);
+	kiommu_drop(&e.fn->pci, 1);
 	e.unit->priv = &e;
 	e.unit->before = look_in_exit;
-	vtd_mm_exit(e.mm);
+	kiommu_mm_exit(e.mm);
 	e.unit->before = NULL;
-	KUNIT_EXPECT_EQ(test, 0, e.fn->drop);
+	KUNIT_EXPECT_EQ(test, 0, e.fn->pci.drop);
 	errors_expect_access(&e, e.addr, -EFAULT, "after exit", 0);
 	vtd_expect_left(test, &left, "after exit", 0);
 	expect_fault_disabled(&e, true);
@@ -658,7 +658,7 @@ struct allocs {
 
 static struct iommu_domain *alloc_domain(struct allocs *a, unsigned int what)
 {
-	struct device *dev = &a->fn->pdev.dev;
+	struct device *dev = &a->fn->pci.pdev.dev;
 
 	switch (what) {
 	case 0:
@@ -718,18 +718,18 @@ static void alloc_without_memory(struct kunit *test)
 
 	nomem_start(test, NOMEM_SLAB | NOMEM_PAGE);
 	vtd_machine(test, 1, NULL);
-	a.fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	a.fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	a.parent = vtd_paging(test, a.fn, VTD_PARENT);
-	a.mm = vtd_mm(test);
+	a.mm = kiommu_mm(test);
 	a.data.type = IOMMU_HWPT_DATA_VTD_S1;
-	a.data.uptr = (void __user *)vtd_mm_map(test, 1);
+	a.data.uptr = (void __user *)kiommu_mm_map(test, 1);
 	a.data.len = sizeof(s1);
 	KUNIT_ASSERT_EQ(test, 0, copy_to_user(a.data.uptr, &s1, sizeof(s1)));
 	vtd_left(test->priv, &left);
 	for (n = 0; n < 4; n++)
 		expect_alloc(&a, n);
 	vtd_expect_left(test, &left, "allocated and freed", 0);
-	vtd_mm_exit(a.mm);
+	kiommu_mm_exit(a.mm);
 }
 
 static unsigned int pages_mapped(struct iommu_domain *domain, u64 iova, unsigned int pages)

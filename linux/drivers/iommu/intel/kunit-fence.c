@@ -20,7 +20,7 @@
 #define IOVA		0x10000
 #define PAGES		8
 #define FNS		3
-#define FLAGS		(VTD_FN_ATS | VTD_FN_PASID)
+#define FLAGS		(KIOMMU_ATS | KIOMMU_PASID)
 #define HOLD_MS		20
 #define LATE_MS		200
 #define AT_LAST_MS	10000	/* for what comes, on a machine that is busy */
@@ -73,7 +73,7 @@ struct fence {
 static void look(struct fence *f)
 {
 	f->aborts = f->unit->iommu.qi->aborts;
-	f->asked = f->fn->asked;
+	f->asked = f->fn->pci.asked;
 	vtd_clear_log(f->machine);
 }
 
@@ -132,7 +132,7 @@ static struct fence *fence_setup(struct kunit *test, unsigned int flags)
 
 static struct fence *legacy_setup(struct kunit *test)
 {
-	struct fence *f = fence_machine(test, &legacy_caps, VTD_FN_ATS);
+	struct fence *f = fence_machine(test, &legacy_caps, KIOMMU_ATS);
 
 	f->pasid = IOMMU_NO_PASID;
 	f->domain = vtd_paging(test, f->fn, 0);
@@ -191,7 +191,7 @@ static void expect_live(struct fence *f, struct vtd_fn *fn)
 /* Since look() */
 static void expect_asked(struct fence *f, unsigned int asked, unsigned int aborts)
 {
-	KUNIT_EXPECT_EQ(f->test, asked, f->fn->asked - f->asked);
+	KUNIT_EXPECT_EQ(f->test, asked, f->fn->pci.asked - f->asked);
 	KUNIT_EXPECT_EQ(f->test, aborts, f->unit->iommu.qi->aborts - f->aborts);
 }
 
@@ -210,7 +210,7 @@ static void post_at_each_step(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 
 static void unmap_mute(struct fence *f)
 {
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 	KUNIT_EXPECT_EQ(f->test, IOMMU_ALIST_FENCED, state(f->fn));
 	look(f);
@@ -221,7 +221,7 @@ static void unmap_mute(struct fence *f)
 static void unmap_is_over(struct fence *f, const char *stream)
 {
 	f->unit->before = post_at_each_step;
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 	f->unit->before = NULL;
 	expect_fenced(f);
@@ -289,7 +289,7 @@ static void mute_asked_twice(struct kunit *test)
 	vtd_map(test, f->domain, IOVA, PAGES);
 	map_and_access(f, f->fn);
 	look(f);
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_fenced(f);
 	expect_asked(f, 4, 2);
@@ -303,13 +303,13 @@ static void flush_with_neighbours(struct fence *f)
 	set_pasid(f, f->third, PASID, f->domain);
 	map_and_access(f, f->other);
 	look(f);
-	n = f->other->asked;
-	vtd_mute(f->fn, true);
+	n = f->other->pci.asked;
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_fenced(f);
 	expect_asked(f, 2, 2);
 	/* Once in the batch that was lost, and once by itself */
-	KUNIT_EXPECT_EQ(f->test, 2, f->other->asked - n);
+	KUNIT_EXPECT_EQ(f->test, 2, f->other->pci.asked - n);
 	access(f, f->other, IOVA, -EFAULT);
 	access(f, f->other, IOVA + PAGE_SIZE, 0);
 	expect_live(f, f->other);
@@ -347,14 +347,14 @@ static void not_asked_again(struct kunit *test)
 	unsigned int n, asked;
 
 	unmap_mute(f);
-	asked = f->other->asked;
+	asked = f->other->pci.asked;
 	for (n = 0; n < MANY; n++) {
 		vtd_map(test, domain[n % 3], IOVA, 1);
 		vtd_unmap(domain[n % 3], IOVA, 1);
 	}
 	expect_asked(f, 0, 0);
 	/* It is attached to all but the first. */
-	KUNIT_EXPECT_EQ(test, MANY - DIV_ROUND_UP(MANY, 3), f->other->asked - asked);
+	KUNIT_EXPECT_EQ(test, MANY - DIV_ROUND_UP(MANY, 3), f->other->pci.asked - asked);
 	KUNIT_EXPECT_EQ(test, MANY, vtd_count(f->unit, QI_IWD_TYPE));
 	KUNIT_EXPECT_EQ(test, 0, vtd_count(f->unit, QI_CC_TYPE));
 	expect_live(f, f->other);
@@ -367,7 +367,7 @@ static void tables_are_freed(struct kunit *test)
 	struct fence *f = fence_setup(test, 0);
 	struct dmar_domain *domain = to_dmar_domain(f->domain);
 
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	KUNIT_EXPECT_EQ(test, 0, cache_flush_range(domain, 0, SZ_2M - 1, false));
 	vtd_unmap(f->domain, 0, SZ_2M / SZ_4K);
 	expect_fenced(f);
@@ -381,7 +381,7 @@ static void tables_of_first(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, VTD_FIRST_LEVEL);
 
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, 0, SZ_2M / SZ_4K);
 	expect_fenced(f);
 	expect_asked(f, 2, 2);
@@ -392,7 +392,7 @@ static void late_once(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
 
-	vtd_drop(f->fn, 1);
+	kiommu_drop(&f->fn->pci, 1);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_asked(f, 2, 1);
 	expect_live(f, f->fn);
@@ -411,8 +411,8 @@ static void innocent(struct kunit *test)
 
 	set_pasid(f, f->other, PASID, f->domain);
 	for (n = 0; n < ROUNDS; n++) {
-		vtd_drop(f->fn, n & 1);
-		vtd_drop(f->other, n >> 1 & 3);
+		kiommu_drop(&f->fn->pci, n & 1);
+		kiommu_drop(&f->other->pci, n >> 1 & 3);
 		vtd_unmap(f->domain, IOVA, 1);
 		vtd_map(test, f->domain, IOVA, 1);
 		KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(f->fn));
@@ -420,7 +420,7 @@ static void innocent(struct kunit *test)
 	}
 	unmap_mute(f);
 	for (n = 0; n < ROUNDS; n++) {
-		vtd_drop(f->other, 1);
+		kiommu_drop(&f->other->pci, 1);
 		vtd_unmap(f->domain, IOVA, 1);
 	}
 	expect_asked(f, 0, ROUNDS);
@@ -436,11 +436,11 @@ static void innocent_by_itself(struct kunit *test)
 
 	/* The neighbour has been named, and is again while this one waits. */
 	for (n = 0; n < ROUNDS; n++) {
-		vtd_drop(f->fn, 1);
-		qi_desc_dev_iotlb(pci_dev_id(&f->other->pdev), 0, 16, 0,
+		kiommu_drop(&f->fn->pci, 1);
+		qi_desc_dev_iotlb(pci_dev_id(&f->other->pci.pdev), 0, 16, 0,
 				  MAX_AGAW_PFN_WIDTH, &desc);
 		set_pasid(f, f->other, PASID, f->domain);
-		vtd_drop(f->other, 1);
+		kiommu_drop(&f->other->pci, 1);
 		qi_submit(&f->unit->iommu, &desc, 1, 0);
 		intel_flush_dev_tlb(&f->fn->info, PASID);
 		vtd_remove_pasid(f->other, PASID);
@@ -456,7 +456,7 @@ static void fence_is_interrupted(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
 
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	f->unit->before = post_at_each_step;
 	WRITE_ONCE(f->fn->info.fn.state, IOMMU_ALIST_FENCING);
 	vtd_unmap(f->domain, IOVA, 1);
@@ -486,22 +486,22 @@ static int unmap_job(void *arg)
 static void unmap_together(struct kunit *test, u8 type, unsigned int nth)
 {
 	struct job job[2] = {};
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct fence *f;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	f = fence_setup(test, 0);
 	job[0].f = f;
 	job[0].iova = IOVA;
 	job[1].f = f;
 	job[1].iova = IOVA + PAGE_SIZE;
 	f->unit->before = post_at_each_step;
-	vtd_mute(f->fn, true);
-	vtd_hold(f->unit, type, nth, HOLD_MS);
-	vtd_start(test, &thread, unmap_job, &job[0]);
-	KUNIT_EXPECT_TRUE(test, vtd_wait_held(&thread, f->unit));
+	kiommu_mute(&f->fn->pci, true);
+	kiommu_hold(&f->unit->hold, type, nth, HOLD_MS);
+	kiommu_start(test, &thread, unmap_job, &job[0]);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &f->unit->hold));
 	unmap_job(&job[1]);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	f->unit->before = NULL;
 	KUNIT_EXPECT_EQ(test, -EPERM, job[0].post);
 	KUNIT_EXPECT_EQ(test, -EPERM, job[1].post);
@@ -530,7 +530,7 @@ static void disable_pri(void *arg)
 
 	if (f->fn->info.pri_enabled)
 		KUNIT_EXPECT_EQ(f->test, 0,
-				intel_iommu_ops.dev_disable_feat(&f->fn->pdev.dev,
+				intel_iommu_ops.dev_disable_feat(&f->fn->pci.pdev.dev,
 								 IOMMU_DEV_FEAT_IOPF));
 	iopf_queue_free(f->unit->iommu.iopf_queue);
 	f->unit->iommu.iopf_queue = NULL;
@@ -544,18 +544,18 @@ static void enable_pri(struct fence *f)
 	f->unit->iommu.iopf_queue = queue;
 	vtd_at_exit(f->test, disable_pri, f);
 	f->fn->info.pri_supported = 1;
-	f->fn->pdev.pri_cap = VTD_CFG_PRI;
-	f->fn->pdev.pasid_required = 1;
-	*(u16 *)&f->fn->cfg[VTD_CFG_PRI + PCI_PRI_STATUS] = PCI_PRI_STATUS_STOPPED;
+	f->fn->pci.pdev.pri_cap = KIOMMU_CFG_PRI;
+	f->fn->pci.pdev.pasid_required = 1;
+	*(u16 *)&f->fn->pci.cfg[KIOMMU_CFG_PRI + PCI_PRI_STATUS] = PCI_PRI_STATUS_STOPPED;
 	KUNIT_EXPECT_EQ(f->test, 0,
-			intel_iommu_ops.dev_enable_feat(&f->fn->pdev.dev,
+			intel_iommu_ops.dev_enable_feat(&f->fn->pci.pdev.dev,
 							IOMMU_DEV_FEAT_IOPF));
 }
 
 static void remove_and_drain(struct fence *f)
 {
 	vtd_remove_pasid(f->fn, PASID);
-	intel_iommu_ops.drain_dev_pasid(&f->fn->pdev.dev, PASID);
+	intel_iommu_ops.drain_dev_pasid(&f->fn->pci.pdev.dev, PASID);
 }
 
 /* Page requests go on, and off, and are drained. */
@@ -626,14 +626,14 @@ static void fenced_detach_legacy(struct kunit *test)
 static void fenced_sva(struct kunit *test)
 {
 	struct fence *f = fence_machine(test, NULL, FLAGS);
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct iommu_domain *sva = vtd_sva(test, f->fn, mm);
-	unsigned long addr = vtd_mm_map(test, 1);
+	unsigned long addr = kiommu_mm_map(test, 1);
 	u64 pa;
 
 	set_pasid(f, f->fn, PASID, sva);
 	KUNIT_EXPECT_EQ(test, 0, vtd_access(f->fn, PASID, addr, &pa));
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	f->unit->before = post_at_each_step;
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
 	f->unit->before = NULL;
@@ -642,7 +642,7 @@ static void fenced_sva(struct kunit *test)
 	look(f);
 	KUNIT_EXPECT_EQ(test, -EIO, vtd_set_pasid(f->fn, PASID + 1, sva));
 	KUNIT_EXPECT_EQ(test, 0, vtd_set_pasid(f->other, PASID, sva));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	vtd_remove_pasid(f->fn, PASID);
 	expect_asked(f, 0, 0);
 }
@@ -651,16 +651,16 @@ static void fenced_sva(struct kunit *test)
 static void mute_when_mm_exits(struct kunit *test)
 {
 	struct fence *f = fence_machine(test, NULL, FLAGS);
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct iommu_domain *sva = vtd_sva(test, f->fn, mm);
-	unsigned long addr = vtd_mm_map(test, 1);
+	unsigned long addr = kiommu_mm_map(test, 1);
 	u64 pa;
 
 	set_pasid(f, f->fn, PASID, sva);
 	KUNIT_EXPECT_EQ(test, 0, vtd_access(f->fn, PASID, addr, &pa));
 	look(f);
-	vtd_mute(f->fn, true);
-	vtd_mm_exit(mm);
+	kiommu_mute(&f->fn->pci, true);
+	kiommu_mm_exit(mm);
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCED, state(f->fn));
 	expect_refused(f, addr);
 	expect_asked(f, 2, 2);
@@ -671,7 +671,7 @@ static void gone(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
 
-	vtd_remove(f->fn);
+	kiommu_remove(&f->fn->pci);
 	vtd_remove_pasid(f->fn, PASID);
 	expect_asked(f, 0, 0);
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(f->fn));
@@ -683,7 +683,7 @@ static void fence_fails(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
 
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_refuse(f->unit, QI_CC_TYPE);
 	/* What page tables the unit has walked it does not walk any more. */
 	KUNIT_EXPECT_EQ(test, 0, cache_flush_all(to_dmar_domain(f->domain)));
@@ -705,7 +705,7 @@ static u64 ask(struct vtd_fn *fn)
 {
 	struct qi_desc desc;
 
-	qi_desc_dev_iotlb(pci_dev_id(&fn->pdev), 0, 16, 0, MAX_AGAW_PFN_WIDTH, &desc);
+	qi_desc_dev_iotlb(pci_dev_id(&fn->pci.pdev), 0, 16, 0, MAX_AGAW_PFN_WIDTH, &desc);
 	return qi_submit(&fn->unit->iommu, &desc, 1, 0);
 }
 
@@ -727,7 +727,7 @@ static struct fence *nameless_setup(struct kunit *test)
 	domain_of(f, f->third);
 	look(f);
 	vtd_name_nobody(f->unit, 1);
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	sync[0] = ask(f->fn);
 	sync[1] = ask(f->other);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, qi_wait(&f->unit->iommu, sync[0]));
@@ -770,7 +770,7 @@ static void nameless_batch(struct kunit *test)
 	domain_of(f, f->third);
 	vtd_name_nobody(f->unit, 0);
 	look(f);
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_fenced(f);
 	expect_asked(f, 3, 3);
@@ -788,7 +788,7 @@ static void nameless_alone(struct kunit *test)
 	KUNIT_ASSERT_NE(test, qi->head, qi->tail);
 	vtd_name_nobody(f->unit, 0);
 	look(f);
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_fenced(f);
 	expect_asked(f, 2, 2);
@@ -857,26 +857,26 @@ static int load_run(void *arg)
 /* Three threads, with a function each, of which one is mute */
 static void nameless_load(struct kunit *test)
 {
-	struct vtd_thread thread[2];
+	struct kiommu_thread thread[2];
 	struct load load[FNS];
 	struct fence *f;
 	unsigned int n;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	f = fence_setup(test, 0);
 	load[0].domain = f->domain;
 	load[1].domain = domain_of(f, f->other);
 	load[2].domain = domain_of(f, f->third);
 	look(f);
 	vtd_name_nobody(f->unit, 4);
-	vtd_mute(f->fn, true);
-	vtd_hold(f->unit, QI_DEIOTLB_TYPE, 1, HOLD_MS);
+	kiommu_mute(&f->fn->pci, true);
+	kiommu_hold(&f->unit->hold, QI_DEIOTLB_TYPE, 1, HOLD_MS);
 	for (n = 0; n < 2; n++)
-		vtd_start(test, &thread[n], load_run, &load[n]);
-	KUNIT_EXPECT_TRUE(test, vtd_wait_held(&thread[0], f->unit));
+		kiommu_start(test, &thread[n], load_run, &load[n]);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread[0], &f->unit->hold));
 	load_run(&load[2]);
 	for (n = 0; n < 2; n++)
-		vtd_join(&thread[n]);
+		kiommu_join(&thread[n]);
 	expect_fenced(f);
 	KUNIT_EXPECT_LE(test, f->unit->iommu.qi->aborts - f->aborts, MAX_ABORTS);
 	expect_turns_end(f);
@@ -886,18 +886,18 @@ static void nameless_load(struct kunit *test)
 
 static int prepare(struct fence *f)
 {
-	return intel_reset_prepare(&f->fn->pdev.dev);
+	return intel_reset_prepare(&f->fn->pci.pdev.dev);
 }
 
 static void done(struct fence *f)
 {
-	intel_reset_done(&f->fn->pdev.dev);
+	intel_reset_done(&f->fn->pci.pdev.dev);
 }
 
 static void reset(struct fence *f)
 {
 	KUNIT_EXPECT_EQ(f->test, 0, prepare(f));
-	vtd_reset(f->fn);
+	kiommu_reset(&f->fn->pci);
 	done(f);
 }
 
@@ -915,7 +915,7 @@ static void trace_step(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 
 	trace_add(f, name[state(f->fn)]);
 	trace_add(f, dte_in_memory(f->fn) ? " dte" : "");
-	trace_add(f, vtd_ats(f->fn) ? " ats\n" : "\n");
+	trace_add(f, kiommu_ats(&f->fn->pci) ? " ats\n" : "\n");
 }
 
 static void reset_is_prepared(struct fence *f, const char *stream)
@@ -927,13 +927,13 @@ static void reset_is_prepared(struct fence *f, const char *stream)
 	KUNIT_EXPECT_FALSE(f->test, vtd_in_flight(f->fn));
 	KUNIT_EXPECT_EQ(f->test, IOMMU_ALIST_FENCED, state(f->fn));
 	KUNIT_EXPECT_FALSE(f->test, dte_in_memory(f->fn));
-	KUNIT_EXPECT_FALSE(f->test, vtd_ats(f->fn));
+	KUNIT_EXPECT_FALSE(f->test, kiommu_ats(&f->fn->pci));
 	expect_stream(f, stream);
 	look(f);
 	vtd_unmap(f->domain, IOVA, 1);
 	vtd_flush_all(f->domain);
 	expect_asked(f, 0, 0);
-	vtd_reset(f->fn);
+	kiommu_reset(&f->fn->pci);
 }
 
 static void reset_is_done(struct fence *f, const char *trace, const char *stream)
@@ -945,7 +945,7 @@ static void reset_is_done(struct fence *f, const char *trace, const char *stream
 	KUNIT_EXPECT_STREQ(f->test, f->trace, trace);
 	expect_stream(f, stream);
 	expect_live(f, f->fn);
-	KUNIT_EXPECT_TRUE(f->test, vtd_ats(f->fn));
+	KUNIT_EXPECT_TRUE(f->test, kiommu_ats(&f->fn->pci));
 	access(f, f->fn, IOVA, -EFAULT);
 	access(f, f->fn, IOVA + PAGE_SIZE, 0);
 	look(f);
@@ -989,7 +989,7 @@ static void reset_order_global(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
 
-	*(u16 *)&f->fn->cfg[VTD_CFG_ATS + PCI_ATS_CAP] |= BIT(6);
+	*(u16 *)&f->fn->pci.cfg[KIOMMU_CFG_ATS + PCI_ATS_CAP] |= BIT(6);
 	reset_is_prepared(f, PREPARED);
 	reset_is_done(f, TRACE3 "resuming ats\nresuming ats\n" TRACE2,
 		      "iotlb all\n"
@@ -1039,9 +1039,9 @@ static void reset_with_page_requests(struct kunit *test)
 static void reset_while_mm_exits(struct kunit *test)
 {
 	struct fence *f = fence_machine(test, NULL, FLAGS);
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct iommu_domain *sva = vtd_sva(test, f->fn, mm);
-	unsigned long addr = vtd_mm_map(test, 2);
+	unsigned long addr = kiommu_mm_map(test, 2);
 	u64 pa, root = __pa(mm->pgd);
 
 	set_pasid(f, f->fn, PASID, sva);
@@ -1049,11 +1049,11 @@ static void reset_while_mm_exits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
 	look(f);
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(f->machine, root));
 	vtd_remove_pasid(f->fn, PASID);
 	expect_asked(f, 0, 0);
-	vtd_reset(f->fn);
+	kiommu_reset(&f->fn->pci);
 	done(f);
 	expect_live(f, f->fn);
 	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_access(f->fn, PASID, addr, &pa));
@@ -1066,8 +1066,8 @@ static void reset_of_fenced(struct kunit *test)
 	unmap_mute(f);
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
 	expect_stream(f, "");
-	vtd_reset(f->fn);
-	vtd_mute(f->fn, false);
+	kiommu_reset(&f->fn->pci);
+	kiommu_mute(&f->fn->pci, false);
 	reset_is_done(f, TRACE3 "resuming ats\n" TRACE2,
 		      "iotlb all\n"
 		      "wait fence nostatus\n"
@@ -1091,7 +1091,7 @@ static void unmap_in_done(struct kunit *test)
 	struct fence *f = fence_setup(test, 0);
 
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
-	vtd_reset(f->fn);
+	kiommu_reset(&f->fn->pci);
 	look(f);
 	f->unit->before = unmap_when_resuming;
 	done(f);
@@ -1109,7 +1109,7 @@ static void mute_in_done(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 	struct fence *f = unit->priv;
 
 	unit->before = NULL;
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	vtd_unmap(f->domain, IOVA, 1);
 }
 
@@ -1118,7 +1118,7 @@ static void fenced_in_done(struct kunit *test)
 	struct fence *f = fence_setup(test, 0);
 
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
-	vtd_reset(f->fn);
+	kiommu_reset(&f->fn->pci);
 	look(f);
 	f->unit->before = mute_in_done;
 	done(f);
@@ -1136,7 +1136,7 @@ static void gone_in_reset(struct kunit *test)
 	struct fence *f = fence_setup(test, 0);
 
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
-	vtd_remove(f->fn);
+	kiommu_remove(&f->fn->pci);
 	look(f);
 	done(f);
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCED, state(f->fn));
@@ -1151,7 +1151,7 @@ static void mute_after_reset(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
 
-	vtd_mute(f->fn, true);
+	kiommu_mute(&f->fn->pci, true);
 	reset(f);
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCED, state(f->fn));
 	KUNIT_EXPECT_FALSE(test, dte_in_memory(f->fn));
@@ -1160,7 +1160,7 @@ static void mute_after_reset(struct kunit *test)
 	look(f);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_asked(f, 0, 0);
-	vtd_mute(f->fn, false);
+	kiommu_mute(&f->fn->pci, false);
 	reset(f);
 	expect_live(f, f->fn);
 	access(f, f->fn, IOVA, -EFAULT);
@@ -1175,12 +1175,12 @@ static void reset_without_fence(struct kunit *test)
 	vtd_refuse(f->unit, QI_CC_TYPE);
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCING, state(f->fn));
-	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->pci));
 	vtd_refuse(f->unit, 0);
-	vtd_reset(f->fn);
+	kiommu_reset(&f->fn->pci);
 	done(f);
 	expect_live(f, f->fn);
-	KUNIT_EXPECT_TRUE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->pci));
 	access(f, f->fn, IOVA, 0);
 }
 
@@ -1188,21 +1188,21 @@ static void reset_without_fence(struct kunit *test)
 static void reset_loses_ats(struct kunit *test)
 {
 	struct fence *f = fence_setup(test, 0);
-	u16 ats_cap = f->fn->pdev.ats_cap;
+	u16 ats_cap = f->fn->pci.pdev.ats_cap;
 
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
-	vtd_reset(f->fn);
-	f->fn->pdev.ats_cap = 0;
+	kiommu_reset(&f->fn->pci);
+	f->fn->pci.pdev.ats_cap = 0;
 	done(f);
-	f->fn->pdev.ats_cap = ats_cap;
+	f->fn->pci.pdev.ats_cap = ats_cap;
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCED, state(f->fn));
-	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->pci));
 	look(f);
 	vtd_unmap(f->domain, IOVA, 1);
 	expect_asked(f, 0, 0);
 	reset(f);
 	expect_live(f, f->fn);
-	KUNIT_EXPECT_TRUE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->pci));
 	access(f, f->fn, IOVA + PAGE_SIZE, 0);
 }
 
@@ -1217,13 +1217,13 @@ static void detach_around_reset(struct kunit *test, bool within)
 	vtd_block(f->fn);
 	if (!within)
 		KUNIT_EXPECT_EQ(test, 0, prepare(f));
-	vtd_reset(f->fn);
-	vtd_mute(f->fn, false);
+	kiommu_reset(&f->fn->pci);
+	kiommu_mute(&f->fn->pci, false);
 	done(f);
 	expect_asked(f, 0, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(f->fn, f->domain));
 	expect_live(f, f->fn);
-	KUNIT_EXPECT_TRUE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->pci));
 	access(f, f->fn, IOVA, -EFAULT);
 	access(f, f->fn, IOVA + PAGE_SIZE, 0);
 	vtd_unmap(f->domain, IOVA + PAGE_SIZE, 1);
@@ -1242,7 +1242,7 @@ static void detach_in_reset(struct kunit *test)
 
 static void reset_without_ats(struct kunit *test)
 {
-	struct fence *f = fence_machine(test, NULL, VTD_FN_PASID);
+	struct fence *f = fence_machine(test, NULL, KIOMMU_PASID);
 
 	f->domain = vtd_paging(test, f->fn, 0);
 	set_pasid(f, f->fn, PASID, f->domain);
@@ -1251,7 +1251,7 @@ static void reset_without_ats(struct kunit *test)
 	reset(f);
 	expect_stream(f, "");
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(f->fn));
-	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->pci));
 	KUNIT_EXPECT_FALSE(test, f->fn->info.in_reset);
 }
 
@@ -1269,9 +1269,9 @@ static void expect_shown(struct fence *f, const char *shown)
 
 	KUNIT_ASSERT_NOT_NULL(f->test, m.buf);
 	snprintf(expected, sizeof(expected), "%s %s: %s\n%s %s: off\n%s %s: off\n",
-		 unit, dev_name(&f->fn->pdev.dev), shown,
-		 unit, dev_name(&f->other->pdev.dev),
-		 unit, dev_name(&f->third->pdev.dev));
+		 unit, dev_name(&f->fn->pci.pdev.dev), shown,
+		 unit, dev_name(&f->other->pci.pdev.dev),
+		 unit, dev_name(&f->third->pci.pdev.dev));
 	KUNIT_EXPECT_EQ(f->test, 0, intel_iommu_ats_show(&m, NULL));
 	KUNIT_EXPECT_NOT_NULL_MSG(f->test, strstr(m.buf, expected), "%s, not\n%s", m.buf,
 				  expected);
@@ -1282,7 +1282,7 @@ static void debugfs_shows_ats(struct kunit *test)
 	struct fence *f = fence_machine(test, NULL, FLAGS);
 
 	vtd_find_unit(f->unit, true);
-	vtd_add_fn(test, 0, VTD_FN_PASID);
+	vtd_add_fn(test, 0, KIOMMU_PASID);
 	expect_shown(f, "off");
 	f->domain = vtd_paging(test, f->fn, 0);
 	set_pasid(f, f->fn, PASID, f->domain);
@@ -1298,8 +1298,8 @@ static void debugfs_shows_ats(struct kunit *test)
 	expect_shown(f, "fenced");
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
 	expect_shown(f, "in reset");
-	vtd_reset(f->fn);
-	vtd_mute(f->fn, false);
+	kiommu_reset(&f->fn->pci);
+	kiommu_mute(&f->fn->pci, false);
 	done(f);
 	expect_shown(f, "live");
 }
@@ -1353,12 +1353,12 @@ static int late_run(void *arg)
  */
 static void reset_behind_a_walk(struct kunit *test)
 {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct late late = {};
 	struct fence *f;
 	unsigned int n;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	f = fence_setup(test, 0);
 	for (n = 1; n < VTD_FNS; n++) {
 		if (n >= FNS)
@@ -1370,16 +1370,16 @@ static void reset_behind_a_walk(struct kunit *test)
 	late.f = f;
 	f->unit->priv = &late;
 	f->unit->hw.run = late_qi;
-	vtd_start(test, &thread, late_run, &late);
+	kiommu_start(test, &thread, late_run, &late);
 	while (!READ_ONCE(late.is_late) && !completion_done(&thread.done))
 		usleep_range(50, 100);
 	KUNIT_EXPECT_EQ(test, 0, prepare(f));
 	KUNIT_EXPECT_TRUE(test, READ_ONCE(late.has_waited));
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	f->unit->priv = f;
 	f->unit->hw.run = vtd_qi;
 	expect_asked(f, 0, 0);
-	KUNIT_EXPECT_FALSE(test, vtd_ats(f->fn));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->pci));
 }
 
 static struct kunit_case fence_cases[] = {

@@ -205,8 +205,8 @@ static void domain_fits(struct kunit *test)
 	struct vtd_fn *fn, *odd;
 
 	vtd_machine(test, 2, c->caps);
-	fn = vtd_add_fn(test, 0, VTD_FN_PASID);
-	odd = vtd_add_fn(test, 1, VTD_FN_PASID);
+	fn = vtd_add_fn(test, 0, KIOMMU_PASID);
+	odd = vtd_add_fn(test, 1, KIOMMU_PASID);
 	domain = vtd_paging(test, fn, c->flags);
 	if (c->snooped)
 		KUNIT_EXPECT_TRUE(test, domain->ops->enforce_cache_coherency(domain));
@@ -391,7 +391,7 @@ static void last_page_is_mapped(struct kunit *test)
 	struct vtd_fn *fn;
 
 	vtd_machine(test, 1, NULL);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	domain = vtd_paging(test, fn, 0);
 	KUNIT_EXPECT_EQ(test, BIT_ULL(48) - 1, domain->geometry.aperture_end);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
@@ -505,7 +505,7 @@ static void expect_range(struct ranges *r, const struct vtd_cmd *cmd, u8 gran, u
 	KUNIT_EXPECT_EQ(r->test, gran, cmd->gran);
 	KUNIT_EXPECT_EQ_MSG(r->test, mask, cmd->am, "%llx-%llx", start, end);
 	KUNIT_EXPECT_EQ(r->test, ih, cmd->ih);
-	if (mask < VTD_AM_ALL)
+	if (mask < KIOMMU_ALL)
 		KUNIT_EXPECT_EQ(r->test, start & ~((VTD_PAGE_SIZE << mask) - 1), cmd->addr);
 }
 
@@ -534,7 +534,7 @@ static void one_range(struct ranges *r, u64 start, u64 end, bool ih)
 
 	flush_range(r, r->first, start, end, ih, 2);
 	KUNIT_EXPECT_EQ(r->test, QI_EIOTLB_TYPE, log[0].type);
-	if (mask < VTD_AM_ALL)
+	if (mask < KIOMMU_ALL)
 		expect_range(r, &log[0], QI_GRAN_PSI_PASID, start, end, ih);
 	else
 		KUNIT_EXPECT_EQ(r->test, QI_GRAN_NONG_PASID, log[0].gran);
@@ -548,7 +548,7 @@ static void range_init(struct ranges *r, struct kunit *test)
 
 	r->test = test;
 	vtd_machine(test, 1, &c->caps);
-	r->fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	r->fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	r->second = vtd_paging(test, r->fn, 0);
 	r->first = vtd_paging(test, r->fn, VTD_FIRST_LEVEL);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(r->fn, r->second));
@@ -605,8 +605,8 @@ static void ranges_of_process(struct kunit *test)
 	struct vtd_fn *fn;
 
 	vtd_machine(test, 1, NULL);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	mm = vtd_mm(test);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	mm = kiommu_mm(test);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, vtd_sva(test, fn, mm)));
 
 #define EXPECT_TOLD(start, end, stream)	do {					\
@@ -626,7 +626,7 @@ static void ranges_of_process(struct kunit *test)
 		    "devtlb sid=4000 pasid=5 qdep=16 addr=0 am=35\n");
 	EXPECT_TOLD(KERNEL_PGTABLE_START, KERNEL_PGTABLE_END, "piotlb did=1 pasid=5\n");
 #undef EXPECT_TOLD
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 static struct kunit_case fits_test_cases[] = {

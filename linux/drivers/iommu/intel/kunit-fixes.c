@@ -48,7 +48,7 @@ static struct vtd_fn *add_behind(struct kunit *test, struct vtd_fn *real,
 #if IS_ENABLED(CONFIG_VMD)
 	struct vtd_machine *machine = test->priv;
 
-	machine->unit[1].sysdata.vmd_dev = &real->pdev;
+	machine->unit[1].sysdata.vmd_dev = &real->pci.pdev;
 	return vtd_add_fn(test, 1, flags);
 #else
 	kunit_skip(test, "without VMD there are no such functions");
@@ -91,25 +91,25 @@ static int job_detach(void *arg)
 }
 
 /* Start a job, and wait until its unit has stopped before a command of that type. */
-static void start_held(struct kunit *test, struct vtd_thread *thread,
+static void start_held(struct kunit *test, struct kiommu_thread *thread,
 		       int (*run)(void *arg), struct job *job, u8 type)
 {
-	vtd_hold(job->fn->unit, type, 1, HOLD_MS);
-	vtd_start(test, thread, run, job);
-	KUNIT_EXPECT_TRUE(test, vtd_wait_held(thread, job->fn->unit));
+	kiommu_hold(&job->fn->unit->hold, type, 1, HOLD_MS);
+	kiommu_start(test, thread, run, job);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(thread, &job->fn->unit->hold));
 }
 
-static int end_held(struct vtd_thread *thread, struct job *job)
+static int end_held(struct kiommu_thread *thread, struct job *job)
 {
-	vtd_let_go(job->fn->unit);
-	return vtd_join(thread);
+	kiommu_let_go(&job->fn->unit->hold);
+	return kiommu_join(thread);
 }
 
 /* While a function is being detached, what is unmapped is out of its reach. */
 static void unmap_in_detach(struct kunit *test, struct job *job)
 {
 	u64 root = vtd_root(job->fn, job->pasid);
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 
 	vtd_map(test, job->domain, IOVA, 1);
 	expect_access(test, job->fn, job->pasid, IOVA, 0);
@@ -125,8 +125,8 @@ static void unmap_while_rid_is_detached(struct kunit *test)
 {
 	struct job job = { .pasid = IOMMU_NO_PASID };
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS);
 	job.domain = attached(test, job.fn, 0);
 	unmap_in_detach(test, &job);
 }
@@ -135,8 +135,8 @@ static void unmap_while_pasid_is_detached(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	attached(test, job.fn, 0);
 	job.domain = vtd_paging(test, job.fn, VTD_FIRST_LEVEL);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job.fn, PASID, job.domain));
@@ -147,10 +147,10 @@ static void unmap_while_pasid_is_detached(struct kunit *test)
 static unsigned long share(struct kunit *test, struct job *job,
 			   struct mm_struct *mm)
 {
-	unsigned long addr = vtd_mm_map(test, 1);
+	unsigned long addr = kiommu_mm_map(test, 1);
 
 	job->pasid = PASID;
-	job->fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	job->fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	attached(test, job->fn, 0);
 	job->domain = vtd_sva(test, job->fn, mm);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(job->fn, PASID, job->domain));
@@ -160,19 +160,19 @@ static unsigned long share(struct kunit *test, struct job *job,
 
 static void munmap_while_pasid_is_detached(struct kunit *test)
 {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct mm_struct *mm;
 	unsigned long addr;
 	struct job job;
 
-	vtd_two_cpus(test);
-	mm = vtd_mm(test);
+	kiommu_two_cpus(test);
+	mm = kiommu_mm(test);
 	addr = share(test, &job, mm);
 	start_held(test, &thread, job_detach, &job, QI_PC_TYPE);
 	KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
 	expect_access(test, job.fn, PASID, addr, -EFAULT);
 	end_held(&thread, &job);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 /* Whether a function has access when its mm's page tables are about to go */
@@ -198,17 +198,17 @@ static const struct mmu_notifier_ops watch_ops = { .release = watch_release };
 static void exit_while_pasid_is_detached(struct kunit *test)
 {
 	struct watch watch = { .mn.ops = &watch_ops };
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct mm_struct *mm;
 	struct job job;
 
-	vtd_two_cpus(test);
-	mm = vtd_mm(test);
+	kiommu_two_cpus(test);
+	mm = kiommu_mm(test);
 	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&watch.mn, mm));
 	watch.job = &job;
 	watch.addr = share(test, &job, mm);
 	start_held(test, &thread, job_detach, &job, QI_PC_TYPE);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	KUNIT_EXPECT_EQ(test, -EFAULT, watch.access);
 	end_held(&thread, &job);
 	mmu_notifier_unregister(&watch.mn, mm);
@@ -218,10 +218,10 @@ static void exit_while_pasid_is_detached(struct kunit *test)
 static void unmap_while_rid_is_attached(struct kunit *test)
 {
 	struct job job = { .pasid = IOMMU_NO_PASID };
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, &caching, VTD_FN_ATS);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, &caching, KIOMMU_ATS);
 	job.domain = vtd_paging(test, job.fn, 0);
 	vtd_map(test, job.domain, IOVA, 1);
 	start_held(test, &thread, job_attach, &job, QI_PC_TYPE);
@@ -239,9 +239,10 @@ struct ats_unmap {
 };
 
 /* Nothing is left behind, not even until the attach is over. */
-static void unmap_when_ats_goes_on(struct vtd_fn *fn, bool on)
+static void unmap_when_ats_goes_on(struct kiommu_fn *pci, bool on)
 {
-	struct ats_unmap *unmap = fn->priv;
+	struct vtd_fn *fn = to_vtd_fn(&pci->pdev.dev);
+	struct ats_unmap *unmap = pci->priv;
 	u64 pa;
 
 	if (!on)
@@ -254,13 +255,13 @@ static void unmap_when_ats_goes_on(struct vtd_fn *fn, bool on)
 
 static void unmap_while_ats_goes_on(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 	struct ats_unmap unmap = { .test = test, .domain = domain };
 
 	vtd_map(test, domain, IOVA, 1);
-	fn->priv = &unmap;
-	fn->ats_hook = unmap_when_ats_goes_on;
+	fn->pci.priv = &unmap;
+	fn->pci.ats_hook = unmap_when_ats_goes_on;
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 	KUNIT_EXPECT_EQ(test, 0, unmap.stale);
 	vtd_unmap(domain, IOVA, 1);
@@ -271,18 +272,18 @@ static void unmap_while_ats_goes_on(struct kunit *test)
 static void unmap_before_ats_goes_on(struct kunit *test)
 {
 	struct job job = { .pasid = IOMMU_NO_PASID };
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	u64 root;
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS);
 	job.domain = vtd_paging(test, job.fn, 0);
 	vtd_map(test, job.domain, IOVA, 1);
 	start_held(test, &thread, job_attach, &job, QI_IOTLB_TYPE);
 	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, 0);
 	vtd_unmap(job.domain, IOVA, 1);
 	KUNIT_EXPECT_EQ(test, 0, end_held(&thread, &job));
-	KUNIT_EXPECT_TRUE(test, vtd_ats(job.fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&job.fn->pci));
 	root = vtd_root(job.fn, IOMMU_NO_PASID);
 	KUNIT_EXPECT_EQ(test, 0, vtd_stale(test->priv, root, IOVA, SZ_4K));
 	expect_access(test, job.fn, IOMMU_NO_PASID, IOVA, -EFAULT);
@@ -309,7 +310,7 @@ static void look_at_entry(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 /* From the moment that the entry is not present, nobody wants to know of faults. */
 static void faults_while_mm_exits(struct kunit *test)
 {
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct entry_use use = {};
 	struct job job;
 
@@ -317,7 +318,7 @@ static void faults_while_mm_exits(struct kunit *test)
 	use.entry = vtd_entry(job.fn, PASID);
 	job.fn->unit->priv = &use;
 	job.fn->unit->before = look_at_entry;
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	job.fn->unit->before = NULL;
 	KUNIT_EXPECT_EQ(test, 1, use.flushes);
 	KUNIT_EXPECT_EQ(test, 0, use.present);
@@ -330,11 +331,11 @@ static void did_is_reused(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
 	struct iommu_domain *other;
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct vtd_fn *fn;
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_PASID);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_PASID);
 	fn = vtd_add_fn(test, 0, 0);
 	job.domain = vtd_paging(test, job.fn, 0);
 	other = vtd_paging(test, fn, 0);
@@ -358,9 +359,9 @@ static void dirty_tracking_while_nested_is_attached(struct kunit *test)
 	struct job job = { .pasid = IOMMU_NO_PASID };
 	struct iommu_domain *parent;
 	struct pasid_entry *entry;
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	job.fn = one_fn(test, &caching, 0);
 	parent = vtd_paging(test, job.fn, VTD_PARENT | VTD_DIRTY);
 	job.domain = vtd_nested(test, job.fn, parent);
@@ -395,9 +396,10 @@ static bool entry_is_present(struct vtd_fn *fn, u32 pasid)
 	return context && context_present(context);
 }
 
-static void look_when_ats_goes_on(struct vtd_fn *fn, bool on)
+static void look_when_ats_goes_on(struct kiommu_fn *pci, bool on)
 {
-	struct ats_use *use = fn->priv;
+	struct vtd_fn *fn = to_vtd_fn(&pci->pdev.dev);
+	struct ats_use *use = pci->priv;
 
 	if (!on)
 		return;
@@ -411,13 +413,13 @@ static void look_when_ats_goes_on(struct vtd_fn *fn, bool on)
 static void expect_ats_last(struct kunit *test, const struct vtd_caps *caps,
 			    u32 pasid)
 {
-	struct vtd_fn *fn = one_fn(test, caps, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, caps, KIOMMU_ATS | KIOMMU_PASID);
 	struct ats_use use = { .pasid = pasid };
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 
-	fn->priv = &use;
-	fn->ats_hook = look_when_ats_goes_on;
-	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+	fn->pci.priv = &use;
+	fn->pci.ats_hook = look_when_ats_goes_on;
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
 	if (pasid == IOMMU_NO_PASID)
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 	else
@@ -425,7 +427,7 @@ static void expect_ats_last(struct kunit *test, const struct vtd_caps *caps,
 	KUNIT_EXPECT_EQ(test, 1, use.on);
 	KUNIT_EXPECT_EQ(test, 1, use.present);
 	KUNIT_EXPECT_EQ(test, 1, use.flushed);
-	fn->ats_hook = NULL;
+	fn->pci.ats_hook = NULL;
 }
 
 static void ats_goes_on_behind_rid(struct kunit *test)
@@ -451,35 +453,35 @@ static void ats_goes_on_in_legacy_mode(struct kunit *test)
 /* The context entry of a kernel before this one has the function until its attach. */
 static void ats_goes_on_after_deferred_attach(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	struct ats_use use = { .pasid = IOMMU_NO_PASID };
 
 	set_context_copied(&fn->unit->iommu, fn->info.bus, fn->info.devfn);
-	fn->priv = &use;
-	fn->ats_hook = look_when_ats_goes_on;
-	KUNIT_EXPECT_FALSE(test, vtd_ats(fn));
+	fn->pci.priv = &use;
+	fn->pci.ats_hook = look_when_ats_goes_on;
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&fn->pci));
 	attached(test, fn, 0);
 	KUNIT_EXPECT_EQ(test, 1, use.on);
 	KUNIT_EXPECT_EQ(test, 1, use.present);
 	/* Whatever the other kernel had left in the ATC */
 	KUNIT_EXPECT_NE(test, 0, vtd_count(fn->unit, QI_DIOTLB_TYPE));
-	fn->ats_hook = NULL;
+	fn->pci.ats_hook = NULL;
 }
 
 /* Pass-through, which nobody invalidates */
 static void ats_goes_on_behind_identity(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, &caching, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, &caching, KIOMMU_ATS | KIOMMU_PASID);
 	struct ats_use use = { .pasid = IOMMU_NO_PASID };
 
-	fn->priv = &use;
-	fn->ats_hook = look_when_ats_goes_on;
+	fn->pci.priv = &use;
+	fn->pci.ats_hook = look_when_ats_goes_on;
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, intel_iommu_ops.identity_domain));
 	KUNIT_EXPECT_EQ(test, 1, use.on);
 	KUNIT_EXPECT_EQ(test, 1, use.present);
 	attached(test, fn, 0);
 	KUNIT_EXPECT_EQ(test, 1, use.on);
-	fn->ats_hook = NULL;
+	fn->pci.ats_hook = NULL;
 }
 
 /* A function whose RID has no domain any more, but a PASID has */
@@ -490,7 +492,7 @@ static struct iommu_domain *pasid_without_rid(struct kunit *test,
 
 	attached(test, fn, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
-	KUNIT_ASSERT_TRUE(test, vtd_ats(fn));
+	KUNIT_ASSERT_TRUE(test, kiommu_ats(&fn->pci));
 	vtd_map(test, domain, IOVA, 1);
 	expect_access(test, fn, PASID, IOVA, 0);
 	vtd_block(fn);
@@ -503,20 +505,19 @@ static struct iommu_domain *pasid_without_rid(struct kunit *test,
  */
 static void pasid_outlives_rid(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain = pasid_without_rid(test, fn);
 	struct vtd_machine *machine = test->priv;
 
 	vtd_unmap(domain, IOVA, 1);
 	expect_access(test, fn, PASID, IOVA, -EFAULT);
-	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
-			    machine->complaint);
+	kiommu_expect_complaints(test, &machine->k, 0);
 }
 
 /* Nothing is left of it, whatever was detached first. */
 static void tag_outlives_function(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain = pasid_without_rid(test, fn);
 
 	vtd_release_fn(fn);
@@ -528,7 +529,7 @@ static void tag_outlives_function(struct kunit *test)
 /* What is cached for a PASID goes with a command that names the PASID. */
 static void flush_all_names_pasid(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
 
 	attached(test, fn, 0);
@@ -541,13 +542,13 @@ static void flush_all_names_pasid(struct kunit *test)
 
 static void nested_has_ats(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS);
 	struct iommu_domain *parent = attached(test, fn, VTD_PARENT);
 	struct iommu_domain *nested = vtd_nested(test, fn, parent);
 
-	KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&fn->pci));
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, nested));
-	KUNIT_EXPECT_TRUE(test, vtd_ats(fn));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&fn->pci));
 	vtd_clear_log(test->priv);
 	vtd_flush_all(parent);
 	KUNIT_EXPECT_EQ(test, 1, vtd_count(fn->unit, QI_DIOTLB_TYPE));
@@ -565,7 +566,7 @@ static void drive_leaves_controller(struct kunit *test)
 	struct vtd_fn *real, *drive;
 
 	vtd_machine(test, 2, NULL);
-	real = vtd_add_fn(test, 0, VTD_FN_ATS);
+	real = vtd_add_fn(test, 0, KIOMMU_ATS);
 	drive = add_behind(test, real, 0);
 	domain = attached(test, real, 0);
 	vtd_map(test, domain, IOVA, 1);
@@ -584,7 +585,7 @@ static void disable_pri(void *arg)
 	struct vtd_fn *fn = arg;
 
 	if (fn->info.pri_enabled)
-		iopf_queue_remove_device(fn->unit->iommu.iopf_queue, &fn->pdev.dev);
+		iopf_queue_remove_device(fn->unit->iommu.iopf_queue, &fn->pci.pdev.dev);
 	fn->info.pri_enabled = 0;
 	iopf_queue_free(fn->unit->iommu.iopf_queue);
 	fn->unit->iommu.iopf_queue = NULL;
@@ -598,7 +599,7 @@ static void enable_pri(struct kunit *test, struct vtd_fn *fn)
 	KUNIT_ASSERT_NOT_NULL(test, queue);
 	fn->unit->iommu.iopf_queue = queue;
 	vtd_at_exit(test, disable_pri, fn);
-	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(queue, &fn->pdev.dev));
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(queue, &fn->pci.pdev.dev));
 	fn->info.pri_enabled = 1;
 }
 
@@ -624,7 +625,7 @@ static void expect_drain(struct kunit *test, struct vtd_unit *unit, u16 did)
 static void remove_and_drain(struct vtd_fn *fn)
 {
 	vtd_remove_pasid(fn, PASID);
-	intel_iommu_ops.drain_dev_pasid(&fn->pdev.dev, PASID);
+	intel_iommu_ops.drain_dev_pasid(&fn->pci.pdev.dev, PASID);
 }
 
 static u16 entry_did(struct vtd_fn *fn, u32 pasid)
@@ -634,7 +635,7 @@ static u16 entry_did(struct vtd_fn *fn, u32 pasid)
 
 static void drain_with_did_of_pasid(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
 	u16 did;
 
@@ -650,7 +651,7 @@ static void drain_with_did_of_pasid(struct kunit *test)
 
 static void drain_with_did_of_sva(struct kunit *test)
 {
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct job job;
 
 	share(test, &job, mm);
@@ -658,7 +659,7 @@ static void drain_with_did_of_sva(struct kunit *test)
 	vtd_clear_log(test->priv);
 	remove_and_drain(job.fn);
 	expect_drain(test, job.fn->unit, FLPT_DEFAULT_DID);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 #define PAGE_REQUEST	(4 * sizeof(u64))
@@ -698,7 +699,7 @@ static int job_drain(void *arg)
 	if (job->pasid == IOMMU_NO_PASID)
 		vtd_block(job->fn);
 	else
-		intel_iommu_ops.drain_dev_pasid(&job->fn->pdev.dev, job->pasid);
+		intel_iommu_ops.drain_dev_pasid(&job->fn->pci.pdev.dev, job->pasid);
 	return 0;
 }
 
@@ -723,22 +724,22 @@ static bool nothing_sent(struct vtd_unit *unit)
 static void expect_drain_waits(struct kunit *test, struct job *job)
 {
 	struct vtd_unit *unit = job->fn->unit;
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 
 	vtd_clear_log(test->priv);
-	vtd_start(test, &thread, job_drain, job);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&thread, HOLD_MS));
+	kiommu_start(test, &thread, job_drain, job);
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&thread, HOLD_MS));
 	KUNIT_EXPECT_TRUE(test, nothing_sent(unit));
 	job_pass(&unit->iommu);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 }
 
 static void drain_waits_for_reports(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	attached(test, job.fn, 0);
 	was_attached(test, job.fn);
 	enable_pri(test, job.fn);
@@ -758,8 +759,8 @@ static void drain_waits_for_reports_of_rid(struct kunit *test)
 	struct job job = { .pasid = IOMMU_NO_PASID };
 	unsigned int n;
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	attached(test, job.fn, 0);
 	enable_pri(test, job.fn);
 	for (n = 0; n < 2; n++) {
@@ -773,10 +774,10 @@ static void drain_waits_for_reports_of_rid(struct kunit *test)
 }
 
 /* Start a pass that has seen what is in the queue, and stops before it reports it. */
-static void begin_pass(struct kunit *test, struct vtd_thread *pass,
+static void begin_pass(struct kunit *test, struct kiommu_thread *pass,
 		       struct intel_iommu *iommu)
 {
-	vtd_start_behind(test, pass, &iommu->iopf_lock, job_pass, iommu);
+	kiommu_start_behind(test, pass, &iommu->iopf_lock, job_pass, iommu);
 }
 
 static void queue_another(struct intel_iommu *iommu)
@@ -791,12 +792,12 @@ static void queue_another(struct intel_iommu *iommu)
 static void drain_waits_for_one_pass(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
-	struct vtd_thread drain, pass;
+	struct kiommu_thread drain, pass;
 	struct intel_iommu *iommu;
 	unsigned int n;
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	attached(test, job.fn, 0);
 	was_attached(test, job.fn);
 	iommu = &job.fn->unit->iommu;
@@ -804,56 +805,56 @@ static void drain_waits_for_one_pass(struct kunit *test)
 	queue_page_request(test, iommu, true);
 	begin_pass(test, &pass, iommu);
 	queue_another(iommu);
-	vtd_start(test, &drain, job_drain, &job);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain, HOLD_MS));
-	vtd_join_behind(&pass, &iommu->iopf_lock);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain, HOLD_MS));
+	kiommu_start(test, &drain, job_drain, &job);
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain, HOLD_MS));
+	kiommu_join_behind(&pass, &iommu->iopf_lock);
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain, HOLD_MS));
 	/* Two, as what the hardware pushes out is waited for, too; more on a slow machine */
-	for (n = 0; n < 50 && !vtd_done_in(&drain, HOLD_MS); n++) {
+	for (n = 0; n < 50 && !kiommu_done_in(&drain, HOLD_MS); n++) {
 		begin_pass(test, &pass, iommu);
 		queue_another(iommu);
-		vtd_join_behind(&pass, &iommu->iopf_lock);
+		kiommu_join_behind(&pass, &iommu->iopf_lock);
 	}
 	KUNIT_EXPECT_TRUE(test, completion_done(&drain.done));
 	job_pass(iommu);
-	vtd_join(&drain);
+	kiommu_join(&drain);
 }
 
 /* Two at a time, of which neither takes away what wakes the other one */
 static void drains_do_not_wait_for_each_other(struct kunit *test)
 {
 	struct job job = { .pasid = PASID };
-	struct vtd_thread thread[2];
+	struct kiommu_thread thread[2];
 	struct intel_iommu *iommu;
 
-	vtd_two_cpus(test);
-	job.fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	kiommu_two_cpus(test);
+	job.fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	attached(test, job.fn, 0);
 	was_attached(test, job.fn);
 	iommu = &job.fn->unit->iommu;
 	enable_pri(test, job.fn);
 	queue_page_request(test, iommu, true);
-	vtd_start(test, &thread[0], job_drain, &job);
-	vtd_start(test, &thread[1], job_drain, &job);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&thread[0], HOLD_MS));
+	kiommu_start(test, &thread[0], job_drain, &job);
+	kiommu_start(test, &thread[1], job_drain, &job);
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&thread[0], HOLD_MS));
 	KUNIT_EXPECT_FALSE(test, completion_done(&thread[1].done));
 	job_pass(iommu);
-	KUNIT_EXPECT_TRUE(test, vtd_done_in(&thread[0], VTD_AT_LAST_MS));
-	KUNIT_EXPECT_TRUE(test, vtd_done_in(&thread[1], VTD_AT_LAST_MS));
-	vtd_join(&thread[0]);
-	vtd_join(&thread[1]);
+	KUNIT_EXPECT_TRUE(test, kiommu_done_in(&thread[0], KIOMMU_AT_LAST_MS));
+	KUNIT_EXPECT_TRUE(test, kiommu_done_in(&thread[1], KIOMMU_AT_LAST_MS));
+	kiommu_join(&thread[0]);
+	kiommu_join(&thread[1]);
 }
 
 /* Until its driver unbinds, a function may go on, and nobody wants to know. */
 static void exit_while_pasid_is_attached(struct kunit *test)
 {
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct pasid_entry *entry;
 	struct job job;
 
 	share(test, &job, mm);
 	enable_pri(test, job.fn);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	entry = vtd_entry(job.fn, PASID);
 	KUNIT_EXPECT_FALSE(test, pasid_pte_is_present(entry));
 	KUNIT_EXPECT_TRUE(test, pasid_pte_is_fault_disabled(entry));
@@ -972,7 +973,7 @@ static void user_table_is_out_of_range(struct kunit *test)
 
 static void map_for_pasids_only(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, &caching, VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, &caching, KIOMMU_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, 0);
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
@@ -1055,23 +1056,23 @@ static void large_page_replaces_table(struct kunit *test)
 
 static void expect_no_sva(struct kunit *test, struct vtd_fn *fn)
 {
-	struct mm_struct *mm = vtd_mm(test);
+	struct mm_struct *mm = kiommu_mm(test);
 	struct iommu_domain *domain = vtd_sva(test, fn, mm);
 
 	KUNIT_EXPECT_NE(test, 0, vtd_set_pasid(fn, PASID, domain));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 static void sva_without_pasids(struct kunit *test)
 {
 	const struct vtd_caps caps = { .ecap = VTD_ECAP & ~VTD_ECAP_PASID };
 
-	expect_no_sva(test, one_fn(test, &caps, VTD_FN_PASID));
+	expect_no_sva(test, one_fn(test, &caps, KIOMMU_PASID));
 }
 
 static void sva_with_copied_context(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_PASID);
 
 	set_context_copied(&fn->unit->iommu, fn->info.bus, fn->info.devfn);
 	expect_no_sva(test, fn);
@@ -1083,8 +1084,8 @@ static void sva_with_other_requester(struct kunit *test)
 	struct vtd_fn *real;
 
 	vtd_machine(test, 2, NULL);
-	real = vtd_add_fn(test, 0, VTD_FN_PASID);
-	expect_no_sva(test, add_behind(test, real, VTD_FN_PASID));
+	real = vtd_add_fn(test, 0, KIOMMU_PASID);
+	expect_no_sva(test, add_behind(test, real, KIOMMU_PASID));
 }
 
 /* The kind of domain that is not made for a given unit, if there still is one */
@@ -1168,8 +1169,8 @@ static void unit_caches_what_is_not_present(struct kunit *test)
 	struct vtd_fn *fn, *odd;
 
 	vtd_machine(test, 2, caps);
-	fn = vtd_add_fn(test, 0, VTD_FN_PASID);
-	odd = vtd_add_fn(test, 1, VTD_FN_PASID);
+	fn = vtd_add_fn(test, 0, KIOMMU_PASID);
+	odd = vtd_add_fn(test, 1, KIOMMU_PASID);
 	domain = vtd_paging(test, fn, 0);
 	KUNIT_EXPECT_EQ(test, -EINVAL, vtd_set_pasid(odd, PASID, domain));
 	KUNIT_EXPECT_EQ(test, 0, vtd_attach(fn, domain));
@@ -1233,7 +1234,7 @@ static void hint_is_where_register_has_it(struct kunit *test)
 	struct vtd_unit *unit;
 	unsigned int ih, cpu;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	unit = vtd_machine(test, 1, &caps)->unit;
 	for (ih = 0; ih < 2; ih++) {
 		cpu = cpumask_any_but(cpu_online_mask, get_cpu());
@@ -1255,7 +1256,7 @@ static void hint_is_where_register_has_it(struct kunit *test)
 static void descriptors_have_no_garbage(struct kunit *test)
 {
 	struct vtd_fn *fn = one_fn(test, NULL, 0);
-	u16 sid = pci_dev_id(&fn->pdev);
+	u16 sid = pci_dev_id(&fn->pci.pdev);
 	struct qi_desc desc[6], *d;
 
 	memset(desc, 0xff, sizeof(desc));
@@ -1264,7 +1265,7 @@ static void descriptors_have_no_garbage(struct kunit *test)
 	qi_desc_piotlb(2, PASID, IOVA, 1, true, &desc[2]);
 	qi_desc_piotlb(2, PASID, 0, -1, false, &desc[3]);
 	qi_desc_dev_iotlb_pasid(sid, 0, PASID, 16, IOVA, 0, &desc[4]);
-	qi_desc_dev_iotlb_pasid(sid, 0, PASID, 16, 0, VTD_AM_ALL, &desc[5]);
+	qi_desc_dev_iotlb_pasid(sid, 0, PASID, 16, 0, KIOMMU_ALL, &desc[5]);
 	for (d = desc; d < desc + ARRAY_SIZE(desc); d++) {
 		KUNIT_EXPECT_EQ_MSG(test, 0, d->qw2, "of %zu", d - desc);
 		KUNIT_EXPECT_EQ_MSG(test, 0, d->qw3, "of %zu", d - desc);
@@ -1282,7 +1283,7 @@ static noinline void leave_garbage_on_stack(void)
 /* The mock looks at the reserved fields of all it gets. */
 static void flush_on_dirty_stack(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain = vtd_paging(test, fn, VTD_FIRST_LEVEL);
 	struct vtd_machine *machine = test->priv;
 
@@ -1290,8 +1291,7 @@ static void flush_on_dirty_stack(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, domain));
 	leave_garbage_on_stack();
 	domain->ops->flush_iotlb_all(domain);
-	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
-			    machine->complaint);
+	kiommu_expect_complaints(test, &machine->k, 0);
 }
 
 /* --- errors --- */
@@ -1299,15 +1299,15 @@ static void flush_on_dirty_stack(struct kunit *test)
 /* A function that is gone does not spoil it for the others. */
 static void function_is_gone(struct kunit *test)
 {
-	struct vtd_fn *gone = one_fn(test, NULL, VTD_FN_ATS);
-	struct vtd_fn *fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	struct vtd_fn *gone = one_fn(test, NULL, KIOMMU_ATS);
+	struct vtd_fn *fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	struct iommu_domain *domain = attached(test, gone, 0);
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 	vtd_map(test, domain, IOVA, 1);
 	expect_access(test, gone, IOMMU_NO_PASID, IOVA, 0);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
-	vtd_remove(gone);
+	kiommu_remove(&gone->pci);
 	vtd_unmap(domain, IOVA, 1);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
 }
@@ -1316,7 +1316,7 @@ static void function_is_gone(struct kunit *test)
 struct bystander {
 	struct vtd_fn *fn;
 	struct iommu_domain *domain;
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	bool go;
 };
 
@@ -1365,29 +1365,29 @@ static void bystander_sees_error(struct kunit *test)
 	struct bystander b = {};
 	struct vtd_fn *gone;
 
-	vtd_two_cpus(test);
-	gone = one_fn(test, NULL, VTD_FN_ATS);
+	kiommu_two_cpus(test);
+	gone = one_fn(test, NULL, KIOMMU_ATS);
 	domain = attached(test, gone, 0);
-	b.fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	b.fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	b.domain = attached(test, b.fn, 0);
 	vtd_map(test, domain, IOVA, 1);
 	vtd_map(test, b.domain, IOVA, 1);
 	expect_access(test, b.fn, IOMMU_NO_PASID, IOVA, 0);
-	vtd_remove(gone);
+	kiommu_remove(&gone->pci);
 	gone->unit->priv = &b;
-	vtd_start(test, &b.thread, bystander_unmaps, &b);
+	kiommu_start(test, &b.thread, bystander_unmaps, &b);
 	gone->unit->before = look_away;
 	vtd_unmap(domain, IOVA, 1);
 	gone->unit->before = NULL;
 	KUNIT_EXPECT_TRUE(test, b.go);
 	WRITE_ONCE(b.go, true);
-	KUNIT_EXPECT_EQ(test, -EFAULT, vtd_join(&b.thread));
+	KUNIT_EXPECT_EQ(test, -EFAULT, kiommu_join(&b.thread));
 }
 
 /* A command that the unit does not understand, in the middle of a batch */
 static void queue_error_in_batch(struct kunit *test)
 {
-	struct vtd_fn *fn = one_fn(test, NULL, VTD_FN_ATS);
+	struct vtd_fn *fn = one_fn(test, NULL, KIOMMU_ATS);
 	struct iommu_domain *domain = attached(test, fn, 0);
 	struct vtd_machine *machine = test->priv;
 
@@ -1395,8 +1395,7 @@ static void queue_error_in_batch(struct kunit *test)
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, 0);
 	vtd_queue_error(fn->unit, 2);
 	vtd_unmap(domain, IOVA, 1);
-	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
-			    machine->complaint);
+	kiommu_expect_complaints(test, &machine->k, 0);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA, -EFAULT);
 	expect_access(test, fn, IOMMU_NO_PASID, IOVA + SZ_4K, 0);
 	vtd_unmap(domain, IOVA + SZ_4K, 1);
@@ -1411,18 +1410,18 @@ static int probe_failing(struct vtd_fn *fn, unsigned int nth)
 
 	mutex_lock(&iommu_probe_device_lock);
 	nomem_nth(nth);
-	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	iommu = intel_iommu_ops.probe_device(&fn->pci.pdev.dev);
 	nomem_nth(0);
 	mutex_unlock(&iommu_probe_device_lock);
-	fn->dev_iommu.priv = IS_ERR(iommu) ? NULL : fn->dev_iommu.priv;
+	fn->pci.dev_iommu.priv = IS_ERR(iommu) ? NULL : fn->pci.dev_iommu.priv;
 	return PTR_ERR_OR_ZERO(iommu);
 }
 
 /* Those that are there already stay known, as page requests of theirs ask for it. */
 static void probe_without_memory(struct kunit *test)
 {
-	struct vtd_fn *known = one_fn(test, NULL, VTD_FN_ATS | VTD_FN_PASID);
-	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0, VTD_FN_PASID);
+	struct vtd_fn *known = one_fn(test, NULL, KIOMMU_ATS | KIOMMU_PASID);
+	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0, KIOMMU_PASID);
 	struct device_domain_info *info = &known->info;
 	unsigned int n;
 
@@ -1434,31 +1433,31 @@ static void probe_without_memory(struct kunit *test)
 						       PCI_DEVID(info->bus,
 								 info->devfn)));
 	KUNIT_EXPECT_GT(test, n, 2);
-	if (fn->dev_iommu.priv)
-		intel_iommu_ops.release_device(&fn->pdev.dev);
-	fn->dev_iommu.priv = NULL;
+	if (fn->pci.dev_iommu.priv)
+		intel_iommu_ops.release_device(&fn->pci.pdev.dev);
+	fn->pci.dev_iommu.priv = NULL;
 	vtd_find_unit(known->unit, false);
 }
 
 /* A function whose addresses are not page aligned: nobody is to expect its ATC. */
 static void ats_is_not_page_aligned(struct kunit *test)
 {
-	struct vtd_fn *known = one_fn(test, NULL, VTD_FN_PASID);
+	struct vtd_fn *known = one_fn(test, NULL, KIOMMU_PASID);
 	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0,
-						VTD_FN_ATS | VTD_FN_PASID);
+						KIOMMU_ATS | KIOMMU_PASID);
 	struct device_domain_info *info;
 	struct iommu_device *iommu;
 
-	*(u16 *)&fn->cfg[VTD_CFG_ATS + PCI_ATS_CAP] = 16;
+	*(u16 *)&fn->pci.cfg[KIOMMU_CFG_ATS + PCI_ATS_CAP] = 16;
 	vtd_find_unit(known->unit, true);
 	mutex_lock(&iommu_probe_device_lock);
-	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	iommu = intel_iommu_ops.probe_device(&fn->pci.pdev.dev);
 	mutex_unlock(&iommu_probe_device_lock);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(iommu));
-	info = dev_iommu_priv_get(&fn->pdev.dev);
+	info = dev_iommu_priv_get(&fn->pci.pdev.dev);
 	KUNIT_EXPECT_FALSE(test, info->ats_supported);
-	intel_iommu_ops.release_device(&fn->pdev.dev);
-	fn->dev_iommu.priv = NULL;
+	intel_iommu_ops.release_device(&fn->pci.pdev.dev);
+	fn->pci.dev_iommu.priv = NULL;
 	vtd_find_unit(known->unit, false);
 }
 
@@ -1467,7 +1466,7 @@ static void unit_has_no_queue(struct kunit *test)
 {
 	struct vtd_fn *known = one_fn(test, NULL, 0);
 	struct vtd_fn *fn = vtd_add_unprobed_fn(test, 0,
-						VTD_FN_ATS | VTD_FN_PASID);
+						KIOMMU_ATS | KIOMMU_PASID);
 	struct intel_iommu *unit = &known->unit->iommu;
 	struct device_domain_info *info;
 	struct iommu_device *iommu;
@@ -1477,21 +1476,21 @@ static void unit_has_no_queue(struct kunit *test)
 	unit->qi = NULL;
 	iommu_without_queue(unit);
 	mutex_lock(&iommu_probe_device_lock);
-	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	iommu = intel_iommu_ops.probe_device(&fn->pci.pdev.dev);
 	mutex_unlock(&iommu_probe_device_lock);
 	if (!IS_ERR(iommu)) {
-		info = dev_iommu_priv_get(&fn->pdev.dev);
+		info = dev_iommu_priv_get(&fn->pci.pdev.dev);
 		KUNIT_EXPECT_FALSE(test, info->ats_supported);
 		KUNIT_EXPECT_FALSE(test, info->pasid_enabled);
 		KUNIT_EXPECT_NULL(test, info->pasid_table);
-		intel_iommu_ops.release_device(&fn->pdev.dev);
+		intel_iommu_ops.release_device(&fn->pci.pdev.dev);
 	}
 	KUNIT_EXPECT_EQ(test, 0, unit->iommu.max_pasids);
 	/* What takes the machine apart asks how large its queue is. */
 	unit->ecap |= DMA_ECAP_SMTS;
 	unit->qi = qi;
 	KUNIT_EXPECT_FALSE(test, IS_ERR(iommu));
-	fn->dev_iommu.priv = NULL;
+	fn->pci.dev_iommu.priv = NULL;
 	vtd_find_unit(known->unit, false);
 }
 

@@ -28,8 +28,8 @@ static unsigned int atc_entries(struct vtd_fn *fn)
 {
 	unsigned int n, nr = 0;
 
-	for (n = 0; n < VTD_TLB; n++)
-		nr += fn->atc[n].valid;
+	for (n = 0; n < KIOMMU_TLB; n++)
+		nr += fn->pci.atc[n].valid;
 	return nr;
 }
 
@@ -73,7 +73,7 @@ static void gone_init(struct kunit *test)
 
 	vtd_machine(test, 2, NULL);
 	for (n = 0; n < FNS; n++)
-		vtd_add_fn(test, n / 2, VTD_FN_ATS | VTD_FN_PASID);
+		vtd_add_fn(test, n / 2, KIOMMU_ATS | KIOMMU_PASID);
 }
 
 static void gone_remove(struct kunit *test)
@@ -88,12 +88,12 @@ static void gone_remove(struct kunit *test)
 		if (!(c->which & BIT(n)))
 			continue;
 		if (c->cold) {
-			fn->pdev.current_state = PCI_D3cold;
-			fn->gone = true;
+			fn->pci.pdev.current_state = PCI_D3cold;
+			fn->pci.gone = true;
 		} else {
-			vtd_remove(fn);
+			kiommu_remove(&fn->pci);
 		}
-		fn->asked = 0;
+		fn->pci.asked = 0;
 	}
 	vtd_clear_log(machine);
 }
@@ -109,10 +109,10 @@ static void expect_not_asked(struct kunit *test)
 	for (n = 0; n < FNS; n++) {
 		fn = machine->fn[n];
 		if (c->which & BIT(n))
-			KUNIT_EXPECT_EQ_MSG(test, 0, fn->asked, "function %u", n);
+			KUNIT_EXPECT_EQ_MSG(test, 0, fn->pci.asked, "function %u", n);
 		else
 			KUNIT_EXPECT_EQ_MSG(test, 0, atc_entries(fn), "function %u", n);
-		memset(fn->atc, 0, sizeof(fn->atc));
+		memset(fn->pci.atc, 0, sizeof(fn->pci.atc));
 	}
 	expect_no_time_out(test);
 }
@@ -124,7 +124,7 @@ static void gone_exit(struct kunit *test)
 	unsigned int n;
 
 	for (n = 0; n < FNS; n++)
-		machine->fn[n]->pdev.current_state = PCI_D0;
+		machine->fn[n]->pci.pdev.current_state = PCI_D0;
 }
 
 static void gone_process_exits(struct kunit *test)
@@ -138,18 +138,18 @@ static void gone_process_exits(struct kunit *test)
 
 	gone_init(test);
 	machine = test->priv;
-	mm = vtd_mm(test);
+	mm = kiommu_mm(test);
 	domain = vtd_sva(test, machine->fn[0], mm);
 	vtd_left(machine, &none);
 	for (n = 0; n < FNS; n++)
 		KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(machine->fn[n], PASID, domain));
 	vtd_left(machine, &left);
 	left.present = 0;
-	addr = vtd_mm_map(test, 1);
+	addr = kiommu_mm_map(test, 1);
 	for (n = 0; n < FNS; n++)
 		expect_access(test, machine->fn[n], PASID, addr, 0);
 	gone_remove(test);
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	expect_not_asked(test);
 	vtd_expect_left(test, &left, "after exit", 0);
 	for (n = 0; n < FNS; n++)
@@ -178,9 +178,9 @@ static void gone_is_detached(struct kunit *test)
 	for (round = 0; round < 2; round++) {
 		for (n = 0; n < FNS; n++) {
 			fn = machine->fn[n];
-			fn->gone = false;
-			fn->pdev.error_state = pci_channel_io_normal;
-			fn->pdev.current_state = PCI_D0;
+			fn->pci.gone = false;
+			fn->pci.pdev.error_state = pci_channel_io_normal;
+			fn->pci.pdev.current_state = PCI_D0;
 			KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, second));
 			KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, second));
 			KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, OTHER, first));
@@ -274,15 +274,15 @@ static struct tables *tables_init(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	t->machine = vtd_machine(test, 2, NULL);
-	vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	vtd_add_fn(test, 1, VTD_FN_ATS | VTD_FN_PASID);
-	t->mm = vtd_mm(test);
+	vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	vtd_add_fn(test, 1, KIOMMU_ATS | KIOMMU_PASID);
+	t->mm = kiommu_mm(test);
 	domain = vtd_sva(test, t->machine->fn[0], t->mm);
 	user = kernel_pgtable_register(t->mm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, user);
 	t->user = user;
 	vtd_at_exit(test, tables_unregister, t);
-	t->addr = vtd_mm_map(test, 1);
+	t->addr = kiommu_mm_map(test, 1);
 	for (n = 0; n < 2; n++) {
 		KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(t->machine->fn[n], PASID, domain));
 		expect_access(test, t->machine->fn[n], PASID, t->addr, 0);
@@ -297,15 +297,15 @@ static void tables_do_not_wait_for_functions(struct kunit *test)
 	unsigned int n;
 
 	for (n = 0; n < 2; n++) {
-		vtd_mute(t->machine->fn[0], true);
+		kiommu_mute(&t->machine->fn[0]->pci, true);
 		if (n)
-			vtd_remove(t->machine->fn[1]);
-		t->machine->fn[0]->asked = 0;
-		t->machine->fn[1]->asked = 0;
+			kiommu_remove(&t->machine->fn[1]->pci);
+		t->machine->fn[0]->pci.asked = 0;
+		t->machine->fn[1]->pci.asked = 0;
 		vtd_clear_log(t->machine);
 		KUNIT_EXPECT_TRUE(test, table_is_freed(test));
-		KUNIT_EXPECT_EQ(test, 0, t->machine->fn[0]->asked);
-		KUNIT_EXPECT_EQ(test, 0, t->machine->fn[1]->asked);
+		KUNIT_EXPECT_EQ(test, 0, t->machine->fn[0]->pci.asked);
+		KUNIT_EXPECT_EQ(test, 0, t->machine->fn[1]->pci.asked);
 		KUNIT_EXPECT_EQ(test, 1, vtd_count(&t->machine->unit[0], QI_EIOTLB_TYPE));
 		KUNIT_EXPECT_EQ(test, 1, vtd_count(&t->machine->unit[1], QI_EIOTLB_TYPE));
 		KUNIT_EXPECT_TRUE(test, iommu_alist_is_live(&t->machine->fn[0]->info.fn));
@@ -315,7 +315,7 @@ static void tables_do_not_wait_for_functions(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, iommu_alist_is_live(&t->machine->fn[0]->info.fn));
 	KUNIT_EXPECT_TRUE(test, table_is_freed(test));
 	tables_unregister(t);
-	vtd_mm_exit(t->mm);
+	kiommu_mm_exit(t->mm);
 	KUNIT_EXPECT_TRUE(test, table_is_freed(test));
 }
 
@@ -337,7 +337,7 @@ static void each_unit_keeps_tables(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, table_is_freed(test));
 	}
 	tables_unregister(t);
-	vtd_mm_exit(t->mm);
+	kiommu_mm_exit(t->mm);
 }
 
 /* What was kept is kept for ever, unless a test of kernel page tables undoes it. */
@@ -365,7 +365,7 @@ static void tables_are_kept(struct kunit *test)
 		vtd_refuse(&t->machine->unit[n % 2], QI_EIOTLB_TYPE);
 		if (n < 2) {
 			mmgrab(t->mm);
-			vtd_mm_exit(t->mm);
+			kiommu_mm_exit(t->mm);
 			vtd_refuse(&t->machine->unit[n % 2], 0);
 			tables_unregister(t);
 		} else {
@@ -374,7 +374,7 @@ static void tables_are_kept(struct kunit *test)
 			vtd_remove_pasid(t->machine->fn[!(n % 2)], PASID);
 			tables_unregister(t);
 			mmgrab(t->mm);
-			vtd_mm_exit(t->mm);
+			kiommu_mm_exit(t->mm);
 		}
 		KUNIT_EXPECT_FALSE_MSG(test, table_is_freed(test), "%u", n);
 		let_go(t->mm);
@@ -389,8 +389,8 @@ static void tables_are_not_kept(struct kunit *test)
 {
 	struct tables *t = tables_init(test);
 
-	vtd_mute(t->machine->fn[0], true);
-	vtd_mm_exit(t->mm);
+	kiommu_mute(&t->machine->fn[0]->pci, true);
+	kiommu_mm_exit(t->mm);
 	tables_unregister(t);
 	KUNIT_EXPECT_TRUE(test, table_is_freed(test));
 }
@@ -400,7 +400,7 @@ static void tables_are_not_kept(struct kunit *test)
 static void did_stays(struct kunit *test, unsigned int flags, u8 type)
 {
 	struct vtd_machine *machine = vtd_machine(test, 1, NULL);
-	struct vtd_fn *fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+	struct vtd_fn *fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	struct iommu_domain *domain, *parent = NULL;
 	struct vtd_left none, left;
 
@@ -487,7 +487,7 @@ static void entries_say(struct kunit *test)
 	u64 w1;
 
 	for (n = 0; n < 2; n++) {
-		fn = vtd_add_fn(test, n, VTD_FN_ATS | VTD_FN_PASID);
+		fn = vtd_add_fn(test, n, KIOMMU_ATS | KIOMMU_PASID);
 		w1 = n ? 0 : PWSNP;
 		domain = vtd_paging(test, fn, 0);
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
@@ -548,7 +548,7 @@ static void contexts_say(struct kunit *test)
 
 	vtd_machine(test, 1, &caps);
 	for (n = 0; n < 2; n++) {
-		fn = vtd_add_fn(test, 0, n ? VTD_FN_ATS : 0);
+		fn = vtd_add_fn(test, 0, n ? KIOMMU_ATS : 0);
 		domain = vtd_paging(test, fn, 0);
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 		expect_context(test, fn, P | TT(n) | phys(domain), 2 | DID(2));
@@ -567,9 +567,9 @@ static void look_in_detach(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 
 	if (cmd->type != QI_IOTLB_TYPE)
 		return;
-	memset(fn->atc, 0, sizeof(fn->atc));
+	memset(fn->pci.atc, 0, sizeof(fn->pci.atc));
 	if (vtd_access(fn, IOMMU_NO_PASID, IOVA, &pa) != -EFAULT)
-		vtd_complain(unit->machine, "a function has access while it is detached");
+		kiommu_complain(unit->bus.k, "a function has access while it is detached");
 }
 
 static void context_is_cleared_first(struct kunit *test)
@@ -581,7 +581,7 @@ static void context_is_cleared_first(struct kunit *test)
 	struct vtd_fn *fn;
 
 	vtd_machine(test, 1, &caps);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	domain = vtd_paging(test, fn, 0);
 	vtd_map(test, domain, IOVA, 1);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
@@ -601,12 +601,12 @@ static void entry_of_process_says(struct kunit *test)
 	struct vtd_fn *fn;
 
 	vtd_machine(test, 1, NULL);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	mm = vtd_mm(test);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	mm = kiommu_mm(test);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, vtd_sva(test, fn, mm)));
 	expect_entry(test, fn, PASID, P | AW(2) | PGTT(1), 1 | PWSNP,
 		     w2 | virt_to_phys(mm->pgd));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 	expect_entry(test, fn, PASID, PASID_PTE_FPD, 1, 0);
 	vtd_remove_pasid(fn, PASID);
 	expect_entry(test, fn, PASID, 0, 1, 0);
@@ -658,7 +658,7 @@ static void entry_of_user_says(struct kunit *test)
 	struct vtd_fn *fn;
 
 	vtd_machine(test, 1, &caps);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	parent = vtd_paging(test, fn, VTD_PARENT);
 	nested = vtd_nested_alloc(test, fn, parent, &s1);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, nested);
@@ -685,8 +685,8 @@ static void pasid_is_taken(struct kunit *test)
 	struct vtd_fn *fn;
 
 	machine = vtd_machine(test, 1, NULL);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	mm = vtd_mm(test);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	mm = kiommu_mm(test);
 	domains[0] = vtd_paging(test, fn, 0);
 	domains[1] = vtd_paging(test, fn, VTD_FIRST_LEVEL);
 	domains[2] = vtd_sva(test, fn, mm);
@@ -700,7 +700,7 @@ static void pasid_is_taken(struct kunit *test)
 			if (m == n && n < 3)
 				continue;
 			KUNIT_EXPECT_EQ_MSG(test, -EBUSY,
-					    domain->ops->set_dev_pasid(domain, &fn->pdev.dev,
+					    domain->ops->set_dev_pasid(domain, &fn->pci.pdev.dev,
 								       PASID, NULL),
 					    "%u by %u", n, m);
 			KUNIT_EXPECT_MEMEQ(test, &before, vtd_entry(fn, PASID), sizeof(before));
@@ -708,7 +708,7 @@ static void pasid_is_taken(struct kunit *test)
 		}
 		vtd_remove_pasid(fn, PASID);
 	}
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 /* What one gives up, the others keep, also in the caches. */
@@ -722,14 +722,14 @@ static void others_stay(struct kunit *test)
 	unsigned int n;
 
 	machine = vtd_machine(test, 1, NULL);
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	neighbour = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	mm = vtd_mm(test);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	neighbour = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	mm = kiommu_mm(test);
 	rid = vtd_paging(test, fn, 0);
 	first = vtd_paging(test, fn, VTD_FIRST_LEVEL);
 	domain = vtd_paging(test, neighbour, 0);
 	process = vtd_sva(test, fn, mm);
-	addr = vtd_mm_map(test, 1);
+	addr = kiommu_mm_map(test, 1);
 	vtd_map(test, rid, IOVA, 1);
 	vtd_map(test, first, IOVA, 1);
 	vtd_map(test, domain, IOVA, 1);
@@ -762,7 +762,7 @@ static void others_stay(struct kunit *test)
 		else if (n == 1)
 			KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, PASID, first));
 	}
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 static struct kunit_case gone_test_cases[] = {

@@ -12,11 +12,11 @@
 
 #define PASIDS	BIT(PASID_PDE_SHIFT)	/* of one table; tests use the lowest */
 
-static void left_of_tlb(const struct vtd_tlb *cache, unsigned int *nr)
+static void left_of_tlb(const struct kiommu_tlb *cache, unsigned int *nr)
 {
-	const struct vtd_tlb *tlb;
+	const struct kiommu_tlb *tlb;
 
-	for (tlb = cache; tlb < cache + VTD_TLB; tlb++)
+	for (tlb = cache; tlb < cache + KIOMMU_TLB; tlb++)
 		*nr += tlb->valid;
 }
 
@@ -51,7 +51,7 @@ static void left_of_entries(struct vtd_fn *fn, struct vtd_left *left)
 
 static void left_of_context(struct vtd_fn *fn, struct vtd_left *left)
 {
-	u16 sid = pci_dev_id(&fn->pdev);
+	u16 sid = pci_dev_id(&fn->pci.pdev);
 	struct context_entry *context;
 
 	context = iommu_context_addr(&fn->unit->iommu, PCI_BUS_NUM(sid), sid & 0xff,
@@ -75,7 +75,7 @@ struct vtd_pasid_cache *vtd_next_cached_pasid(struct vtd_fn *fn,
 	unsigned int n = pc ? pc - cache + 1 : 0;
 
 	for (; n < VTD_ENTRIES; n++)
-		if (cache[n].valid && cache[n].sid == pci_dev_id(&fn->pdev) &&
+		if (cache[n].valid && cache[n].sid == pci_dev_id(&fn->pci.pdev) &&
 		    pasid_pte_is_present(&cache[n].entry))
 			return &cache[n];
 	return NULL;
@@ -104,7 +104,7 @@ static void left_of_fn(struct vtd_fn *fn, struct vtd_left *left)
 
 	left_of_entries(fn, left);
 	left_of_context(fn, left);
-	left_of_tlb(fn->atc, &left->atc);
+	left_of_tlb(fn->pci.atc, &left->atc);
 	vtd_for_each_cached_pasid(fn, pc)
 		left->pasids++;
 }

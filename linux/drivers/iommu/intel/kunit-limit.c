@@ -255,7 +255,7 @@ static void limit_domains(struct limit_case *c)
 
 	switch (b->what) {
 	case SVA:
-		c->mm = vtd_mm(c->test);
+		c->mm = kiommu_mm(c->test);
 		c->domain = vtd_sva(c->test, fn, c->mm);
 		break;
 	case FIRST_LEVEL:
@@ -338,8 +338,8 @@ static void limit_setup(struct limit_case *c)
 	limit_caps(b, caps);
 	c->machine = vtd_machine(c->test, b->units, caps);
 	for (n = 0; n < b->fns; n++)
-		vtd_add_fn(c->test, n % b->units, VTD_FN_PASID |
-			   (has_ats(b, n) ? VTD_FN_ATS : 0));
+		vtd_add_fn(c->test, n % b->units, KIOMMU_PASID |
+			   (has_ats(b, n) ? KIOMMU_ATS : 0));
 	limit_decoys(c);
 	limit_domains(c);
 	limit_attach_all(c);
@@ -467,7 +467,7 @@ static void expect_atc(struct expected *e, struct vtd_fn *fn, u32 pasid)
 	const struct limit *b = e->limit;
 
 	e->atcs++;
-	expect_text(e, "devtlb sid=%x", pci_dev_id(&fn->pdev));
+	expect_text(e, "devtlb sid=%x", pci_dev_id(&fn->pci.pdev));
 	if (pasid != IOMMU_NO_PASID)
 		expect_text(e, " pasid=%u", pasid);
 	expect_text(e, " qdep=16");
@@ -656,7 +656,7 @@ static void limit(struct kunit *test)
 		limit_detach(&c, n);
 	event_is_limited(&c);
 	if (c.mm)
-		vtd_mm_exit(c.mm);
+		kiommu_mm_exit(c.mm);
 }
 
 /* A function in legacy mode is detached: each cache is told once, too. */
@@ -670,7 +670,7 @@ static void legacy_detach(struct kunit *test)
 	struct vtd_fn *fn;
 
 	unit = vtd_machine(test, 1, &legacy)->unit;
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, vtd_paging(test, fn, 0)));
 	vtd_clear_log(test->priv);
 	vtd_block(fn);
@@ -713,8 +713,8 @@ static void tables_not_forgotten(struct kunit *test)
 	struct vtd_fn *fn;
 
 	unit = vtd_machine(test, 1, NULL)->unit;
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
-	mm = vtd_mm(test);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	mm = kiommu_mm(test);
 	KUNIT_ASSERT_EQ(test, 0, vtd_set_pasid(fn, SVA_PASID, vtd_sva(test, fn, mm)));
 	user = kernel_pgtable_register(mm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, user);
@@ -728,7 +728,7 @@ static void tables_not_forgotten(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2, free_table(test));
 	vtd_refuse(unit, 0);
 	KUNIT_EXPECT_EQ(test, 1, free_table(test));
-	vtd_mm_exit(mm);
+	kiommu_mm_exit(mm);
 }
 
 static struct kunit_case limit_cases[] = {

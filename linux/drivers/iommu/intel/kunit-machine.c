@@ -6,14 +6,11 @@
  * does, as far as it matters here, because both insist on hardware that ACPI and PCI
  * have found. From there on everything goes through intel_iommu_ops.
  */
-#include <linux/delay.h>
 #include <linux/dmar.h>
-#include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/mutex.h>
 #include <linux/pci-ats.h>
 #include <linux/rbtree.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -50,10 +47,10 @@ static void vtd_unit_init_caps(struct vtd_unit *unit, const struct vtd_caps *cap
 
 static void vtd_unit_init_bus(struct vtd_unit *unit)
 {
+	unit->hold.lock = &unit->lock;
 	unit->sysdata.node = NUMA_NO_NODE;
-	unit->bus.ops = &vtd_pci_ops;
-	unit->bus.sysdata = &unit->sysdata;
-	unit->bus.number = 0x40 + unit->index;
+	kiommu_bus_init(&unit->bus, &unit->machine->k, &unit->lock, 0x40 + unit->index,
+			&unit->sysdata);
 }
 
 static void vtd_device_release(struct device *dev)
@@ -128,7 +125,7 @@ static void vtd_unit_free_contexts(struct vtd_unit *unit)
 
 	if (!unit->iommu.root_entry)
 		return;
-	root = &unit->iommu.root_entry[unit->bus.number];
+	root = &unit->iommu.root_entry[unit->bus.bus.number];
 	if (root->lo)
 		iommu_free_page(phys_to_virt(root->lo & VTD_PAGE_MASK));
 	if (root->hi)
@@ -168,55 +165,15 @@ static bool vtd_sid_less(struct rb_node *a, const struct rb_node *b)
 		vtd_sid(rb_entry(b, struct device_domain_info, node));
 }
 
-static void vtd_fn_init_cfg(struct vtd_fn *fn, unsigned int flags)
+static void vtd_fn_free(struct kiommu_fn *fn)
 {
-	*(u16 *)&fn->cfg[PCI_VENDOR_ID] = PCI_VENDOR_ID_INTEL;
-	*(u16 *)&fn->cfg[PCI_DEVICE_ID] = 0xfeed;
-	if (flags & VTD_FN_ATS) {
-		fn->pdev.ats_cap = VTD_CFG_ATS;
-		*(u16 *)&fn->cfg[VTD_CFG_ATS + PCI_ATS_CAP] =
-			PCI_ATS_CAP_PAGE_ALIGNED | 16;
-	}
-	if (flags & VTD_FN_PASID) {
-		fn->pdev.pasid_cap = VTD_CFG_PASID;
-		*(u16 *)&fn->cfg[VTD_CFG_PASID + PCI_PASID_CAP] =
-			FIELD_PREP(PCI_PASID_CAP_WIDTH, 8);
-	}
-	if (flags & VTD_FN_PRI) {
-		fn->pdev.pri_cap = VTD_CFG_PRI;
-		fn->pdev.pasid_required = 1;
-		*(u16 *)&fn->cfg[VTD_CFG_PRI + PCI_PRI_STATUS] =
-			PCI_PRI_STATUS_STOPPED;
-		*(u32 *)&fn->cfg[VTD_CFG_PRI + PCI_PRI_MAX_REQ] = 32;
-	}
-}
-
-static void vtd_fn_release(struct device *dev)
-{
-	bitmap_free(to_pci_dev(dev)->dma_alias_mask);
-	kfree(to_vtd_fn(dev));
-}
-
-static void vtd_fn_init_pdev(struct vtd_fn *fn, unsigned int nr)
-{
-	struct pci_dev *pdev = &fn->pdev;
-
-	pdev->bus = &fn->unit->bus;
-	pdev->devfn = PCI_DEVFN(nr, 0);
-	pdev->vendor = PCI_VENDOR_ID_INTEL;
-	pdev->error_state = pci_channel_io_normal;
-	device_initialize(&pdev->dev);
-	pdev->dev.bus = &pci_bus_type;
-	pdev->dev.release = vtd_fn_release;
-	pdev->dev.iommu = &fn->dev_iommu;
-	set_dev_node(&pdev->dev, NUMA_NO_NODE);
-	dev_set_name(&pdev->dev, "vtd-mock%u-fn%u", fn->unit->index, nr);
+	kfree(to_vtd_fn(&fn->pdev.dev));
 }
 
 /* The unit that its requests get to, under its requester ID or another one's */
 static struct intel_iommu *vtd_fn_iommu(struct vtd_fn *fn)
 {
-	return &to_vtd_fn(&pci_real_dma_dev(&fn->pdev)->dev)->unit->iommu;
+	return &to_vtd_fn(&pci_real_dma_dev(&fn->pci.pdev)->dev)->unit->iommu;
 }
 
 static void vtd_fn_init_info(struct vtd_fn *fn, unsigned int flags)
@@ -224,40 +181,26 @@ static void vtd_fn_init_info(struct vtd_fn *fn, unsigned int flags)
 	struct intel_iommu *iommu = vtd_fn_iommu(fn);
 	struct device_domain_info *info = &fn->info;
 
-	fn->dev_iommu.priv = info;
-	fn->dev_iommu.iommu_dev = &iommu->iommu;
-	info->dev = &fn->pdev.dev;
+	fn->pci.dev_iommu.priv = info;
+	fn->pci.dev_iommu.iommu_dev = &iommu->iommu;
+	info->dev = &fn->pci.pdev.dev;
 	info->iommu = iommu;
-	info->bus = fn->pdev.bus->number;
-	info->devfn = fn->pdev.devfn;
-	info->ats_supported = flags & VTD_FN_ATS &&
+	info->bus = fn->pci.pdev.bus->number;
+	info->devfn = fn->pci.pdev.devfn;
+	info->ats_supported = flags & KIOMMU_ATS &&
 			      ecap_dev_iotlb_support(iommu->ecap);
 	if (info->ats_supported)
-		info->ats_qdep = pci_ats_queue_depth(&fn->pdev);
+		info->ats_qdep = pci_ats_queue_depth(&fn->pci.pdev);
 	if (info->ats_supported && ecap_dit(iommu->ecap))
-		info->pfsid = pci_dev_id(&fn->pdev);
-	info->pasid_supported = flags & VTD_FN_PASID && pasid_supported(iommu);
+		info->pfsid = pci_dev_id(&fn->pci.pdev);
+	info->pasid_supported = flags & KIOMMU_PASID && pasid_supported(iommu);
 	info->pasid_enabled = info->pasid_supported;
-	info->pri_supported = flags & VTD_FN_PRI && info->ats_supported &&
+	info->pri_supported = flags & KIOMMU_PRI && info->ats_supported &&
 			      sm_supported(iommu) && ecap_prs(iommu->ecap) &&
 			      ecap_pds(iommu->ecap);
 #ifdef CONFIG_INTEL_IOMMU_DEBUGFS
 	info->debugfs_dentry = ERR_PTR(-ENODEV);
 #endif
-}
-
-/* Of a function of a root complex, PCI takes for granted what it wants to know before. */
-static void vtd_fn_make_rc_end(struct pci_dev *pdev)
-{
-	pdev->pcie_cap = VTD_CFG_PCIE;
-	pdev->pcie_flags_reg = PCI_EXP_TYPE_RC_END << 4;
-	pdev->pasid_no_tlp = 1;
-}
-
-static int vtd_fn_enable_pasid(struct pci_dev *pdev)
-{
-	vtd_fn_make_rc_end(pdev);
-	return pci_enable_pasid(pdev, 0);
 }
 
 /* What is left of intel_iommu_probe_device() */
@@ -268,22 +211,13 @@ static int vtd_fn_probe(struct vtd_fn *fn)
 
 	rb_add(&info->node, &info->iommu->device_rbtree, vtd_sid_less);
 	if (info->pasid_enabled)
-		ret = vtd_fn_enable_pasid(&fn->pdev);
-	if (ret || !sm_supported(info->iommu) || pci_real_dma_dev(&fn->pdev) != &fn->pdev)
+		ret = pci_enable_pasid(&fn->pci.pdev, 0);
+	if (ret || !sm_supported(info->iommu) || pci_real_dma_dev(&fn->pci.pdev) != &fn->pci.pdev)
 		return ret;
 	ret = intel_pasid_alloc_table(info->dev);
 	if (!ret)
 		ret = intel_pasid_setup_sm_context(info->dev);
 	return ret;
-}
-
-static unsigned int vtd_fns_of_unit(struct vtd_unit *unit)
-{
-	unsigned int n, nr = 0;
-
-	for (n = 0; n < unit->machine->nr_fns; n++)
-		nr += unit->machine->fn[n]->unit == unit;
-	return nr;
 }
 
 static struct vtd_fn *vtd_fn_alloc(struct vtd_machine *machine,
@@ -297,9 +231,10 @@ static struct vtd_fn *vtd_fn_alloc(struct vtd_machine *machine,
 	if (!fn)
 		return NULL;
 	fn->unit = unit;
-	vtd_fn_init_cfg(fn, flags);
-	vtd_fn_init_pdev(fn, vtd_fns_of_unit(unit));
-	mutex_init(&fn->dev_iommu.lock);
+	if (kiommu_fn_init(&fn->pci, &unit->bus, flags, vtd_fn_free)) {
+		kfree(fn);
+		return NULL;
+	}
 	machine->fn[machine->nr_fns++] = fn;
 	return fn;
 }
@@ -319,7 +254,7 @@ static struct vtd_fn *vtd_fn_create(struct vtd_machine *machine,
  * vtd_add_fn() - a function appears
  * @test: the test
  * @unit: index of the unit that it is behind
- * @flags: %VTD_FN_ATS, %VTD_FN_PASID
+ * @flags: %KIOMMU_ATS, %KIOMMU_PASID
  *
  * Functions of a unit have requester IDs 0x4000, 0x4008 and so on, those of the next
  * unit 0x4100 and so on. Logs start from zero.
@@ -364,8 +299,8 @@ struct vtd_fn *vtd_add_unprobed_fn(struct kunit *test, unsigned int unit,
  */
 void vtd_alias(struct kunit *test, struct vtd_fn *fn, u8 devfn, unsigned int nr)
 {
-	pci_add_dma_alias(&fn->pdev, devfn, nr);
-	KUNIT_ASSERT_NOT_NULL(test, fn->pdev.dma_alias_mask);
+	pci_add_dma_alias(&fn->pci.pdev, devfn, nr);
+	KUNIT_ASSERT_NOT_NULL(test, fn->pci.pdev.dma_alias_mask);
 }
 
 /**
@@ -380,15 +315,14 @@ int vtd_probe(struct vtd_fn *fn)
 {
 	struct iommu_device *iommu;
 
-	vtd_fn_make_rc_end(&fn->pdev);
 	mutex_lock(&iommu_probe_device_lock);
-	iommu = intel_iommu_ops.probe_device(&fn->pdev.dev);
+	iommu = intel_iommu_ops.probe_device(&fn->pci.pdev.dev);
 	mutex_unlock(&iommu_probe_device_lock);
 	if (IS_ERR(iommu)) {
-		fn->dev_iommu.priv = NULL;
+		fn->pci.dev_iommu.priv = NULL;
 		return PTR_ERR(iommu);
 	}
-	fn->dev_iommu.iommu_dev = iommu;
+	fn->pci.dev_iommu.iommu_dev = iommu;
 	fn->probed = true;
 	return 0;
 }
@@ -445,16 +379,16 @@ void vtd_release_fn(struct vtd_fn *fn)
 
 	if (fn->probed) {
 		vtd_detach_all(fn);
-		intel_iommu_ops.release_device(&fn->pdev.dev);
-		fn->dev_iommu.priv = NULL;
+		intel_iommu_ops.release_device(&fn->pci.pdev.dev);
+		fn->pci.dev_iommu.priv = NULL;
 		fn->probed = false;
 	}
 	if (!info->dev)
 		return;
 	vtd_detach_all(fn);
 	/* It is off while it is reset. */
-	if (fn->pdev.ats_enabled)
-		pci_disable_ats(&fn->pdev);
+	if (fn->pci.pdev.ats_enabled)
+		pci_disable_ats(&fn->pci.pdev);
 	info->ats_enabled = 0;
 	rb_erase(&info->node, &info->iommu->device_rbtree);
 	if (info->pasid_table) {
@@ -480,17 +414,13 @@ static void vtd_calm_down(struct vtd_machine *machine)
 	for (n = 0; n < machine->nr_units; n++) {
 		machine->unit[n].before = NULL;
 		machine->unit[n].hw.run = vtd_qi;
-		vtd_let_go(&machine->unit[n]);
+		kiommu_let_go(&machine->unit[n].hold);
 		vtd_queue_error(&machine->unit[n], 0);
 		vtd_completion_error(&machine->unit[n], 0);
 		vtd_refuse(&machine->unit[n], 0);
 	}
-	for (n = 0; n < machine->nr_fns; n++) {
-		machine->fn[n]->gone = false;
-		vtd_mute(machine->fn[n], false);
-		machine->fn[n]->ats_hook = NULL;
-		vtd_drop(machine->fn[n], 0);
-	}
+	for (n = 0; n < machine->nr_fns; n++)
+		kiommu_calm_down(&machine->fn[n]->pci);
 }
 
 static void vtd_destroy(struct vtd_machine *machine)
@@ -501,7 +431,7 @@ static void vtd_destroy(struct vtd_machine *machine)
 		vtd_release_fn(machine->fn[n]);
 	vtd_free_domains(machine);
 	for (n = 0; n < machine->nr_fns; n++)
-		put_device(&machine->fn[n]->pdev.dev);
+		kiommu_fn_put(&machine->fn[n]->pci);
 	for (n = 0; n < machine->nr_units; n++)
 		vtd_unit_destroy(&machine->unit[n]);
 	kvfree(machine->unit);
@@ -516,7 +446,7 @@ static struct vtd_machine *vtd_create(unsigned int nr_units,
 
 	if (!machine)
 		return NULL;
-	raw_spin_lock_init(&machine->lock);
+	kiommu_init(&machine->k);
 	machine->unit = kvcalloc(nr_units, sizeof(*machine->unit), GFP_KERNEL);
 	if (!machine->unit) {
 		kfree(machine);
@@ -553,27 +483,6 @@ struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
 }
 
 /**
- * vtd_at_exit() - have something done at the beginning of vtd_exit()
- * @test: the test, after vtd_machine()
- * @fn: what to do. It may not assert anything
- * @arg: argument of @fn
- *
- * Actions of KUnit come after vtd_exit(), which is too late for what it would wait for. What
- * was added last is done first, also if an assertion has failed.
- */
-void vtd_at_exit(struct kunit *test, void (*fn)(void *arg), void *arg)
-{
-	struct vtd_machine *machine = test->priv;
-
-	if (machine->nr_ends == VTD_ENDS) {
-		fn(arg);
-		KUNIT_FAIL_AND_ABORT(test, "too much to do in the end");
-	}
-	machine->end[machine->nr_ends].fn = fn;
-	machine->end[machine->nr_ends++].arg = arg;
-}
-
-/**
  * vtd_exit() - the end of a machine, &kunit_suite.exit
  * @test: the test
  *
@@ -587,10 +496,7 @@ void vtd_exit(struct kunit *test)
 
 	if (!machine)
 		return;
-	while (machine->nr_ends) {
-		n = --machine->nr_ends;
-		machine->end[n].fn(machine->end[n].arg);
-	}
+	kiommu_end(&machine->k);
 	test->priv = NULL;
 	vtd_audit(machine);
 	vtd_calm_down(machine);
@@ -603,8 +509,7 @@ void vtd_exit(struct kunit *test)
 		vtd_audit_released(machine->fn[n]);
 	}
 	vtd_audit(machine);
-	KUNIT_EXPECT_EQ_MSG(test, 0, machine->nr_complaints, "%s",
-			    machine->complaint);
+	kiommu_expect_complaints(test, &machine->k, 0);
 	vtd_destroy(machine);
 }
 
@@ -630,7 +535,7 @@ static struct iommu_domain *vtd_alloc_paging(struct vtd_machine *machine,
 		user_flags |= IOMMU_HWPT_ALLOC_NEST_PARENT;
 	if (flags & VTD_DIRTY)
 		user_flags |= IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
-	domain = intel_iommu_ops.domain_alloc_user(&fn->pdev.dev, user_flags,
+	domain = intel_iommu_ops.domain_alloc_user(&fn->pci.pdev.dev, user_flags,
 						   NULL, NULL);
 	if (IS_ERR(domain))
 		return NULL;
@@ -671,7 +576,7 @@ struct iommu_domain *vtd_sva(struct kunit *test, struct vtd_fn *fn,
 {
 	struct iommu_domain *domain;
 
-	domain = intel_iommu_ops.domain_alloc_sva(&fn->pdev.dev, mm);
+	domain = intel_iommu_ops.domain_alloc_sva(&fn->pci.pdev.dev, mm);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
 	domain->type = IOMMU_DOMAIN_SVA;
 	mmgrab(mm);
@@ -713,7 +618,7 @@ vtd_nested_alloc(struct kunit *test, struct vtd_fn *fn,
 	};
 	struct iommu_domain *domain;
 
-	domain = intel_iommu_ops.domain_alloc_user(&fn->pdev.dev, 0, parent,
+	domain = intel_iommu_ops.domain_alloc_user(&fn->pci.pdev.dev, 0, parent,
 						   &data);
 	if (!IS_ERR(domain))
 		KUNIT_ASSERT_TRUE(test, vtd_keep(test->priv, domain));
@@ -781,7 +686,7 @@ int vtd_invalidate_user(struct kunit *test, struct iommu_domain *domain,
  */
 int vtd_attach(struct vtd_fn *fn, struct iommu_domain *domain)
 {
-	return domain->ops->attach_dev(domain, &fn->pdev.dev);
+	return domain->ops->attach_dev(domain, &fn->pci.pdev.dev);
 }
 
 /**
@@ -792,7 +697,7 @@ void vtd_block(struct vtd_fn *fn)
 {
 	struct iommu_domain *blocked = intel_iommu_ops.blocked_domain;
 
-	blocked->ops->attach_dev(blocked, &fn->pdev.dev);
+	blocked->ops->attach_dev(blocked, &fn->pci.pdev.dev);
 }
 
 /**
@@ -811,7 +716,7 @@ int vtd_set_pasid(struct vtd_fn *fn, u32 pasid, struct iommu_domain *domain)
 	for (n = 0; fn->attached[n].domain; n++)
 		if (n == VTD_PASIDS - 1)
 			return -ENOSPC;
-	ret = domain->ops->set_dev_pasid(domain, &fn->pdev.dev, pasid, NULL);
+	ret = domain->ops->set_dev_pasid(domain, &fn->pci.pdev.dev, pasid, NULL);
 	if (ret)
 		return ret;
 	fn->attached[n].pasid = pasid;
@@ -833,7 +738,7 @@ void vtd_remove_pasid(struct vtd_fn *fn, u32 pasid)
 		domain = fn->attached[n].domain;
 		if (!domain || fn->attached[n].pasid != pasid)
 			continue;
-		intel_iommu_ops.remove_dev_pasid(&fn->pdev.dev, pasid, domain);
+		intel_iommu_ops.remove_dev_pasid(&fn->pci.pdev.dev, pasid, domain);
 		fn->attached[n].domain = NULL;
 		return;
 	}
@@ -917,195 +822,4 @@ void vtd_unmap(struct iommu_domain *domain, u64 iova, unsigned int pages)
 void vtd_flush_all(struct iommu_domain *domain)
 {
 	domain->ops->flush_iotlb_all(domain);
-}
-
-/* --- processes --- */
-
-/**
- * vtd_mm() - the test becomes a process with an empty mm
- * @test: the test
- *
- * Return: the mm, with one user. To be passed to vtd_mm_exit().
- */
-struct mm_struct *vtd_mm(struct kunit *test)
-{
-	struct mm_struct *mm = mm_alloc();
-
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	mm->task_size = TASK_SIZE;
-	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
-	kthread_use_mm(mm);
-	return mm;
-}
-
-/**
- * vtd_mm_exit() - the process exits
- * @mm: its mm
- *
- * Context: may sleep.
- */
-void vtd_mm_exit(struct mm_struct *mm)
-{
-	kthread_unuse_mm(mm);
-	mmput(mm);
-}
-
-/**
- * vtd_mm_map() - map some memory of the test's process, and use it
- * @test: the test
- * @pages: how much
- *
- * Return: its address.
- */
-unsigned long vtd_mm_map(struct kunit *test, unsigned int pages)
-{
-	unsigned long addr;
-	unsigned int n;
-
-	addr = vm_mmap(NULL, 0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
-	for (n = 0; n < pages; n++)
-		KUNIT_ASSERT_EQ(test, 0, put_user(n, (unsigned int __user *)
-						  (addr + n * PAGE_SIZE)));
-	return addr;
-}
-
-/* --- threads --- */
-
-/**
- * vtd_two_cpus() - the test stays on its CPU, so that there is one for a thread
- * @test: the test, skipped on a machine with one CPU
- */
-void vtd_two_cpus(struct kunit *test)
-{
-	const struct cpumask *cpu = cpumask_of(raw_smp_processor_id());
-
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "there is one CPU only");
-	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpu));
-}
-
-static int vtd_thread_fn(void *arg)
-{
-	struct vtd_thread *thread = arg;
-
-	thread->ret = thread->run(thread->arg);
-	complete(&thread->done);
-	return 0;
-}
-
-static struct task_struct *vtd_new_thread(struct kunit *test, struct vtd_thread *thread,
-					  int (*run)(void *arg), void *arg)
-{
-	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
-	struct task_struct *task;
-
-	thread->run = run;
-	thread->arg = arg;
-	init_completion(&thread->done);
-	task = kthread_create(vtd_thread_fn, thread, "vtd_test");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
-	kthread_bind(task, cpu);
-	return task;
-}
-
-/**
- * vtd_start() - do something on another CPU
- * @test: the test, after vtd_two_cpus()
- * @thread: to be passed to vtd_join()
- * @run: what to do
- * @arg: argument of @run
- */
-void vtd_start(struct kunit *test, struct vtd_thread *thread,
-	       int (*run)(void *arg), void *arg)
-{
-	wake_up_process(vtd_new_thread(test, thread, run, arg));
-}
-
-/* Whether one sleeps until it gets a mutex. The owner has to sleep, too, or others spin. */
-static bool vtd_has_waiters(struct mutex *lock)
-{
-#ifdef CONFIG_PREEMPT_RT
-	return !RB_EMPTY_ROOT(&lock->rtmutex.waiters.rb_root);
-#else
-	return !list_empty_careful(&lock->wait_list);
-#endif
-}
-
-/**
- * vtd_start_behind() - do something on another CPU until it waits for a mutex
- * @test: the test, after vtd_two_cpus()
- * @thread: to be passed to vtd_join_behind()
- * @lock: the mutex, which is held afterwards
- * @run: what to do
- * @arg: argument of @run
- */
-void vtd_start_behind(struct kunit *test, struct vtd_thread *thread, struct mutex *lock,
-		      int (*run)(void *arg), void *arg)
-{
-	struct task_struct *task = vtd_new_thread(test, thread, run, arg);
-	unsigned int ms = VTD_AT_LAST_MS;
-
-	mutex_lock(lock);
-	wake_up_process(task);
-	while (ms-- && !vtd_has_waiters(lock))
-		usleep_range(1000, 2000);
-	KUNIT_EXPECT_TRUE(test, vtd_has_waiters(lock));
-}
-
-/**
- * vtd_wait_held() - wait until a thread has got to where vtd_hold() stops it
- * @thread: the thread
- * @unit: the unit that is to stop
- *
- * Return: true if it has, false if the thread came to its end instead.
- */
-bool vtd_wait_held(struct vtd_thread *thread, struct vtd_unit *unit)
-{
-	while (!vtd_is_held(unit)) {
-		if (completion_done(&thread->done))
-			return false;
-		usleep_range(50, 100);
-	}
-	return true;
-}
-
-/**
- * vtd_join() - wait for a thread
- * @thread: the thread
- *
- * Return: what it returns.
- */
-int vtd_join(struct vtd_thread *thread)
-{
-	wait_for_completion(&thread->done);
-	return thread->ret;
-}
-
-/**
- * vtd_join_behind() - let a thread have the mutex, and wait for it
- * @thread: the thread
- * @lock: the mutex
- *
- * Return: what it returns.
- */
-int vtd_join_behind(struct vtd_thread *thread, struct mutex *lock)
-{
-	mutex_unlock(lock);
-	return vtd_join(thread);
-}
-
-/**
- * vtd_done_in() - give a thread some time
- * @thread: the thread
- * @ms: how many milliseconds
- *
- * Return: whether it has come to its end.
- */
-bool vtd_done_in(struct vtd_thread *thread, unsigned int ms)
-{
-	while (ms-- && !completion_done(&thread->done))
-		usleep_range(1000, 2000);
-	return completion_done(&thread->done);
 }

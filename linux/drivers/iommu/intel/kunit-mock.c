@@ -11,15 +11,12 @@
  * without anything to do. Descriptors take effect as late as they may: not before the
  * latency is over, and then only when somebody waits for that queue. That leaves
  * others as much time as possible to do things in between, without a thread that
- * would need a CPU of its own. Everything that is submitted and consumed has a
- * number, counted over all units, so that it shows what was issued before something
- * else was waited for.
+ * would need a CPU of its own.
  *
  * A unit caches PASID entries, by requester and PASID, and does not look at the
  * entry in memory again until an invalidation has dropped the cached one; and
  * translations: of a first-level table by domain ID and PASID, of a second-level
- * table by domain ID only. A function with ATS caches translations by PASID.
- * Nothing is ever evicted, so that what was not invalidated stays. Paging-structure
+ * table by domain ID only. As ATCs, these caches never evict anything. Paging-structure
  * caches are left out: a walk reads the tables in memory from the top. So are
  * nested translation and permissions. What is passed through is cached, too.
  *
@@ -43,11 +40,9 @@
  * it.
  *
  * A function whose ATS is not on yet answers invalidations, as it has nothing to forget;
- * once its ATS has been switched off, nobody is to send any. The PASID capability
- * does not change while ATS is on.
+ * once its ATS has been switched off, nobody is to send any.
  *
- * A device-TLB invalidation without PASID reaches what a function caches for its
- * PASIDs, too. One that is not answered is found out by the next wait descriptor:
+ * A device-TLB invalidation that is not answered is found out by the next wait descriptor:
  * that one is aborted, the time-out error shows in the registers, and what is
  * behind it is not fetched until software has cleared the error. A unit may have fetched more
  * before that, which is lost as well, and it may not say who it was: vtd_name_nobody(). Other
@@ -71,7 +66,7 @@
  * an error that nobody clears in half a second goes away by itself, with a complaint,
  * and so does what it stopped at.
  *
- * Lock order: &q_inval.q_lock, &vtd_unit.lock, &vtd_machine.lock.
+ * Lock order: &q_inval.q_lock, &vtd_unit.lock, &kiommu.lock.
  */
 #include <linux/bitfield.h>
 #include <linux/ktime.h>
@@ -90,13 +85,6 @@
 #define VTD_DEVFNS		256
 #define VTD_FSTS_STOPPED	(DMA_FSTS_IQE | DMA_FSTS_ITE)
 #define VTD_FAULT_NS		(NSEC_PER_SEC / 2)
-/* How long a unit stops if the test does not notice */
-#define VTD_HOLD_NS		(20ULL * NSEC_PER_SEC)
-
-static u64 vtd_seq(struct vtd_unit *unit)
-{
-	return atomic64_inc_return(&unit->machine->seq);
-}
 
 static u32 vtd_readl(struct vtd_unit *unit, unsigned int reg)
 {
@@ -106,28 +94,6 @@ static u32 vtd_readl(struct vtd_unit *unit, unsigned int reg)
 static void vtd_writel(struct vtd_unit *unit, unsigned int reg, u32 val)
 {
 	writel(val, unit->iommu.reg + reg);
-}
-
-/**
- * vtd_complain() - note that something happened that must not happen
- * @machine: the machine
- * @fmt: what
- *
- * Context: any.
- */
-void vtd_complain(struct vtd_machine *machine, const char *fmt, ...)
-{
-	unsigned long flags;
-	va_list args;
-
-	raw_spin_lock_irqsave(&machine->lock, flags);
-	if (!machine->nr_complaints++) {
-		va_start(args, fmt);
-		vscnprintf(machine->complaint, sizeof(machine->complaint), fmt,
-			   args);
-		va_end(args);
-	}
-	raw_spin_unlock_irqrestore(&machine->lock, flags);
 }
 
 /* --- descriptors --- */
@@ -234,15 +200,15 @@ static void vtd_check_fields(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 	if (cmd->type >= ARRAY_SIZE(vtd_fields) || !vtd_fields[cmd->type][0] ||
 	    qw[0] & ~vtd_fields[cmd->type][0] ||
 	    qw[1] & ~vtd_fields[cmd->type][1] || qw[2] || qw[3])
-		vtd_complain(unit->machine, "bad descriptor %llx %llx %llx %llx",
-			     qw[0], qw[1], qw[2], qw[3]);
+		kiommu_complain(unit->bus.k, "bad descriptor %llx %llx %llx %llx",
+				qw[0], qw[1], qw[2], qw[3]);
 	if (vtd_is_unfit(unit, cmd))
-		vtd_complain(unit->machine, "unit %u cannot do %llx %llx",
-			     unit->index, qw[0], qw[1]);
-	if (cmd->type != QI_PGRP_RESP_TYPE && cmd->am < VTD_AM_ALL &&
+		kiommu_complain(unit->bus.k, "unit %u cannot do %llx %llx",
+				unit->index, qw[0], qw[1]);
+	if (cmd->type != QI_PGRP_RESP_TYPE && cmd->am < KIOMMU_ALL &&
 	    !IS_ALIGNED(cmd->addr, VTD_PAGE_SIZE << cmd->am))
-		vtd_complain(unit->machine, "address %llx, mask %u",
-			     cmd->addr, cmd->am);
+		kiommu_complain(unit->bus.k, "address %llx, mask %u",
+				cmd->addr, cmd->am);
 }
 
 static void vtd_decode_range(struct vtd_cmd *cmd)
@@ -260,7 +226,7 @@ static void vtd_decode_size(struct vtd_cmd *cmd, bool size)
 	cmd->pfsid = FIELD_GET(GENMASK_ULL(15, 12), cmd->qw[0]) |
 		     FIELD_GET(GENMASK_ULL(63, 52), cmd->qw[0]) << 4;
 	cmd->am = size ? ffz(addr >> VTD_PAGE_SHIFT) + 1 : 0;
-	if (cmd->am < VTD_AM_ALL)
+	if (cmd->am < KIOMMU_ALL)
 		cmd->addr = addr & ~((VTD_PAGE_SIZE << cmd->am) - 1);
 }
 
@@ -336,7 +302,7 @@ static void vtd_log(struct vtd_unit *unit, struct vtd_cmd *cmd)
 {
 	lockdep_assert_held(&unit->lock);
 
-	cmd->done = vtd_seq(unit);
+	cmd->done = kiommu_seq(unit->bus.k);
 	vtd_check_fields(unit, cmd);
 	unit->count[cmd->type]++;
 	if (unit->nr_logged < VTD_LOG)
@@ -370,85 +336,90 @@ unsigned int vtd_count(struct vtd_unit *unit, u8 type)
 	return unit->count[type];
 }
 
-static int vtd_print_range(char *p, size_t size, const struct vtd_cmd *cmd)
+static void vtd_print_range(struct seq_buf *text, const struct vtd_cmd *cmd)
 {
-	if (cmd->am >= VTD_AM_ALL)
-		return scnprintf(p, size, " all");
-	return scnprintf(p, size, " addr=%llx am=%u%s", cmd->addr, cmd->am,
-			 cmd->ih ? " ih" : "");
+	if (cmd->am >= KIOMMU_ALL)
+		seq_buf_puts(text, " all");
+	else
+		seq_buf_printf(text, " addr=%llx am=%u%s", cmd->addr, cmd->am,
+			       cmd->ih ? " ih" : "");
 }
 
-static int vtd_print_iotlb(char *p, size_t size, const struct vtd_cmd *cmd)
+static void vtd_print_iotlb(struct seq_buf *text, const struct vtd_cmd *cmd)
 {
-	int n;
-
-	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_GLOBAL_FLUSH))
-		return scnprintf(p, size, "iotlb all");
-	n = scnprintf(p, size, "iotlb did=%u", cmd->did);
+	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_GLOBAL_FLUSH)) {
+		seq_buf_puts(text, "iotlb all");
+		return;
+	}
+	seq_buf_printf(text, "iotlb did=%u", cmd->did);
 	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_PSI_FLUSH))
-		n += vtd_print_range(p + n, size - n, cmd);
-	return n;
+		vtd_print_range(text, cmd);
 }
 
-static int vtd_print_piotlb(char *p, size_t size, const struct vtd_cmd *cmd)
+static void vtd_print_piotlb(struct seq_buf *text, const struct vtd_cmd *cmd)
 {
-	int n = scnprintf(p, size, "piotlb did=%u pasid=%u", cmd->did, cmd->pasid);
-
+	seq_buf_printf(text, "piotlb did=%u pasid=%u", cmd->did, cmd->pasid);
 	if (cmd->gran == QI_GRAN_PSI_PASID)
-		n += vtd_print_range(p + n, size - n, cmd);
-	return n;
+		vtd_print_range(text, cmd);
 }
 
-static int vtd_print_dev_tlb(char *p, size_t size, const struct vtd_cmd *cmd)
+static void vtd_print_dev_tlb(struct seq_buf *text, const struct vtd_cmd *cmd)
 {
-	int n = scnprintf(p, size, "devtlb sid=%x", cmd->sid);
-
+	seq_buf_printf(text, "devtlb sid=%x", cmd->sid);
 	if (cmd->type == QI_DEIOTLB_TYPE)
-		n += scnprintf(p + n, size - n, " pasid=%u%s", cmd->pasid,
+		seq_buf_printf(text, " pasid=%u%s", cmd->pasid,
 			       cmd->global ? " global" : "");
-	n += scnprintf(p + n, size - n, " qdep=%u", cmd->qdep);
+	seq_buf_printf(text, " qdep=%u", cmd->qdep);
 	if (cmd->pfsid)
-		n += scnprintf(p + n, size - n, " pfsid=%x", cmd->pfsid);
-	return n + vtd_print_range(p + n, size - n, cmd);
+		seq_buf_printf(text, " pfsid=%x", cmd->pfsid);
+	vtd_print_range(text, cmd);
 }
 
-static int vtd_print_pc(char *p, size_t size, const struct vtd_cmd *cmd)
+static void vtd_print_pc(struct seq_buf *text, const struct vtd_cmd *cmd)
 {
 	switch (cmd->gran) {
 	case QI_PC_ALL_PASIDS:
-		return scnprintf(p, size, "pc did=%u", cmd->did);
+		seq_buf_printf(text, "pc did=%u", cmd->did);
+		break;
 	case QI_PC_PASID_SEL:
-		return scnprintf(p, size, "pc did=%u pasid=%u", cmd->did,
-				 cmd->pasid);
+		seq_buf_printf(text, "pc did=%u pasid=%u", cmd->did, cmd->pasid);
+		break;
 	default:
-		return scnprintf(p, size, "pc all");
+		seq_buf_puts(text, "pc all");
 	}
 }
 
-static int vtd_print_cmd(char *p, size_t size, const struct vtd_cmd *cmd)
+static void vtd_print_cmd(struct seq_buf *text, const struct vtd_cmd *cmd)
 {
 	switch (cmd->type) {
 	case QI_CC_TYPE:
-		return scnprintf(p, size, "cc gran=%u did=%u sid=%x", cmd->gran,
-				 cmd->did, cmd->sid);
+		seq_buf_printf(text, "cc gran=%u did=%u sid=%x", cmd->gran, cmd->did,
+			       cmd->sid);
+		break;
 	case QI_IOTLB_TYPE:
-		return vtd_print_iotlb(p, size, cmd);
+		vtd_print_iotlb(text, cmd);
+		break;
 	case QI_EIOTLB_TYPE:
-		return vtd_print_piotlb(p, size, cmd);
+		vtd_print_piotlb(text, cmd);
+		break;
 	case QI_DIOTLB_TYPE:
 	case QI_DEIOTLB_TYPE:
-		return vtd_print_dev_tlb(p, size, cmd);
+		vtd_print_dev_tlb(text, cmd);
+		break;
 	case QI_PC_TYPE:
-		return vtd_print_pc(p, size, cmd);
+		vtd_print_pc(text, cmd);
+		break;
 	case QI_IWD_TYPE:
-		return scnprintf(p, size, "wait%s%s%s", cmd->fence ? " fence" : "",
-				 cmd->status ? "" : " nostatus",
-				 cmd->drain ? " drain" : "");
+		seq_buf_printf(text, "wait%s%s%s", cmd->fence ? " fence" : "",
+			       cmd->status ? "" : " nostatus",
+			       cmd->drain ? " drain" : "");
+		break;
 	case QI_PGRP_RESP_TYPE:
-		return scnprintf(p, size, "response sid=%x pasid=%u group=%llu code=%u",
-				 cmd->sid, cmd->pasid, cmd->addr, cmd->gran);
+		seq_buf_printf(text, "response sid=%x pasid=%u group=%llu code=%u",
+			       cmd->sid, cmd->pasid, cmd->addr, cmd->gran);
+		break;
 	default:
-		return scnprintf(p, size, "type %u", cmd->type);
+		seq_buf_printf(text, "type %u", cmd->type);
 	}
 }
 
@@ -457,8 +428,6 @@ static const char *const vtd_result_name[] = {
 	[VTD_LOST] = " lost\n",
 	[VTD_ABORTED] = " aborted\n",
 };
-
-#define VTD_LINE	80
 
 /**
  * vtd_stream() - the commands of a unit since vtd_clear_log(), one in a line
@@ -472,22 +441,18 @@ static const char *const vtd_result_name[] = {
 const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 		       unsigned int flags)
 {
-	size_t size = VTD_LINE * (min(unit->nr_logged, VTD_LOG) + 1);
-	char *stream = kunit_kzalloc(test, size, GFP_KERNEL);
 	const struct vtd_cmd *cmd;
-	size_t n = 0;
+	struct seq_buf text;
 
-	KUNIT_ASSERT_NOT_NULL(test, stream);
+	kiommu_text(test, &text, min(unit->nr_logged, VTD_LOG));
 	KUNIT_EXPECT_LE(test, unit->nr_logged, VTD_LOG);
-	for (cmd = unit->log;
-	     cmd < vtd_log_end(unit); cmd++) {
+	for (cmd = unit->log; cmd < vtd_log_end(unit); cmd++) {
 		if (cmd->type == QI_IWD_TYPE && !(flags & VTD_WAITS))
 			continue;
-		n += vtd_print_cmd(stream + n, size - n, cmd);
-		n += scnprintf(stream + n, size - n, "%s",
-			       vtd_result_name[cmd->result]);
+		vtd_print_cmd(&text, cmd);
+		seq_buf_puts(&text, vtd_result_name[cmd->result]);
 	}
-	return stream;
+	return kiommu_text_end(test, &text);
 }
 
 /* --- the hardware: caches --- */
@@ -495,25 +460,24 @@ const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 /* In the range of a command */
 static bool vtd_hits(const struct vtd_cmd *cmd, u64 page)
 {
-	return cmd->am >= VTD_AM_ALL ||
-		!((page ^ (cmd->addr >> VTD_PAGE_SHIFT)) >> cmd->am);
+	return kiommu_in_range(page, cmd->addr >> VTD_PAGE_SHIFT, cmd->am);
 }
 
-static bool vtd_iotlb_hit(const struct vtd_cmd *cmd, const struct vtd_tlb *tlb)
+static bool vtd_iotlb_hit(const struct vtd_cmd *cmd, const struct kiommu_tlb *tlb)
 {
 	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_GLOBAL_FLUSH))
 		return true;
-	if (cmd->did != tlb->did)
+	if (cmd->did != tlb->tag)
 		return false;
 	if (cmd->gran == DMA_TLB_IIRG(DMA_TLB_DSI_FLUSH))
 		return true;
-	return tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY && vtd_hits(cmd, tlb->page);
+	return tlb->type == PASID_ENTRY_PGTT_SL_ONLY && vtd_hits(cmd, tlb->page);
 }
 
-static bool vtd_piotlb_hit(const struct vtd_cmd *cmd, const struct vtd_tlb *tlb)
+static bool vtd_piotlb_hit(const struct vtd_cmd *cmd, const struct kiommu_tlb *tlb)
 {
-	if (cmd->did != tlb->did || cmd->pasid != tlb->pasid ||
-	    tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY)
+	if (cmd->did != tlb->tag || cmd->pasid != tlb->pasid ||
+	    tlb->type == PASID_ENTRY_PGTT_SL_ONLY)
 		return false;
 	return cmd->gran != QI_GRAN_PSI_PASID || vtd_hits(cmd, tlb->page);
 }
@@ -521,20 +485,19 @@ static bool vtd_piotlb_hit(const struct vtd_cmd *cmd, const struct vtd_tlb *tlb)
 /* What the functions behind a unit have sent gets to memory. */
 static void vtd_drain(struct vtd_unit *unit)
 {
-	struct vtd_machine *machine = unit->machine;
+	struct kiommu_bus *bus = &unit->bus;
 	unsigned int n;
 
-	for (n = 0; n < machine->nr_fns; n++)
-		if (machine->fn[n]->unit == unit)
-			machine->fn[n]->in_flight = false;
+	for (n = 0; n < bus->nr_fns; n++)
+		to_vtd_fn(&bus->fn[n]->pdev.dev)->in_flight = false;
 }
 
 static void vtd_flush_iotlb(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 {
-	struct vtd_tlb *tlb;
+	struct kiommu_tlb *tlb;
 
 	vtd_drain(unit);
-	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
+	kiommu_for_each_tlb(unit->iotlb, tlb)
 		if (cmd->type == QI_IOTLB_TYPE ? vtd_iotlb_hit(cmd, tlb) :
 						 vtd_piotlb_hit(cmd, tlb))
 			tlb->valid = false;
@@ -543,12 +506,10 @@ static void vtd_flush_iotlb(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 static void vtd_flush_atc(struct vtd_fn *fn, const struct vtd_cmd *cmd)
 {
 	bool any = cmd->type == QI_DIOTLB_TYPE || cmd->global;
-	struct vtd_tlb *tlb;
 
 	fn->in_flight = false;
-	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
-		if ((any || cmd->pasid == tlb->pasid) && vtd_hits(cmd, tlb->page))
-			tlb->valid = false;
+	kiommu_atc_drop(&fn->pci, any ? KIOMMU_ANY_PASID : cmd->pasid,
+			cmd->addr >> VTD_PAGE_SHIFT, cmd->am);
 }
 
 static bool vtd_pc_is_present(const struct vtd_pasid_cache *pc)
@@ -621,22 +582,11 @@ static void vtd_context_cmd(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 
 /* --- the hardware: the queue --- */
 
-static struct vtd_fn *vtd_fn_of_bus(struct vtd_unit *unit, unsigned int devfn)
-{
-	struct vtd_machine *machine = unit->machine;
-	unsigned int n;
-
-	for (n = 0; n < machine->nr_fns; n++)
-		if (machine->fn[n]->unit == unit &&
-		    machine->fn[n]->pdev.devfn == devfn)
-			return machine->fn[n];
-	return NULL;
-}
-
 static struct vtd_fn *vtd_fn_of_sid(struct vtd_unit *unit, u16 sid)
 {
-	return PCI_BUS_NUM(sid) == unit->bus.number ?
-		vtd_fn_of_bus(unit, sid & 0xff) : NULL;
+	struct kiommu_fn *fn = kiommu_find_fn(&unit->bus, sid);
+
+	return fn ? to_vtd_fn(&fn->pdev.dev) : NULL;
 }
 
 static void vtd_set_head(struct vtd_unit *unit, unsigned int head)
@@ -664,8 +614,8 @@ static void vtd_give_up(struct vtd_unit *unit)
 {
 	struct vtd_slot *slot = &unit->slot[unit->head];
 
-	vtd_complain(unit->machine, "error %x of unit %u is never cleared",
-		     unit->fault, unit->index);
+	kiommu_complain(unit->bus.k, "error %x of unit %u is never cleared",
+			unit->fault, unit->index);
 	slot->bad = false;
 	if (unit->fault & DMA_FSTS_IQE)
 		vtd_set_head(unit, unit->head + 1);
@@ -706,7 +656,7 @@ static void vtd_accept(struct vtd_unit *unit)
 	while (unit->tail != tail) {
 		slot = &unit->slot[unit->tail];
 		memset(slot, 0, sizeof(*slot));
-		slot->issued = vtd_seq(unit);
+		slot->issued = kiommu_seq(unit->bus.k);
 		vtd_decode(unit, unit->tail, &cmd);
 		unit->busy_until += cmd.type == QI_IWD_TYPE ? unit->latency :
 							      unit->cmd_latency;
@@ -720,11 +670,7 @@ static void vtd_see(struct vtd_unit *unit, struct vtd_slot *slot,
 		    const struct vtd_cmd *cmd)
 {
 	slot->seen = true;
-	if (unit->hold_type == cmd->type && !--unit->hold_nth) {
-		unit->hold_type = 0;
-		unit->held = true;
-		unit->held_until = ktime_get_mono_fast_ns() + VTD_HOLD_NS;
-	}
+	kiommu_hold_see(&unit->hold, cmd->type);
 	if (cmd->type == QI_IWD_TYPE)
 		return;
 	if (unit->refuse == cmd->type || (unit->iqe && !--unit->iqe)) {
@@ -824,14 +770,13 @@ static void vtd_dev_tlb(struct vtd_unit *unit, struct vtd_cmd *cmd)
 {
 	struct vtd_fn *fn = vtd_fn_of_sid(unit, cmd->sid);
 
-	if (!fn || (!vtd_ats(fn) && (fn->ats_off || !fn->pdev.ats_cap)))
-		vtd_complain(unit->machine,
-			     "device-TLB invalidation for %x, which has no ATS",
-			     cmd->sid);
+	if (!fn || (!kiommu_ats(&fn->pci) && (fn->pci.ats_off || !fn->pci.pdev.ats_cap)))
+		kiommu_complain(unit->bus.k,
+				"device-TLB invalidation for %x, which has no ATS",
+				cmd->sid);
 	if (!fn)
 		return;
-	fn->asked++;
-	if (fn->gone || fn->mute || (fn->drop && !--fn->drop)) {
+	if (!kiommu_answers(&fn->pci)) {
 		unit->lost_sid = unit->lost ? unit->lost_sid : cmd->sid;
 		unit->behind = unit->lost ? unit->behind : unit->ahead;
 		unit->lost = true;
@@ -852,8 +797,8 @@ static void vtd_response(struct vtd_unit *unit, const struct vtd_cmd *cmd)
 	if (fn->owed)
 		fn->owed--;
 	else
-		vtd_complain(unit->machine, "%x gets an answer that it does not wait for",
-			     cmd->sid);
+		kiommu_complain(unit->bus.k, "%x gets an answer that it does not wait for",
+				cmd->sid);
 }
 
 /* A descriptor leaves the queue. */
@@ -922,13 +867,6 @@ static bool vtd_is_idle(const struct vtd_unit *unit)
 		ktime_get_mono_fast_ns() < unit->slot[unit->head].ready;
 }
 
-static bool vtd_is_stopped(struct vtd_unit *unit)
-{
-	if (unit->held && ktime_get_mono_fast_ns() >= unit->held_until)
-		unit->held = false;
-	return unit->held;
-}
-
 /* Do one thing, if it is time for one. */
 static bool vtd_step(struct vtd_unit *unit)
 {
@@ -943,7 +881,7 @@ static bool vtd_step(struct vtd_unit *unit)
 	vtd_decode(unit, unit->head, &cmd);
 	if (!slot->seen)
 		vtd_see(unit, slot, &cmd);
-	if (vtd_is_stopped(unit))
+	if (kiommu_hold_stops(&unit->hold))
 		return false;
 	if (unit->before && !slot->told)
 		vtd_tell(unit, slot, &cmd);
@@ -992,7 +930,7 @@ void vtd_qi(struct iommu_kunit_hw *hw, bool submitted)
  */
 struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid)
 {
-	struct device_domain_info *info = fn->dev_iommu.priv;
+	struct device_domain_info *info = fn->pci.dev_iommu.priv;
 	struct pasid_table *table = info->pasid_table;
 	struct pasid_dir_entry *dir = table->table;
 	struct pasid_entry *entries;
@@ -1004,15 +942,15 @@ struct pasid_entry *vtd_entry(struct vtd_fn *fn, u32 pasid)
 }
 
 /* By what table an entry translates */
-static void vtd_table(struct pasid_entry *entry, struct vtd_tlb *tlb)
+static void vtd_table(struct pasid_entry *entry, struct kiommu_tlb *tlb)
 {
-	tlb->pgtt = pasid_pte_get_pgtt(entry);
-	tlb->did = pasid_get_domain_id(entry);
-	if (tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY) {
+	tlb->type = pasid_pte_get_pgtt(entry);
+	tlb->tag = pasid_get_domain_id(entry);
+	if (tlb->type == PASID_ENTRY_PGTT_SL_ONLY) {
 		tlb->root = entry->val[0] & VTD_PAGE_MASK;
 		tlb->level = agaw_to_level(FIELD_GET(GENMASK_ULL(4, 2),
 						     entry->val[0]));
-	} else if (tlb->pgtt == PASID_ENTRY_PGTT_PT) {
+	} else if (tlb->type == PASID_ENTRY_PGTT_PT) {
 		tlb->root = 0;
 	} else {
 		tlb->root = entry->val[2] & VTD_PAGE_MASK;
@@ -1030,7 +968,7 @@ static void vtd_table(struct pasid_entry *entry, struct vtd_tlb *tlb)
 u64 vtd_root(struct vtd_fn *fn, u32 pasid)
 {
 	struct pasid_entry *entry = vtd_entry(fn, pasid);
-	struct vtd_tlb tlb = {};
+	struct kiommu_tlb tlb = {};
 
 	if (!entry || !pasid_pte_is_present(entry))
 		return 0;
@@ -1038,9 +976,9 @@ u64 vtd_root(struct vtd_fn *fn, u32 pasid)
 	return tlb.root;
 }
 
-static bool vtd_pte_present(const struct vtd_tlb *tlb, u64 pte)
+static bool vtd_pte_present(const struct kiommu_tlb *tlb, u64 pte)
 {
-	return pte & (tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY ?
+	return pte & (tlb->type == PASID_ENTRY_PGTT_SL_ONLY ?
 		      DMA_PTE_READ | DMA_PTE_WRITE : DMA_FL_PTE_PRESENT);
 }
 
@@ -1048,13 +986,13 @@ static bool vtd_pte_present(const struct vtd_tlb *tlb, u64 pte)
  * Walk the page table in memory. It may be changing, and what is being looked for
  * may be tables that were freed too early.
  */
-static bool vtd_walk(const struct vtd_tlb *tlb, u64 *pfn)
+static bool vtd_walk(const struct kiommu_tlb *tlb, u64 *pfn)
 {
 	unsigned int level, shift;
 	u64 table = tlb->root;
 	u64 pte;
 
-	if (tlb->pgtt == PASID_ENTRY_PGTT_PT) {
+	if (tlb->type == PASID_ENTRY_PGTT_PT) {
 		*pfn = tlb->page;
 		return true;
 	}
@@ -1073,17 +1011,6 @@ static bool vtd_walk(const struct vtd_tlb *tlb, u64 *pfn)
 	shift = level ? shift : 0;
 	*pfn = table >> VTD_PAGE_SHIFT | (tlb->page & (BIT_ULL(shift) - 1));
 	return true;
-}
-
-static struct vtd_tlb *vtd_room(struct vtd_unit *unit, struct vtd_tlb *cache)
-{
-	struct vtd_tlb *tlb;
-
-	for (tlb = cache; tlb < cache + VTD_TLB; tlb++)
-		if (!tlb->valid)
-			return tlb;
-	vtd_complain(unit->machine, "a cache of unit %u is full", unit->index);
-	return cache;
 }
 
 /* The context entry of a requester in memory, NULL if there is no table for it */
@@ -1154,7 +1081,7 @@ static const struct vtd_context *vtd_cached_context(struct vtd_unit *unit, u16 s
 			room = context;
 	}
 	if (!room) {
-		vtd_complain(unit->machine, "a context cache is full");
+		kiommu_complain(unit->bus.k, "a context cache is full");
 		room = unit->context;
 	}
 	if (vtd_read_context(unit, sid, room))
@@ -1178,25 +1105,13 @@ static struct pasid_entry *vtd_cached_entry(struct vtd_unit *unit,
 			room = pc;
 	}
 	if (!room) {
-		vtd_complain(unit->machine, "a PASID cache is full");
+		kiommu_complain(unit->bus.k, "a PASID cache is full");
 		room = unit->pasid_cache;
 	}
 	*room = (struct vtd_pasid_cache){ .valid = true, .sid = context->sid, .pasid = pasid };
 	if (vtd_read_entry(context, pasid, &room->entry))
 		return &room->entry;
 	room->valid = cap_caching_mode(unit->iommu.cap);
-	return NULL;
-}
-
-static struct vtd_tlb *vtd_iotlb(struct vtd_unit *unit, const struct vtd_tlb *key)
-{
-	struct vtd_tlb *tlb;
-
-	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
-		if (tlb->valid && tlb->pgtt == key->pgtt &&
-		    tlb->did == key->did && tlb->pasid == key->pasid &&
-		    tlb->page == key->page)
-			return tlb;
 	return NULL;
 }
 
@@ -1207,29 +1122,24 @@ static bool vtd_context_dte(struct vtd_unit *unit, const struct vtd_context *con
 	return FIELD_GET(GENMASK_ULL(3, 2), context->lo) == CONTEXT_TT_DEV_IOTLB;
 }
 
-static u16 vtd_own_sid(struct vtd_fn *fn)
-{
-	return pci_dev_id(&fn->pdev);
-}
-
 /* Whether a function may ask for translations, and use what its ATC holds */
 static bool vtd_dte(struct vtd_fn *fn)
 {
 	const struct vtd_context *context = vtd_cached_context(fn->unit,
-							       vtd_own_sid(fn));
+							       kiommu_id(&fn->pci));
 
 	return context && vtd_context_dte(fn->unit, context);
 }
 
 /* By what table a context entry of legacy mode translates */
 static void vtd_context_table(const struct vtd_context *context,
-			      struct vtd_tlb *tlb)
+			      struct kiommu_tlb *tlb)
 {
 	bool pt = FIELD_GET(GENMASK_ULL(3, 2), context->lo) ==
 		CONTEXT_TT_PASS_THROUGH;
 
-	tlb->pgtt = pt ? PASID_ENTRY_PGTT_PT : PASID_ENTRY_PGTT_SL_ONLY;
-	tlb->did = FIELD_GET(GENMASK_ULL(23, 8), context->hi);
+	tlb->type = pt ? PASID_ENTRY_PGTT_PT : PASID_ENTRY_PGTT_SL_ONLY;
+	tlb->tag = FIELD_GET(GENMASK_ULL(23, 8), context->hi);
 	tlb->root = pt ? 0 : context->lo & VTD_PAGE_MASK;
 	tlb->level = agaw_to_level(context->hi & 7);
 }
@@ -1240,13 +1150,13 @@ static int vtd_effective_pasid(struct vtd_fn *fn, const struct vtd_context *cont
 {
 	if (!*pasid)
 		*pasid = context->hi & GENMASK_ULL(19, 0);
-	else if (fn->no_pasids || !(context->lo & BIT_ULL(3)))
+	else if (fn->pci.no_pasids || !(context->lo & BIT_ULL(3)))
 		return -EFAULT;
 	return 0;
 }
 
 static int vtd_find_table(struct vtd_fn *fn, u16 sid, u32 pasid,
-			  struct vtd_tlb *tlb)
+			  struct kiommu_tlb *tlb)
 {
 	const struct vtd_context *context = vtd_cached_context(fn->unit, sid);
 	struct pasid_entry *entry;
@@ -1267,9 +1177,9 @@ static int vtd_find_table(struct vtd_fn *fn, u16 sid, u32 pasid,
 }
 
 /* By the unit, on behalf of a requester */
-static int vtd_translate(struct vtd_fn *fn, u16 sid, u32 pasid, struct vtd_tlb *tlb)
+static int vtd_translate(struct vtd_fn *fn, u16 sid, u32 pasid, struct kiommu_tlb *tlb)
 {
-	const struct vtd_tlb *hit;
+	const struct kiommu_tlb *hit;
 	int ret;
 
 	lockdep_assert_held(&fn->unit->lock);
@@ -1277,31 +1187,20 @@ static int vtd_translate(struct vtd_fn *fn, u16 sid, u32 pasid, struct vtd_tlb *
 	ret = vtd_find_table(fn, sid, pasid, tlb);
 	if (ret)
 		return ret;
-	if (tlb->pgtt == PASID_ENTRY_PGTT_NESTED)
+	if (tlb->type == PASID_ENTRY_PGTT_NESTED)
 		return -EOPNOTSUPP;
-	tlb->pasid = tlb->pgtt == PASID_ENTRY_PGTT_SL_ONLY ? 0 : pasid;
-	hit = vtd_iotlb(fn->unit, tlb);
+	tlb->pasid = tlb->type == PASID_ENTRY_PGTT_SL_ONLY ? 0 : pasid;
+	hit = kiommu_tlb_find(fn->unit->iotlb, tlb);
 	if (hit) {
 		*tlb = *hit;
 		return hit->absent ? -EFAULT : 0;
 	}
 	tlb->absent = !vtd_walk(tlb, &tlb->pfn);
 	if (tlb->absent && (!cap_caching_mode(fn->unit->iommu.cap) ||
-			    tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY))
+			    tlb->type != PASID_ENTRY_PGTT_SL_ONLY))
 		return -EFAULT;
-	tlb->valid = true;
-	*vtd_room(fn->unit, fn->unit->iotlb) = *tlb;
+	kiommu_tlb_add(fn->unit->bus.k, fn->unit->iotlb, tlb);
 	return tlb->absent ? -EFAULT : 0;
-}
-
-static const struct vtd_tlb *vtd_atc(struct vtd_fn *fn, u32 pasid, u64 page)
-{
-	struct vtd_tlb *tlb;
-
-	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
-		if (tlb->valid && tlb->pasid == pasid && tlb->page == page)
-			return tlb;
-	return NULL;
 }
 
 /**
@@ -1317,25 +1216,23 @@ static const struct vtd_tlb *vtd_atc(struct vtd_fn *fn, u32 pasid, u64 page)
  */
 int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
 {
-	struct vtd_tlb tlb = { .page = iova >> VTD_PAGE_SHIFT };
-	const struct vtd_tlb *hit;
+	struct kiommu_tlb tlb = { .page = iova >> VTD_PAGE_SHIFT };
+	const struct kiommu_tlb *hit;
 	unsigned long flags;
 	int ret = 0;
 
 	raw_spin_lock_irqsave(&fn->unit->lock, flags);
-	hit = vtd_atc(fn, pasid, tlb.page);
+	hit = kiommu_atc_find(&fn->pci, pasid, tlb.page);
 	if (!hit)
-		ret = vtd_translate(fn, vtd_own_sid(fn), pasid, &tlb);
+		ret = vtd_translate(fn, kiommu_id(&fn->pci), pasid, &tlb);
 	else if (vtd_dte(fn))
 		tlb = *hit;
 	else
 		ret = -EPERM;
-	if (!ret && !hit && vtd_ats(fn) && !vtd_dte(fn))
+	if (!ret && !hit && kiommu_ats(&fn->pci) && !vtd_dte(fn))
 		ret = -EPERM;
-	if (!ret && !hit && vtd_ats(fn)) {
-		tlb.pasid = pasid;
-		*vtd_room(fn->unit, fn->atc) = tlb;
-	}
+	if (!ret && !hit && kiommu_ats(&fn->pci))
+		kiommu_atc_add(&fn->pci, pasid, &tlb);
 	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
 	*pa = ret ? 0 : tlb.pfn << VTD_PAGE_SHIFT | offset_in_page(iova);
 	return ret;
@@ -1355,12 +1252,12 @@ int vtd_access(struct vtd_fn *fn, u32 pasid, u64 iova, u64 *pa)
  */
 int vtd_access_as(struct vtd_fn *fn, u8 devfn, u64 iova, u64 *pa)
 {
-	struct vtd_tlb tlb = { .page = iova >> VTD_PAGE_SHIFT };
+	struct kiommu_tlb tlb = { .page = iova >> VTD_PAGE_SHIFT };
 	unsigned long flags;
 	int ret;
 
 	raw_spin_lock_irqsave(&fn->unit->lock, flags);
-	ret = vtd_translate(fn, PCI_DEVID(fn->unit->bus.number, devfn),
+	ret = vtd_translate(fn, PCI_DEVID(fn->unit->bus.bus.number, devfn),
 			    IOMMU_NO_PASID, &tlb);
 	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
 	*pa = ret ? 0 : tlb.pfn << VTD_PAGE_SHIFT | offset_in_page(iova);
@@ -1382,7 +1279,7 @@ int vtd_request(struct vtd_fn *fn, u32 pasid, u64 iova, unsigned int flags)
 {
 	struct vtd_request req = {
 		.qw = {
-			1 | (u64)vtd_own_sid(fn) << 16,
+			1 | (u64)kiommu_id(&fn->pci) << 16,
 			(iova & VTD_PAGE_MASK) |
 			FIELD_PREP(GENMASK_ULL(11, 3), flags >> 4) |
 			(flags & (VTD_READ | VTD_WRITE | VTD_LAST)),
@@ -1396,7 +1293,7 @@ int vtd_request(struct vtd_fn *fn, u32 pasid, u64 iova, unsigned int flags)
 	if (pasid != IOMMU_NO_PASID)
 		req.qw[0] |= BIT_ULL(8) | (u64)pasid << 32;
 	raw_spin_lock_irqsave(&unit->lock, irqs);
-	context = vtd_cached_context(unit, vtd_own_sid(fn));
+	context = vtd_cached_context(unit, kiommu_id(&fn->pci));
 	if (!context || !(context->lo & BIT_ULL(4)))
 		ret = -EPERM;
 	else if (flags & VTD_ON_THE_WAY && unit->nr_late == VTD_LATE)
@@ -1427,7 +1324,7 @@ int vtd_post(struct vtd_fn *fn, u32 pasid, u64 iova)
 	int ret = 0;
 
 	raw_spin_lock_irqsave(&fn->unit->lock, flags);
-	if (!vtd_atc(fn, pasid, iova >> VTD_PAGE_SHIFT))
+	if (!kiommu_atc_find(&fn->pci, pasid, iova >> VTD_PAGE_SHIFT))
 		ret = -ENOENT;
 	else if (!vtd_dte(fn))
 		ret = -EPERM;
@@ -1451,15 +1348,8 @@ bool vtd_in_flight(struct vtd_fn *fn)
 
 /* --- the hardware: what is in the caches --- */
 
-typedef bool vtd_match_t(const struct vtd_tlb *tlb, u64 iova, u64 size);
-
-static bool vtd_match_any(const struct vtd_tlb *tlb, u64 iova, u64 size)
-{
-	return true;
-}
-
 /* Not what is in the page table now */
-static bool vtd_is_old(const struct vtd_tlb *tlb)
+static bool vtd_is_old(const struct kiommu_tlb *tlb)
 {
 	u64 pfn;
 
@@ -1468,42 +1358,20 @@ static bool vtd_is_old(const struct vtd_tlb *tlb)
 	return tlb->absent || pfn != tlb->pfn;
 }
 
-static bool vtd_match_stale(const struct vtd_tlb *tlb, u64 iova, u64 size)
+static unsigned int vtd_find(struct vtd_machine *machine, u64 root, u64 iova,
+			     u64 size, kiommu_is_old_t *is_old)
 {
-	u64 addr = tlb->page << VTD_PAGE_SHIFT;
-
-	return addr >= iova && addr - iova < size && vtd_is_old(tlb);
-}
-
-static unsigned int vtd_find(const struct vtd_tlb *cache, u64 root, u64 iova,
-			     u64 size, vtd_match_t *match)
-{
-	const struct vtd_tlb *tlb;
-	unsigned int found = 0;
-
-	for (tlb = cache; tlb < cache + VTD_TLB; tlb++)
-		found += tlb->valid && tlb->root == root &&
-			 match(tlb, iova, size);
-	return found;
-}
-
-static unsigned int vtd_find_all(struct vtd_machine *machine, u64 root, u64 iova,
-				 u64 size, vtd_match_t *match)
-{
-	unsigned int n, found = 0;
+	unsigned int n, m, found = 0;
 	struct vtd_unit *unit;
 	unsigned long flags;
 
 	for (n = 0; n < machine->nr_units; n++) {
 		unit = &machine->unit[n];
 		raw_spin_lock_irqsave(&unit->lock, flags);
-		found += vtd_find(unit->iotlb, root, iova, size, match);
-		raw_spin_unlock_irqrestore(&unit->lock, flags);
-	}
-	for (n = 0; n < machine->nr_fns; n++) {
-		unit = machine->fn[n]->unit;
-		raw_spin_lock_irqsave(&unit->lock, flags);
-		found += vtd_find(machine->fn[n]->atc, root, iova, size, match);
+		found += kiommu_tlb_count(unit->iotlb, root, iova, size, is_old);
+		for (m = 0; m < unit->bus.nr_fns; m++)
+			found += kiommu_tlb_count(unit->bus.fn[m]->atc, root, iova, size,
+						  is_old);
 		raw_spin_unlock_irqrestore(&unit->lock, flags);
 	}
 	return found;
@@ -1521,7 +1389,7 @@ static unsigned int vtd_find_all(struct vtd_machine *machine, u64 root, u64 iova
  */
 unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova, u64 size)
 {
-	return vtd_find_all(machine, root, iova, size, vtd_match_stale);
+	return vtd_find(machine, root, iova, size, vtd_is_old);
 }
 
 /**
@@ -1534,47 +1402,45 @@ unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova, u64 size
  */
 unsigned int vtd_cached(struct vtd_machine *machine, u64 root)
 {
-	return vtd_find_all(machine, root, 0, 0, vtd_match_any);
+	return vtd_find(machine, root, 0, U64_MAX, NULL);
 }
 
 /* --- the hardware: the audit --- */
 
-typedef bool vtd_sid_fn(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *tlb);
+typedef bool vtd_sid_fn(struct vtd_unit *unit, u16 sid, const struct kiommu_tlb *tlb);
 
 /* For each requester ID of the functions behind a unit, until one says yes */
-static bool vtd_any_sid(struct vtd_unit *unit, const struct vtd_tlb *tlb,
+static bool vtd_any_sid(struct vtd_unit *unit, const struct kiommu_tlb *tlb,
 			vtd_sid_fn *check)
 {
-	struct vtd_machine *machine = unit->machine;
-	struct pci_dev *pdev;
+	struct kiommu_bus *bus = &unit->bus;
 	unsigned int n, devfn;
+	struct pci_dev *pdev;
 
-	for (n = 0; n < machine->nr_fns; n++) {
-		pdev = &machine->fn[n]->pdev;
-		if (machine->fn[n]->unit != unit)
-			continue;
-		if (check(unit, pci_dev_id(pdev), tlb))
+	for (n = 0; n < bus->nr_fns; n++) {
+		pdev = &bus->fn[n]->pdev;
+		if (check(unit, kiommu_id(bus->fn[n]), tlb))
 			return true;
 		if (!pdev->dma_alias_mask)
 			continue;
 		for_each_set_bit(devfn, pdev->dma_alias_mask, VTD_DEVFNS)
-			if (check(unit, PCI_DEVID(pdev->bus->number, devfn), tlb))
+			if (check(unit, PCI_DEVID(bus->bus.number, devfn), tlb))
 				return true;
 	}
 	return false;
 }
 
-static bool vtd_same_table(const struct vtd_tlb *a, const struct vtd_tlb *b)
+static bool vtd_same_table(const struct kiommu_tlb *a, const struct kiommu_tlb *b)
 {
-	return a->pgtt == b->pgtt && a->did == b->did && a->root == b->root;
+	return a->type == b->type && a->tag == b->tag && a->root == b->root;
 }
 
 /* Whether the table that a translation came from still is that of a PASID */
 static bool vtd_pasid_uses(struct vtd_unit *unit, const struct vtd_context *context,
-			   u32 pasid, const struct vtd_tlb *tlb)
+			   u32 pasid, const struct kiommu_tlb *tlb)
 {
 	struct pasid_entry entry;
-	struct vtd_tlb now;
+	struct kiommu_tlb now;
 
 	if (!sm_supported(&unit->iommu)) {
 		vtd_context_table(context, &now);
@@ -1587,14 +1453,14 @@ static bool vtd_pasid_uses(struct vtd_unit *unit, const struct vtd_context *cont
 }
 
 /* The same of a requester. Of the second level, the IOTLB does not know the PASID. */
-static bool vtd_sid_uses(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *tlb)
+static bool vtd_sid_uses(struct vtd_unit *unit, u16 sid, const struct kiommu_tlb *tlb)
 {
 	struct vtd_context context;
 	u32 pasid, end = 1;
 
 	if (!vtd_read_context(unit, sid, &context))
 		return false;
-	if (tlb->pgtt != PASID_ENTRY_PGTT_SL_ONLY)
+	if (tlb->type != PASID_ENTRY_PGTT_SL_ONLY)
 		return vtd_pasid_uses(unit, &context, tlb->pasid, tlb);
 	if (sm_supported(&unit->iommu))
 		end = BIT(FIELD_GET(GENMASK_ULL(11, 9), context.lo) + 7 +
@@ -1607,39 +1473,37 @@ static bool vtd_sid_uses(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *t
 
 static void vtd_audit_iotlb(struct vtd_unit *unit)
 {
-	const struct vtd_tlb *tlb;
+	const struct kiommu_tlb *tlb;
 
-	for (tlb = unit->iotlb; tlb < unit->iotlb + VTD_TLB; tlb++)
-		if (tlb->valid && (!vtd_any_sid(unit, tlb, vtd_sid_uses) ||
-				   vtd_is_old(tlb)))
-			vtd_complain(unit->machine,
-				     "IOTLB of unit %u: did=%u pasid=%u page %llx is old",
-				     unit->index, tlb->did, tlb->pasid, tlb->page);
+	kiommu_for_each_tlb(unit->iotlb, tlb)
+		if (!vtd_any_sid(unit, tlb, vtd_sid_uses) || vtd_is_old(tlb))
+			kiommu_complain(unit->bus.k,
+					"IOTLB of unit %u: did=%u pasid=%u page %llx is old",
+					unit->index, tlb->tag, tlb->pasid, tlb->page);
 }
 
 /* Its ATC went with it. */
 static bool vtd_is_away(struct vtd_fn *fn)
 {
-	return pci_dev_is_disconnected(&fn->pdev);
+	return pci_dev_is_disconnected(&fn->pci.pdev);
 }
 
 /* While the unit lets nothing pass that was translated, it does no harm. */
 static void vtd_audit_atc(struct vtd_fn *fn)
 {
 	struct vtd_context context;
-	const struct vtd_tlb *tlb;
+	const struct kiommu_tlb *tlb;
 
-	if (vtd_is_away(fn) || !vtd_ats(fn) ||
-	    !vtd_read_context(fn->unit, vtd_own_sid(fn), &context) ||
+	if (vtd_is_away(fn) || !kiommu_ats(&fn->pci) ||
+	    !vtd_read_context(fn->unit, kiommu_id(&fn->pci), &context) ||
 	    !vtd_context_dte(fn->unit, &context))
 		return;
-	for (tlb = fn->atc; tlb < fn->atc + VTD_TLB; tlb++)
-		if (tlb->valid &&
-		    (!vtd_pasid_uses(fn->unit, &context, tlb->pasid, tlb) ||
-		     vtd_is_old(tlb)))
-			vtd_complain(fn->unit->machine,
-				     "ATC of %x: pasid=%u page %llx is old",
-				     vtd_own_sid(fn), tlb->pasid, tlb->page);
+	kiommu_for_each_tlb(fn->pci.atc, tlb)
+		if (!vtd_pasid_uses(fn->unit, &context, tlb->pasid, tlb) ||
+		    vtd_is_old(tlb))
+			kiommu_complain(fn->unit->bus.k,
+					"ATC of %x: pasid=%u page %llx is old",
+					kiommu_id(&fn->pci), tlb->pasid, tlb->page);
 }
 
 static bool vtd_context_is_current(struct vtd_unit *unit,
@@ -1659,9 +1523,9 @@ static void vtd_audit_contexts(struct vtd_unit *unit)
 	for (context = unit->context; context < unit->context + VTD_CONTEXTS;
 	     context++)
 		if (context->valid && !vtd_context_is_current(unit, context))
-			vtd_complain(unit->machine,
-				     "context cache of unit %u: that of %x is old",
-				     unit->index, context->sid);
+			kiommu_complain(unit->bus.k,
+					"context cache of unit %u: that of %x is old",
+					unit->index, context->sid);
 }
 
 static bool vtd_pc_is_old(struct vtd_unit *unit, const struct vtd_pasid_cache *pc)
@@ -1681,9 +1545,9 @@ static void vtd_audit_entries(struct vtd_unit *unit)
 
 	for (pc = unit->pasid_cache; pc < unit->pasid_cache + VTD_ENTRIES; pc++)
 		if (pc->valid && vtd_pc_is_old(unit, pc))
-			vtd_complain(unit->machine,
-				     "PASID cache of unit %u: that of %x, PASID %u is old",
-				     unit->index, pc->sid, pc->pasid);
+			kiommu_complain(unit->bus.k,
+					"PASID cache of unit %u: that of %x, PASID %u is old",
+					unit->index, pc->sid, pc->pasid);
 }
 
 /**
@@ -1719,7 +1583,7 @@ void vtd_audit(struct vtd_machine *machine)
 }
 
 /* In memory, if it is not another kernel's, and in the caches */
-static bool vtd_knows_sid(struct vtd_unit *unit, u16 sid, const struct vtd_tlb *tlb)
+static bool vtd_knows_sid(struct vtd_unit *unit, u16 sid, const struct kiommu_tlb *tlb)
 {
 	const struct vtd_pasid_cache *pc;
 	struct vtd_context context;
@@ -1748,76 +1612,18 @@ void vtd_audit_released(struct vtd_fn *fn)
 	if (unit->machine->unaudited || !unit->iommu.root_entry)
 		return;
 	raw_spin_lock_irqsave(&unit->lock, flags);
-	if (vtd_knows_sid(unit, vtd_own_sid(fn), NULL))
-		vtd_complain(unit->machine, "there still is a context entry of %x",
-			     vtd_own_sid(fn));
-	if (vtd_ats(fn) && !vtd_is_away(fn))
-		vtd_complain(unit->machine, "ATS of %x still is on", vtd_own_sid(fn));
+	if (vtd_knows_sid(unit, kiommu_id(&fn->pci), NULL))
+		kiommu_complain(unit->bus.k, "there still is a context entry of %x",
+				kiommu_id(&fn->pci));
+	if (kiommu_ats(&fn->pci) && !vtd_is_away(fn))
+		kiommu_complain(unit->bus.k, "ATS of %x still is on", kiommu_id(&fn->pci));
 	if (fn->owed)
-		vtd_complain(unit->machine, "%x still waits for %u answers",
-			     vtd_own_sid(fn), fn->owed);
+		kiommu_complain(unit->bus.k, "%x still waits for %u answers",
+				kiommu_id(&fn->pci), fn->owed);
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
 /* --- the hardware: faults --- */
-
-/**
- * vtd_hold() - let a unit stop before a descriptor
- * @unit: the unit; one hold at a time
- * @type: QI_..._TYPE of the descriptor
- * @nth: which one of this type, counted from now: 1 is the next
- * @ms: for how long at most, once vtd_is_held() has said so. It goes on then, or
- *	after vtd_let_go()
- *
- * Whoever waits for the unit does so with interrupts off.
- *
- * Context: any.
- */
-void vtd_hold(struct vtd_unit *unit, u8 type, unsigned int nth, unsigned int ms)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&unit->lock, flags);
-	unit->held = false;
-	unit->hold_type = type;
-	unit->hold_nth = nth;
-	unit->hold_ms = ms;
-	raw_spin_unlock_irqrestore(&unit->lock, flags);
-}
-
-/**
- * vtd_is_held() - whether a unit has stopped at where vtd_hold() told it
- * @unit: the unit
- *
- * Context: any.
- * Return: true if it has, and has not gone on yet.
- */
-bool vtd_is_held(struct vtd_unit *unit)
-{
-	unsigned long flags;
-	bool held;
-
-	raw_spin_lock_irqsave(&unit->lock, flags);
-	held = vtd_is_stopped(unit);
-	if (held && unit->hold_ms) {
-		unit->held_until = ktime_get_mono_fast_ns() +
-				   unit->hold_ms * NSEC_PER_MSEC;
-		unit->hold_ms = 0;
-	}
-	raw_spin_unlock_irqrestore(&unit->lock, flags);
-	return held;
-}
-
-/**
- * vtd_let_go() - let a unit go on, and forget about a stop it has not come to
- * @unit: the unit
- *
- * Context: any.
- */
-void vtd_let_go(struct vtd_unit *unit)
-{
-	vtd_hold(unit, 0, 0, 0);
-}
 
 /**
  * vtd_let_others() - let other CPUs go on with the queue
@@ -1836,36 +1642,6 @@ void vtd_let_others(struct vtd_unit *unit)
 }
 
 /**
- * vtd_drop() - let a function not answer an invalidation
- * @fn: the function
- * @nth: which one, counted from now: 1 is the next
- *
- * Context: any.
- */
-void vtd_drop(struct vtd_fn *fn, unsigned int nth)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&fn->unit->lock, flags);
-	fn->drop = nth;
-	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
-}
-
-/**
- * vtd_mute() - let a function answer no invalidation
- * @fn: the function
- * @mute: true; or false: from now on it does
- *
- * Configuration requests are answered.
- *
- * Context: any.
- */
-void vtd_mute(struct vtd_fn *fn, bool mute)
-{
-	WRITE_ONCE(fn->mute, mute);
-}
-
-/**
  * vtd_name_nobody() - let a unit not say who did not answer
  * @unit: the unit
  * @ahead: how many submissions it has fetched when it finds out, beside the one
@@ -1881,21 +1657,6 @@ void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead)
 	unit->nameless = true;
 	unit->ahead = ahead;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
-}
-
-/**
- * vtd_remove() - pull a function out
- * @fn: the function
- *
- * The IOMMU driver has not been told. Configuration requests and invalidations are not
- * answered any more, and the PCI core knows.
- *
- * Context: any.
- */
-void vtd_remove(struct vtd_fn *fn)
-{
-	WRITE_ONCE(fn->gone, true);
-	WRITE_ONCE(fn->pdev.error_state, pci_channel_io_perm_failure);
 }
 
 /**
@@ -1960,105 +1721,3 @@ void vtd_completion_error(struct vtd_unit *unit, unsigned int nth)
 	unit->ice = nth;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
-
-/* --- configuration space --- */
-
-static u16 *vtd_ats_ctrl(struct vtd_fn *fn)
-{
-	return (u16 *)&fn->cfg[VTD_CFG_ATS + PCI_ATS_CTRL];
-}
-
-/**
- * vtd_ats() - whether a function uses ATS
- * @fn: the function
- *
- * Context: any.
- * Return: what its ATS control register says.
- */
-bool vtd_ats(struct vtd_fn *fn)
-{
-	return READ_ONCE(*vtd_ats_ctrl(fn)) & PCI_ATS_CTRL_ENABLE;
-}
-
-static int vtd_cfg_read(struct pci_bus *bus, unsigned int devfn, int where,
-			int size, u32 *val)
-{
-	struct vtd_unit *unit = container_of(bus, struct vtd_unit, bus);
-	struct vtd_fn *fn = vtd_fn_of_bus(unit, devfn);
-
-	if (!fn || READ_ONCE(fn->gone) || where + size > VTD_CFG_SIZE) {
-		PCI_SET_ERROR_RESPONSE(val);
-		return PCIBIOS_DEVICE_NOT_FOUND;
-	}
-	*val = 0;
-	memcpy(val, fn->cfg + where, size);
-	return PCIBIOS_SUCCESSFUL;
-}
-
-/* An ATC that is switched off forgets everything. */
-static void vtd_ats_off(struct vtd_fn *fn, u16 ctrl)
-{
-	unsigned long flags;
-
-	if (fn->ats_hook)
-		fn->ats_hook(fn, false);
-	raw_spin_lock_irqsave(&fn->unit->lock, flags);
-	WRITE_ONCE(*vtd_ats_ctrl(fn), ctrl);
-	memset(fn->atc, 0, sizeof(fn->atc));
-	fn->ats_off = vtd_seq(fn->unit);
-	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
-}
-
-static void vtd_ats_on(struct vtd_fn *fn, u16 ctrl)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&fn->unit->lock, flags);
-	WRITE_ONCE(*vtd_ats_ctrl(fn), ctrl);
-	fn->ats_on = vtd_seq(fn->unit);
-	raw_spin_unlock_irqrestore(&fn->unit->lock, flags);
-	if (fn->ats_hook)
-		fn->ats_hook(fn, true);
-}
-
-static int vtd_cfg_write(struct pci_bus *bus, unsigned int devfn, int where,
-			 int size, u32 val)
-{
-	struct vtd_unit *unit = container_of(bus, struct vtd_unit, bus);
-	struct vtd_fn *fn = vtd_fn_of_bus(unit, devfn);
-
-	if (!fn || READ_ONCE(fn->gone) || where + size > VTD_CFG_SIZE)
-		return PCIBIOS_DEVICE_NOT_FOUND;
-	if (where == VTD_CFG_PASID + PCI_PASID_CTRL && vtd_ats(fn))
-		vtd_complain(unit->machine, "PASIDs of %x are switched with ATS on",
-			     pci_dev_id(&fn->pdev));
-	if (where == VTD_CFG_PASID + PCI_PASID_CTRL && val & PCI_PASID_CTRL_ENABLE)
-		fn->no_pasids = false;
-	if (where != VTD_CFG_ATS + PCI_ATS_CTRL)
-		memcpy(fn->cfg + where, &val, size);
-	else if (val & PCI_ATS_CTRL_ENABLE && !vtd_ats(fn))
-		vtd_ats_on(fn, val);
-	else if (!(val & PCI_ATS_CTRL_ENABLE) && vtd_ats(fn))
-		vtd_ats_off(fn, val);
-	return PCIBIOS_SUCCESSFUL;
-}
-
-/**
- * vtd_reset() - a function is reset
- * @fn: the function
- *
- * Its ATC is empty then, and ATS and PASID are off. Who has it reset calls
- * &iommu_ops.reset_prepare before.
- */
-void vtd_reset(struct vtd_fn *fn)
-{
-	if (vtd_ats(fn))
-		vtd_ats_off(fn, 0);
-	*(u16 *)&fn->cfg[VTD_CFG_PASID + PCI_PASID_CTRL] = 0;
-	fn->no_pasids = true;
-}
-
-struct pci_ops vtd_pci_ops = {
-	.read = vtd_cfg_read,
-	.write = vtd_cfg_write,
-};

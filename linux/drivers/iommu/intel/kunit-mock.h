@@ -7,7 +7,6 @@
 #define __INTEL_KUNIT_MOCK_H
 
 #include <kunit/test.h>
-#include <linux/completion.h>
 #include <linux/iommu.h>
 #include <linux/pci.h>
 #include <linux/spinlock.h>
@@ -15,22 +14,17 @@
 #include "iommu.h"
 #include "pasid.h"
 #include "../iommu-kunit-hw.h"
+#include "../iommu-kunit-mock.h"
 
 #define VTD_UNITS	8	/* of a machine, at most */
 #define VTD_FNS		16	/* of a machine, at most */
 #define VTD_LOG		512	/* commands that a unit's log holds */
-#define VTD_TLB		64	/* entries of an IOTLB and of an ATC */
 #define VTD_PASIDS	16	/* attached, of a function */
 #define VTD_CONTEXTS	32	/* context entries that a unit caches */
 #define VTD_ENTRIES	64	/* PASID entries that a unit caches */
 #define VTD_LATE	8	/* page requests on the way to a unit */
 #define VTD_DOMAINS	16	/* of a machine, at most */
-#define VTD_ENDS	4	/* see vtd_at_exit() */
 #define VTD_SEGMENT	0xfeed	/* see vtd_find_unit() */
-#define VTD_AT_LAST_MS	20000	/* for what comes, on a machine that is busy */
-
-/* Device-TLB invalidations of everything have such an address mask. */
-#define VTD_AM_ALL	(64 - VTD_PAGE_SHIFT)
 
 /* What a unit can do if the test has no other wish: 256 domains, 4 levels, 2M, 1G */
 #define VTD_CAP								\
@@ -82,7 +76,7 @@ enum vtd_result {
  * struct vtd_cmd - a descriptor that left the queue, or is about to
  * @type: QI_..._TYPE
  * @gran: granularity, in the encoding of the descriptor
- * @am: address mask; a device-TLB invalidation of everything has %VTD_AM_ALL
+ * @am: address mask; a device-TLB invalidation of everything has %KIOMMU_ALL
  * @ih: invalidation hint: no more than leaf entries have changed
  * @fence: of a wait descriptor
  * @global: of a device-TLB invalidation: whatever its PASID
@@ -95,7 +89,7 @@ enum vtd_result {
  * @drain: a wait descriptor behind which page requests are in the ring
  * @addr: address, aligned to @am; of a page response, the group's index
  * @qw: the descriptor
- * @issued: when the tail register passed it, in terms of &vtd_machine.seq
+ * @issued: when the tail register passed it, in terms of &kiommu.seq
  * @done: when it left the queue
  * @result: what became of it
  */
@@ -118,30 +112,6 @@ struct vtd_cmd {
 	u64 issued;
 	u64 done;
 	enum vtd_result result;
-};
-
-/**
- * struct vtd_tlb - a cached translation, of an IOTLB or an ATC
- * @valid: there is one
- * @absent: in caching mode: that there is no translation
- * @pgtt: translation type of the PASID entry that it came through
- * @level: levels of the page table
- * @did: domain ID, of an IOTLB entry
- * @pasid: PASID, of an ATC entry and of an IOTLB entry that is tagged with one
- * @root: physical address of the page table
- * @page: number of the page
- * @pfn: what it translates to
- */
-struct vtd_tlb {
-	bool valid;
-	bool absent;
-	u8 pgtt;
-	u8 level;
-	u16 did;
-	u32 pasid;
-	u64 root;
-	u64 page;
-	u64 pfn;
 };
 
 /* A cached PASID entry of a requester; in caching mode perhaps one that is not present */
@@ -194,7 +164,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @machine: the machine
  * @index: in &vtd_machine.unit
  * @reg: the registers
- * @bus: the bus behind it
+ * @bus: the bus behind it, with the functions
  * @sysdata: of @bus
  * @drhd: see vtd_find_unit()
  * @found: the driver can find it
@@ -209,11 +179,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @busy_until: when the last of them is ready
  * @slot: by index
  * @running: CPU that is in @before, or -1
- * @hold_type: type of the descriptor to stop at, 0: none
- * @hold_nth: which one of them, counted from now
- * @hold_ms: for how long, from when the test has noticed; 0: it has
- * @held: it has stopped
- * @held_until: until then, at most
+ * @hold: where it is to stop
  * @fault: bits of the fault status register that have not been cleared
  * @fault_until: after that nobody will
  * @iqe: error in which command, counted from now: 1 is the next; 0: none. As
@@ -242,7 +208,7 @@ struct vtd_unit {
 	struct vtd_machine *machine;
 	unsigned int index;
 	void *reg;
-	struct pci_bus bus;
+	struct kiommu_bus bus;
 	struct pci_sysdata sysdata;
 	struct dmar_drhd_unit drhd;
 	bool found;
@@ -256,11 +222,7 @@ struct vtd_unit {
 	u64 busy_until;
 	struct vtd_slot slot[QI_LENGTH];
 	int running;
-	u8 hold_type;
-	unsigned int hold_nth;
-	unsigned int hold_ms;
-	bool held;
-	u64 held_until;
+	struct kiommu_hold hold;
 	u32 fault;
 	u64 fault_until;
 	unsigned int iqe;
@@ -275,7 +237,7 @@ struct vtd_unit {
 	struct vtd_cmd cc[VTD_CC_PENDING];
 	struct vtd_context context[VTD_CONTEXTS];
 	struct vtd_pasid_cache pasid_cache[VTD_ENTRIES];
-	struct vtd_tlb iotlb[VTD_TLB];
+	struct kiommu_tlb iotlb[KIOMMU_TLB];
 	u32 prs;
 	unsigned int nr_late;
 	struct vtd_request late[VTD_LATE];
@@ -284,57 +246,25 @@ struct vtd_unit {
 	struct vtd_cmd log[VTD_LOG];
 };
 
-#define VTD_CFG_PCIE	0x40
-#define VTD_CFG_ATS	0x100
-#define VTD_CFG_PASID	0x120
-#define VTD_CFG_PRI	0x140
-#define VTD_CFG_SIZE	0x200
-
 /**
  * struct vtd_fn - a PCI function
- * @pdev: what the driver sees
- * @dev_iommu: the core's part of it
+ * @pci: what is no different from that of another IOMMU
  * @info: the driver's part of it
  * @unit: the unit that it is behind
- * @cfg: configuration space
- * @gone: it does not answer any more, neither invalidations nor configuration
- *	requests. Set by vtd_remove()
- * @mute: it does not answer invalidations, and is there. Set by vtd_mute()
- * @drop: which invalidation, counted from now, it does not answer, 0: none.
- *	Protected by &vtd_unit.lock, like
- * @asked: invalidations that the unit has sent to it, and
- * @in_flight: a write that has passed the unit as translated, and is not in memory
- * @no_pasids: it was reset, and its PASID capability not switched on since
+ * @in_flight: a write that has passed the unit as translated, and is not in memory.
+ *	Protected by &vtd_unit.lock
  * @probed: the driver has probed it by itself
- * @owed: groups of page requests that are to be answered. As @asked
- * @ats_hook: called when ATS is switched, after it was switched on and before it is
- *	switched off, in the context of whoever does it
- * @priv: for @ats_hook
- * @ats_on: when it was last switched on, in terms of &vtd_machine.seq
- * @ats_off: when it was last switched off
- * @atc: its ATC. Protected by &vtd_unit.lock
+ * @owed: groups of page requests that are to be answered. As @in_flight
  * @rid_domain: what its RID is attached to; of the test's thread
  * @attached: what its PASIDs are attached to; of the test's thread
  */
 struct vtd_fn {
-	struct pci_dev pdev;
-	struct dev_iommu dev_iommu;
+	struct kiommu_fn pci;
 	struct device_domain_info info;
 	struct vtd_unit *unit;
-	u8 cfg[VTD_CFG_SIZE];
-	bool gone;
-	bool mute;
-	unsigned int drop;
-	unsigned int asked;
 	bool in_flight;
-	bool no_pasids;
 	bool probed;
 	unsigned int owed;
-	void (*ats_hook)(struct vtd_fn *fn, bool on);
-	void *priv;
-	u64 ats_on;
-	u64 ats_off;
-	struct vtd_tlb atc[VTD_TLB];
 	struct iommu_domain *rid_domain;
 	struct {
 		u32 pasid;
@@ -344,43 +274,38 @@ struct vtd_fn {
 
 /**
  * struct vtd_machine - units, the functions behind them, and domains
+ * @k: what they have in common with those of another IOMMU
  * @nr_units: number of units
  * @unit: the units, in order of address
  * @nr_fns: number of functions
  * @fn: the functions
  * @nr_domains: number of domains
  * @domain: domains to be freed in the end, in the order of their allocation
- * @nr_ends: what vtd_exit() does first, and
- * @end: with what
- * @seq: counts what happens in all units and functions
  * @unaudited: caches may be left with what is old, for the reason that the test gives
- * @lock: protects what follows
- * @nr_complaints: things that must not happen, and did
- * @complaint: the first of them
  */
 struct vtd_machine {
+	struct kiommu k;
 	unsigned int nr_units;
 	struct vtd_unit *unit;
 	unsigned int nr_fns;
 	struct vtd_fn *fn[VTD_FNS];
 	unsigned int nr_domains;
 	struct iommu_domain *domain[VTD_DOMAINS];
-	unsigned int nr_ends;
-	struct {
-		void (*fn)(void *arg);
-		void *arg;
-	} end[VTD_ENDS];
-	atomic64_t seq;
 	bool unaudited;
-	raw_spinlock_t lock;
-	unsigned int nr_complaints;
-	char complaint[128];
 };
 
 /* Behind the last command that the log has */
 static inline const struct vtd_cmd *vtd_log_end(const struct vtd_unit *unit)
 {
 	return unit->log + min(unit->nr_logged, VTD_LOG);
+}
+
+/* See kiommu_at_exit() */
+static inline void vtd_at_exit(struct kunit *test, void (*fn)(void *arg), void *arg)
+{
+	struct vtd_machine *machine = test->priv;
+
+	kiommu_at_exit(test, &machine->k, fn, arg);
 }
 
 static inline struct vtd_unit *hw_to_vtd_unit(struct iommu_kunit_hw *hw)
@@ -390,7 +315,7 @@ static inline struct vtd_unit *hw_to_vtd_unit(struct iommu_kunit_hw *hw)
 
 static inline struct vtd_fn *to_vtd_fn(struct device *dev)
 {
-	return container_of(to_pci_dev(dev), struct vtd_fn, pdev);
+	return container_of(to_kiommu_fn(dev), struct vtd_fn, pci);
 }
 
 /* --- kunit-mock.c: the hardware --- */
@@ -406,8 +331,6 @@ static inline struct vtd_fn *to_vtd_fn(struct device *dev)
 #define VTD_WAITS	BIT(0)	/* wait descriptors, too */
 
 void vtd_qi(struct iommu_kunit_hw *hw, bool submitted);
-__printf(2, 3)
-void vtd_complain(struct vtd_machine *machine, const char *fmt, ...);
 void vtd_clear_log(struct vtd_machine *machine);
 const char *vtd_stream(struct kunit *test, struct vtd_unit *unit,
 		       unsigned int flags);
@@ -424,25 +347,15 @@ unsigned int vtd_stale(struct vtd_machine *machine, u64 root, u64 iova,
 unsigned int vtd_cached(struct vtd_machine *machine, u64 root);
 void vtd_audit(struct vtd_machine *machine);
 void vtd_audit_released(struct vtd_fn *fn);
-bool vtd_ats(struct vtd_fn *fn);
 
 int vtd_request(struct vtd_fn *fn, u32 pasid, u64 iova, unsigned int flags);
 
-void vtd_hold(struct vtd_unit *unit, u8 type, unsigned int nth, unsigned int ms);
-bool vtd_is_held(struct vtd_unit *unit);
-void vtd_let_go(struct vtd_unit *unit);
 void vtd_let_others(struct vtd_unit *unit);
-void vtd_drop(struct vtd_fn *fn, unsigned int nth);
-void vtd_mute(struct vtd_fn *fn, bool mute);
-void vtd_remove(struct vtd_fn *fn);
-void vtd_reset(struct vtd_fn *fn);
 void vtd_name_nobody(struct vtd_unit *unit, unsigned int ahead);
 void vtd_queue_error(struct vtd_unit *unit, unsigned int nth);
 bool vtd_shows_fault(struct vtd_unit *unit);
 void vtd_refuse(struct vtd_unit *unit, u8 type);
 void vtd_completion_error(struct vtd_unit *unit, unsigned int nth);
-
-extern struct pci_ops vtd_pci_ops;
 
 /* --- kunit-machine.c: what tests are made of --- */
 
@@ -452,27 +365,13 @@ struct vtd_caps {
 	u64 ecap;
 };
 
-/* What a function can do */
-#define VTD_FN_ATS	BIT(0)
-#define VTD_FN_PASID	BIT(1)
-#define VTD_FN_PRI	BIT(2)
-
 /* What kind of domain */
 #define VTD_FIRST_LEVEL	BIT(0)
 #define VTD_PARENT	BIT(1)	/* of nested domains */
 #define VTD_DIRTY	BIT(2)	/* tracking */
 
-/* A thread of a test, on a CPU that the test does not use */
-struct vtd_thread {
-	int (*run)(void *arg);
-	void *arg;
-	int ret;
-	struct completion done;
-};
-
 struct vtd_machine *vtd_machine(struct kunit *test, unsigned int nr_units,
 				const struct vtd_caps *caps);
-void vtd_at_exit(struct kunit *test, void (*fn)(void *arg), void *arg);
 void vtd_exit(struct kunit *test);
 struct vtd_fn *vtd_add_fn(struct kunit *test, unsigned int unit,
 			  unsigned int flags);
@@ -509,19 +408,5 @@ void vtd_map_size(struct kunit *test, struct iommu_domain *domain, u64 iova,
 void vtd_sync_map(struct iommu_domain *domain, u64 iova, unsigned int pages);
 void vtd_unmap(struct iommu_domain *domain, u64 iova, unsigned int pages);
 void vtd_flush_all(struct iommu_domain *domain);
-
-struct mm_struct *vtd_mm(struct kunit *test);
-void vtd_mm_exit(struct mm_struct *mm);
-unsigned long vtd_mm_map(struct kunit *test, unsigned int pages);
-
-void vtd_two_cpus(struct kunit *test);
-void vtd_start(struct kunit *test, struct vtd_thread *thread,
-	       int (*run)(void *arg), void *arg);
-void vtd_start_behind(struct kunit *test, struct vtd_thread *thread, struct mutex *lock,
-		      int (*run)(void *arg), void *arg);
-bool vtd_wait_held(struct vtd_thread *thread, struct vtd_unit *unit);
-bool vtd_done_in(struct vtd_thread *thread, unsigned int ms);
-int vtd_join(struct vtd_thread *thread);
-int vtd_join_behind(struct vtd_thread *thread, struct mutex *lock);
 
 #endif /* __INTEL_KUNIT_MOCK_H */

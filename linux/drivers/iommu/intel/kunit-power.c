@@ -41,7 +41,7 @@ static unsigned int fill(struct kunit *test, struct vtd_unit *unit, u64 *sync, b
 {
 	unsigned int n;
 
-	vtd_hold(unit, QI_IOTLB_TYPE, 1, HOLD_MS);
+	kiommu_hold(&unit->hold, QI_IOTLB_TYPE, 1, HOLD_MS);
 	for (n = 0; n < FULL; n++)
 		sync[n] = submit(unit, FIRST_DID + n);
 	KUNIT_ASSERT_EQ(test, QI_LENGTH - 2, outstanding(unit));
@@ -72,27 +72,27 @@ static void give_up_if_overrun(struct vtd_unit *unit)
 static void full(struct kunit *test, const struct vtd_caps *caps)
 {
 	const struct vtd_cmd *cmd;
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct vtd_unit *unit;
 	unsigned int n, nr, round;
 	u64 *sync;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	unit = vtd_machine(test, 1, caps)->unit;
 	sync = kunit_kcalloc(test, FULL + 1, sizeof(*sync), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, sync);
 	for (round = 0; round < 4; round++) {
 		vtd_clear_log(test->priv);
 		nr = fill(test, unit, sync, round & 1);
-		vtd_start(test, &thread, submit_and_wait, unit);
-		KUNIT_EXPECT_TRUE(test, vtd_wait_held(&thread, unit));
+		kiommu_start(test, &thread, submit_and_wait, unit);
+		KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &unit->hold));
 		msleep(LOOK_MS);
 		KUNIT_EXPECT_FALSE(test, completion_done(&thread.done));
 		KUNIT_EXPECT_EQ(test, FULL + nr, outstanding(unit));
 		KUNIT_EXPECT_EQ(test, 0, unit->nr_logged);
 		give_up_if_overrun(unit);
-		vtd_let_go(unit);
-		KUNIT_EXPECT_EQ(test, 0, vtd_join(&thread));
+		kiommu_let_go(&unit->hold);
+		KUNIT_EXPECT_EQ(test, 0, kiommu_join(&thread));
 		for (n = 0; n < nr; n++)
 			KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, sync[n]));
 		KUNIT_EXPECT_EQ(test, FULL + 1, vtd_count(unit, QI_IOTLB_TYPE));
@@ -128,7 +128,7 @@ static void full_queue_is_waited_for_backwards(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, sync);
 	fill(test, unit, sync, true);
-	vtd_let_go(unit);
+	kiommu_let_go(&unit->hold);
 	for (n = FULL + 1; n--;)
 		KUNIT_EXPECT_EQ(test, 0, qi_wait(&unit->iommu, sync[n]));
 	KUNIT_EXPECT_EQ(test, FULL, vtd_count(unit, QI_IOTLB_TYPE));
@@ -141,7 +141,7 @@ static void full_queue_is_waited_for_backwards(struct kunit *test)
 #define KNOWN	(STICKY | DMA_GCMD_SRTP)
 
 struct regs {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct vtd_unit *unit;
 	u32 last;		/* what was in the register */
 	bool stop;
@@ -178,7 +178,7 @@ static u32 regs_unknown(struct regs *r, u32 gcmd)
 	u32 unknown = gcmd & ~KNOWN;
 
 	if (unknown)
-		vtd_complain(r->unit->machine, "global command %x", gcmd);
+		kiommu_complain(r->unit->bus.k, "global command %x", gcmd);
 	return unknown & ~DMA_GCMD_WBF;
 }
 
@@ -224,13 +224,13 @@ static void regs_start(struct kunit *test, struct regs *r, struct vtd_unit *unit
 	memset(r, 0, sizeof(*r));
 	r->unit = unit;
 	r->last = readl(unit->reg + DMAR_GCMD_REG) & STICKY;
-	vtd_start(test, &r->thread, regs_run, r);
+	kiommu_start(test, &r->thread, regs_run, r);
 }
 
 static void regs_stop(struct regs *r)
 {
 	WRITE_ONCE(r->stop, true);
-	vtd_join(&r->thread);
+	kiommu_join(&r->thread);
 }
 
 /* The unit has consumed the queue, as far as one can tell who is about to switch it off. */
@@ -258,7 +258,7 @@ static void queue_is_lost(struct kunit *test, const struct vtd_caps *caps)
 	struct regs r;
 	u64 *sync;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	unit = vtd_machine(test, 1, caps)->unit;
 	sync = kunit_kcalloc(test, FULL + 1, sizeof(*sync), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, sync);
@@ -272,7 +272,7 @@ static void queue_is_lost(struct kunit *test, const struct vtd_caps *caps)
 		regs_stop(&r);
 		KUNIT_EXPECT_EQ(test, 1, r.qi_off);
 		KUNIT_EXPECT_EQ(test, 0, r.te_off);
-		vtd_let_go(unit);
+		kiommu_let_go(&unit->hold);
 		expect_queue_regs(test, unit);
 		KUNIT_EXPECT_EQ(test, 0, readl(unit->reg + DMAR_IQT_REG));
 		KUNIT_EXPECT_EQ(test, 0, outstanding(unit));
@@ -386,7 +386,7 @@ static u64 fault_reg(unsigned int n)
 /* What a unit has in its caches when it gets power again is anything. */
 static void poison_caches(struct vtd_unit *unit)
 {
-	u16 sid = PCI_DEVID(unit->bus.number, 0);
+	u16 sid = PCI_DEVID(unit->bus.bus.number, 0);
 	unsigned int n;
 
 	empty_caches(unit);
@@ -398,7 +398,7 @@ static void poison_caches(struct vtd_unit *unit)
 			.valid = sm_supported(&unit->iommu), .sid = sid, .pasid = n,
 			.entry.val = { ~0ULL, ~0ULL },
 		};
-		unit->iotlb[n] = (struct vtd_tlb){
+		unit->iotlb[n] = (struct kiommu_tlb){
 			.valid = true, .pgtt = PASID_ENTRY_PGTT_SL_ONLY, .did = 2 + n,
 			.page = IOVA >> VTD_PAGE_SHIFT,
 		};
@@ -413,7 +413,7 @@ static unsigned int nr_cached(struct vtd_unit *unit)
 		nr += unit->context[n].valid;
 	for (n = 0; n < VTD_ENTRIES; n++)
 		nr += unit->pasid_cache[n].valid;
-	for (n = 0; n < VTD_TLB; n++)
+	for (n = 0; n < KIOMMU_TLB; n++)
 		nr += unit->iotlb[n].valid;
 	return nr;
 }
@@ -454,9 +454,9 @@ static void sleep_and_wake_up(struct kunit *test, const struct vtd_caps *caps,
 	struct regs r;
 	u64 pa;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	unit = vtd_machine(test, 1, caps)->unit;
-	fn = vtd_add_fn(test, 0, VTD_FN_ATS);
+	fn = vtd_add_fn(test, 0, KIOMMU_ATS);
 	domain = vtd_paging(test, fn, 0);
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(fn, domain));
 	vtd_map(test, domain, IOVA, 2);
@@ -480,7 +480,7 @@ static void sleep_and_wake_up(struct kunit *test, const struct vtd_caps *caps,
 	KUNIT_EXPECT_EQ(test, 0, vtd_count(unit, QI_DIOTLB_TYPE));
 	intel_flush_dev_tlb(&fn->info, IOMMU_NO_PASID);
 	KUNIT_EXPECT_EQ(test, 0, vtd_count(unit, QI_DIOTLB_TYPE));
-	memset(fn->atc, 0, sizeof(fn->atc));
+	memset(fn->pci.atc, 0, sizeof(fn->pci.atc));
 
 	vtd_clear_log(test->priv);
 	lose_power(unit);

@@ -19,7 +19,7 @@
 #define OTHER_PASID	6
 #define IOVA		0x10000
 #define HOLD_MS		100
-#define FLAGS		(VTD_FN_ATS | VTD_FN_PASID | VTD_FN_PRI)
+#define FLAGS		(KIOMMU_ATS | KIOMMU_PASID | KIOMMU_PRI)
 #define REQUEST		sizeof(struct vtd_request)
 #define ROOM		(PRQ_DEPTH - 1)	/* requests that the ring holds */
 #define ONE(n)		(VTD_READ | VTD_LAST | VTD_GROUP(n))
@@ -46,11 +46,9 @@ static void prq_add_fn(struct prq *p, unsigned int n)
 {
 	struct iommu_domain *domain;
 	struct vtd_fn *fn = vtd_add_fn(p->test, 0, FLAGS);
-	struct device *dev = &fn->pdev.dev;
 
 	p->fn[n] = fn;
-	dev->iommu_group = iommu_group_alloc();
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(p->test, dev->iommu_group);
+	KUNIT_ASSERT_EQ(p->test, 0, kiommu_group_init(&fn->pci, NULL));
 	domain = vtd_paging(p->test, fn, 0);
 	p->domain[n] = domain;
 	KUNIT_ASSERT_EQ(p->test, 0, vtd_attach(fn, domain));
@@ -59,8 +57,8 @@ static void prq_add_fn(struct prq *p, unsigned int n)
 
 static int prq_feature(struct vtd_fn *fn, bool on)
 {
-	return on ? intel_iommu_ops.dev_enable_feat(&fn->pdev.dev, IOMMU_DEV_FEAT_IOPF) :
-		intel_iommu_ops.dev_disable_feat(&fn->pdev.dev, IOMMU_DEV_FEAT_IOPF);
+	return on ? intel_iommu_ops.dev_enable_feat(&fn->pci.pdev.dev, IOMMU_DEV_FEAT_IOPF) :
+		intel_iommu_ops.dev_disable_feat(&fn->pci.pdev.dev, IOMMU_DEV_FEAT_IOPF);
 }
 
 static int prq_pass(struct prq *p)
@@ -99,9 +97,6 @@ static void prq_end_fn(struct prq *p, struct vtd_fn *fn)
 	if (fn->info.pri_enabled)
 		KUNIT_EXPECT_EQ(p->test, 0, prq_feature(fn, false));
 	KUNIT_EXPECT_EQ(p->test, 0, fn->owed);
-	if (!IS_ERR(fn->pdev.dev.iommu_group))
-		iommu_group_put(fn->pdev.dev.iommu_group);
-	fn->pdev.dev.iommu_group = NULL;
 }
 
 /*
@@ -308,7 +303,7 @@ static struct iopf_fault *add_partial(struct prq *p, unsigned int n)
 	struct iopf_fault *fault = kzalloc(sizeof(*fault), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(p->test, fault);
-	param = rcu_dereference_protected(p->fn[n]->dev_iommu.fault_param, true);
+	param = rcu_dereference_protected(p->fn[n]->pci.dev_iommu.fault_param, true);
 	fault->fault.prm.grpid = 7;
 	mutex_lock(&param->lock);
 	list_add(&fault->list, &param->partial);
@@ -320,7 +315,7 @@ static bool has_partial(struct prq *p, unsigned int n)
 {
 	struct iommu_fault_param *param;
 
-	param = rcu_dereference_protected(p->fn[n]->dev_iommu.fault_param, true);
+	param = rcu_dereference_protected(p->fn[n]->pci.dev_iommu.fault_param, true);
 	return !list_empty(&param->partial);
 }
 
@@ -356,17 +351,17 @@ static int pass_run(void *arg)
 /* It shows until all that was lost the rest of their groups have been reported. */
 static void overflow_in_a_pass(struct kunit *test)
 {
-	struct vtd_thread pass;
+	struct kiommu_thread pass;
 	struct prq *p;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	p = prq_start(test);
 	prq_request(p, 0, PASID, ONE(1));
 	/* A pass that has read the tail, and stops before it reports the first */
-	vtd_start_behind(test, &pass, &p->unit->iommu.iopf_lock, pass_run, p);
+	kiommu_start_behind(test, &pass, &p->unit->iommu.iopf_lock, pass_run, p);
 	prq_fill(p, 0);
 	KUNIT_EXPECT_EQ(test, -ENOSPC, vtd_request(p->fn[1], PASID, IOVA, ONE(1)));
-	vtd_join_behind(&pass, &p->unit->iommu.iopf_lock);
+	kiommu_join_behind(&pass, &p->unit->iommu.iopf_lock);
 	KUNIT_EXPECT_TRUE(test, prq_overflow(p));
 	KUNIT_EXPECT_EQ(test, REQUEST, prq_reg(p, DMAR_PQH_REG));
 	prq_pass(p);
@@ -437,7 +432,7 @@ struct drain {
 	struct prq *p;
 	u32 pasid;
 	struct iommu_attach_handle *handle;	/* of which groups may be handled */
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 };
 
 /* The PASID is blocked before, the RID by what drains it. */
@@ -449,15 +444,15 @@ static int drain_run(void *arg)
 	if (drain->pasid == IOMMU_NO_PASID)
 		vtd_block(fn);
 	else if (drain->handle)
-		iopf_drain(&fn->pdev.dev, drain->pasid, drain->handle);
+		iopf_drain(&fn->pci.pdev.dev, drain->pasid, drain->handle);
 	else
-		intel_iommu_ops.drain_dev_pasid(&fn->pdev.dev, drain->pasid);
+		intel_iommu_ops.drain_dev_pasid(&fn->pci.pdev.dev, drain->pasid);
 	return 0;
 }
 
 static void start_drain(struct drain *drain)
 {
-	vtd_start(drain->p->test, &drain->thread, drain_run, drain);
+	kiommu_start(drain->p->test, &drain->thread, drain_run, drain);
 }
 
 /* Passes until it is over: there may be more of them on a slow machine. */
@@ -465,10 +460,10 @@ static void end_drain(struct drain *drain)
 {
 	unsigned int n;
 
-	for (n = 0; n < 100 && !vtd_done_in(&drain->thread, HOLD_MS); n++)
+	for (n = 0; n < 100 && !kiommu_done_in(&drain->thread, HOLD_MS); n++)
 		prq_pass(drain->p);
 	KUNIT_EXPECT_TRUE(drain->p->test, completion_done(&drain->thread.done));
-	vtd_join(&drain->thread);
+	kiommu_join(&drain->thread);
 }
 
 /* Commands of a drain: the four in this order, and nothing between them */
@@ -492,7 +487,7 @@ static void expect_drains(struct prq *p, u32 pasid, u16 did, unsigned int nr)
 		KUNIT_EXPECT_EQ(test, pasid, cmd[-2].pasid);
 		KUNIT_EXPECT_EQ(test, 0x4000, cmd[-1].sid);
 		KUNIT_EXPECT_EQ(test, pasid, cmd[-1].pasid);
-		KUNIT_EXPECT_EQ(test, VTD_AM_ALL, cmd[-1].am);
+		KUNIT_EXPECT_EQ(test, KIOMMU_ALL, cmd[-1].am);
 		KUNIT_EXPECT_EQ(test, pasid ? QI_EIOTLB_TYPE : QI_IOTLB_TYPE,
 				cmd[-2].type);
 		KUNIT_EXPECT_EQ(test, pasid ? QI_GRAN_NONG_PASID :
@@ -507,7 +502,7 @@ static u16 drain_begin(struct drain *drain, struct kunit *test, u32 pasid)
 {
 	u16 did;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	drain->p = prq_start(test);
 	drain->pasid = pasid;
 	drain->handle = NULL;
@@ -540,7 +535,7 @@ static void drain_of_full_ring(struct kunit *test, u32 pasid)
 	prq_request(p, 0, pasid, ONE(2));
 	prq_request(p, 1, PASID, ONE(3));
 	start_drain(&drain);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain.thread, HOLD_MS));
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	end_drain(&drain);
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
@@ -564,7 +559,7 @@ static void drain_looks_again(struct kunit *test, u32 pasid)
 	struct drain drain;
 	u16 did = drain_begin(&drain, test, pasid);
 	struct prq *p = drain.p;
-	unsigned int ms = VTD_AT_LAST_MS;
+	unsigned int ms = KIOMMU_AT_LAST_MS;
 
 	prq_request(p, 0, pasid, ONE(1) | VTD_ON_THE_WAY);
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
@@ -572,7 +567,7 @@ static void drain_looks_again(struct kunit *test, u32 pasid)
 	while (ms-- && !READ_ONCE(*(u64 *)(p->unit->reg + DMAR_PQT_REG)))
 		usleep_range(1000, 2000);
 	KUNIT_EXPECT_EQ(test, 1, nr_in_ring(p));
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain.thread, HOLD_MS));
 	end_drain(&drain);
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
 	KUNIT_EXPECT_EQ(test, 0, p->fn[0]->owed);
@@ -604,7 +599,7 @@ static void drain_after_overflow(struct kunit *test, u32 pasid)
 	struct drain drain;
 	u16 did = drain_begin(&drain, test, pasid);
 	struct prq *p = drain.p;
-	unsigned int ms = VTD_AT_LAST_MS;
+	unsigned int ms = KIOMMU_AT_LAST_MS;
 
 	p->unit->priv = p;
 	p->unit->before = fill_before;
@@ -613,7 +608,7 @@ static void drain_after_overflow(struct kunit *test, u32 pasid)
 	while (ms-- && !prq_overflow(p))
 		usleep_range(1000, 2000);
 	KUNIT_EXPECT_TRUE(test, prq_overflow(p));
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain.thread, HOLD_MS));
 	expect_drains(p, pasid, did, 1);
 	end_drain(&drain);
 	expect_empty(p);
@@ -640,10 +635,10 @@ static void nothing_to_drain(struct kunit *test)
 	drain_begin(&drain, test, PASID);
 	p = drain.p;
 	prq_request(p, 1, PASID, ONE(1));
-	intel_iommu_ops.drain_dev_pasid(&p->fn[0]->pdev.dev, IOMMU_NO_PASID);
+	intel_iommu_ops.drain_dev_pasid(&p->fn[0]->pci.pdev.dev, IOMMU_NO_PASID);
 	KUNIT_EXPECT_EQ(test, 0, prq_feature(p->fn[0], false));
 	vtd_clear_log(test->priv);
-	intel_iommu_ops.drain_dev_pasid(&p->fn[0]->pdev.dev, PASID);
+	intel_iommu_ops.drain_dev_pasid(&p->fn[0]->pci.pdev.dev, PASID);
 	expect_stream(p, "");
 	vtd_block(p->fn[0]);
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
@@ -662,9 +657,9 @@ static void drain_before_reset(struct kunit *test)
 	drain.pasid = IOMMU_PASID_INVALID;
 	prq_request(p, 0, PASID, ONE(1));
 	start_drain(&drain);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain.thread, HOLD_MS));
 	prq_pass(p);
-	vtd_join(&drain.thread);
+	kiommu_join(&drain.thread);
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	KUNIT_EXPECT_EQ(test, 0, nr_in_ring(p));
 }
@@ -690,8 +685,8 @@ static void find_handler(struct prq *p, struct iommu_attach_handle *handle)
 
 	domain->iopf_handler = keep;
 	domain->owner = &intel_iommu_ops;
-	p->fn[0]->dev_iommu.max_pasids = 1 << PASID_PDE_SHIFT;
-	KUNIT_ASSERT_EQ(p->test, 0, iommu_attach_device_pasid(domain, &p->fn[0]->pdev.dev,
+	p->fn[0]->pci.dev_iommu.max_pasids = 1 << PASID_PDE_SHIFT;
+	KUNIT_ASSERT_EQ(p->test, 0, iommu_attach_device_pasid(domain, &p->fn[0]->pci.pdev.dev,
 							      PASID, handle));
 }
 
@@ -710,7 +705,7 @@ static void handled_group_gets_its_answer(struct kunit *test)
 	finish_kept(test, IOMMU_PAGE_RESP_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 1, vtd_count(p->unit, QI_PGRP_RESP_TYPE));
 	expect_response(test, p->unit->log, 6, QI_RESP_SUCCESS);
-	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pdev.dev, PASID);
+	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pci.pdev.dev, PASID);
 }
 
 /* The place of the first response to a group, and how many there are */
@@ -733,12 +728,12 @@ static unsigned int find_response(struct prq *p, u32 group, unsigned int *nr)
 static void kept_group_is_answered_first(struct kunit *test)
 {
 	static struct iommu_attach_handle handle;
-	unsigned int first, second, nr, ms = VTD_AT_LAST_MS;
+	unsigned int first, second, nr, ms = KIOMMU_AT_LAST_MS;
 	struct drain drain = { .pasid = PASID };
 	struct prq *p;
 	u16 did;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	p = prq_start(test);
 	drain.p = p;
 	drain.handle = &handle;
@@ -749,13 +744,13 @@ static void kept_group_is_answered_first(struct kunit *test)
 	expect_stream(p, "");
 	prq_request(p, 0, PASID, ONE(5));
 	vtd_remove_pasid(p->fn[0], PASID);
-	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pdev.dev, PASID);
+	iommu_detach_device_pasid(p->domain[0], &p->fn[0]->pci.pdev.dev, PASID);
 	vtd_clear_log(test->priv);
 	start_drain(&drain);
 	while (ms-- && READ_ONCE(p->fn[0]->owed) == 2)
 		usleep_range(1000, 2000);
 	KUNIT_EXPECT_EQ(test, 1, p->fn[0]->owed);
-	KUNIT_EXPECT_FALSE(test, vtd_done_in(&drain.thread, HOLD_MS));
+	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&drain.thread, HOLD_MS));
 	KUNIT_EXPECT_TRUE(test, nothing_drained(p));
 	KUNIT_EXPECT_EQ(test, 1, nr_in_ring(p));
 	end_drain(&drain);

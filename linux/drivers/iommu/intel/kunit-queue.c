@@ -82,17 +82,17 @@ static void queue_take_back(struct queue *q)
 {
 	struct q_inval *qi = q->unit->iommu.qi;
 
-	vtd_complain(q->unit->machine,
-		     "the unit has nothing to do, and is waited for");
+	kiommu_complain(q->unit->bus.k,
+			"the unit has nothing to do, and is waited for");
 	WRITE_ONCE(qi->tail, READ_ONCE(qi->head));
 }
 
 /* Everything that is submitted or executed changes @seq. */
 static void queue_watch(struct queue *q)
 {
-	u64 seq = atomic64_read(&q->unit->machine->seq);
+	u64 seq = atomic64_read(&q->unit->machine->k.seq);
 	u64 now = ktime_get_mono_fast_ns();
-	bool held = vtd_is_held(q->unit);
+	bool held = kiommu_is_held(&q->unit->hold);
 	bool busy = held || READ_ONCE(q->unit->head) != READ_ONCE(q->unit->tail) ||
 		READ_ONCE(q->unit->running) >= 0;
 
@@ -120,7 +120,7 @@ static struct qi_desc atc_desc(struct vtd_fn *fn)
 {
 	struct qi_desc desc;
 
-	qi_desc_dev_iotlb(pci_dev_id(&fn->pdev), 0, 16, 0, MAX_AGAW_PFN_WIDTH,
+	qi_desc_dev_iotlb(pci_dev_id(&fn->pci.pdev), 0, 16, 0, MAX_AGAW_PFN_WIDTH,
 			  &desc);
 	return desc;
 }
@@ -231,7 +231,7 @@ static struct queue *queue_setup(struct kunit *test, unsigned int fns)
 	q->test = test;
 	q->unit = vtd_machine(test, 1, NULL)->unit;
 	while (fns--)
-		vtd_add_fn(test, 0, VTD_FN_ATS | VTD_FN_PASID);
+		vtd_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
 	q->unit->priv = q;
 	q->unit->before = queue_before;
 	q->unit->hw.run = queue_qi;
@@ -252,7 +252,7 @@ static void queue_interrupt(struct queue *q)
 
 	q->interrupts++;
 	q->irq_cpu = smp_processor_id();
-	q->irq_held = vtd_is_held(q->unit);
+	q->irq_held = kiommu_is_held(&q->unit->hold);
 	for (n = 0; n < q->irq_batches; n++)
 		q->irq_errors += queue_sync(q, 3, BATCH) != 0;
 }
@@ -274,7 +274,7 @@ static void interrupt_while_held(struct queue *q)
 	hrtimer_init(&q->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
 	q->timer.function = queue_timer;
 	q->start_timer = true;
-	vtd_hold(q->unit, QI_IWD_TYPE, 1, HOLD_LONG_MS);
+	kiommu_hold(&q->unit->hold, QI_IWD_TYPE, 1, HOLD_LONG_MS);
 	migrate_disable();
 	KUNIT_EXPECT_EQ(q->test, 0, queue_sync(q, 2, BATCH));
 	hrtimer_cancel(&q->timer);
@@ -350,7 +350,7 @@ static void wait_for_room(struct queue *q)
 	u64 sync[BATCHES + 1];
 	unsigned int n;
 
-	vtd_hold(q->unit, QI_IWD_TYPE, 1, HOLD_MS);
+	kiommu_hold(&q->unit->hold, QI_IWD_TYPE, 1, HOLD_MS);
 	for (n = 0; n < BATCHES; n++)
 		sync[n] = queue_submit(q, 2, BATCH);
 	KUNIT_EXPECT_EQ(q->test, 0, atomic_read(&q->polls));
@@ -381,7 +381,7 @@ static void interrupts_stay_off(struct kunit *test)
 	unsigned long flags;
 	int ret;
 
-	vtd_hold(q->unit, QI_IWD_TYPE, 1, HOLD_MS);
+	kiommu_hold(&q->unit->hold, QI_IWD_TYPE, 1, HOLD_MS);
 	local_irq_save(flags);
 	ret = queue_sync(q, 2, BATCH);
 	local_irq_restore(flags);
@@ -436,20 +436,20 @@ static void several_cpus(struct kunit *test)
 {
 	unsigned int n, submissions = 0, commands = 0;
 	struct submitter s[THREADS] = {};
-	struct vtd_thread thread[THREADS];
+	struct kiommu_thread thread[THREADS];
 	struct queue *q;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	q = queue_setup(test, 0);
 	for (n = 0; n < THREADS; n++) {
 		s[n].q = q;
 		s[n].did = 2 + n;
 	}
 	for (n = 1; n < THREADS; n++)
-		vtd_start(test, &thread[n], submit_for_a_while, &s[n]);
+		kiommu_start(test, &thread[n], submit_for_a_while, &s[n]);
 	submit_for_a_while(&s[0]);
 	for (n = 1; n < THREADS; n++)
-		vtd_join(&thread[n]);
+		kiommu_join(&thread[n]);
 	for (n = 0; n < THREADS; n++) {
 		KUNIT_EXPECT_EQ(test, 0, s[n].wrong);
 		submissions += s[n].submissions;
@@ -481,7 +481,7 @@ static void device_is_gone(struct kunit *test)
 	u64 sync[4];
 
 	KUNIT_EXPECT_EQ(test, 0, queue_sync_atc(q, 2, gone));
-	vtd_remove(gone);
+	kiommu_remove(&gone->pci);
 	sync[0] = queue_submit(q, 3, 1);
 	sync[1] = queue_submit_atc(q, 4, gone);
 	sync[2] = queue_submit(q, 5, 1);
@@ -515,7 +515,7 @@ static void device_is_late(struct kunit *test)
 	struct queue *q = queue_setup(test, 2);
 	struct vtd_machine *machine = test->priv;
 
-	vtd_drop(machine->fn[0], 1);
+	kiommu_drop(&machine->fn[0]->pci, 1);
 	KUNIT_EXPECT_EQ(test, 0, queue_sync_atc(q, 2, machine->fn[0]));
 	KUNIT_EXPECT_STREQ(test, vtd_stream(test, q->unit, VTD_WAITS),
 			   "piotlb did=2 pasid=1\n"
@@ -536,7 +536,7 @@ static void others_lost_with_it(struct kunit *test)
 	};
 	u64 sync;
 
-	vtd_drop(machine->fn[0], 1);
+	kiommu_drop(&machine->fn[0]->pci, 1);
 	sync = qi_submit(&q->unit->iommu, desc, 2, 0);
 	KUNIT_EXPECT_EQ(test, -EAGAIN, queue_wait(q, sync));
 }
@@ -568,23 +568,23 @@ static int stand_by(void *arg)
 static void gone_for_who_asks(struct kunit *test)
 {
 	struct bystander b = {};
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct vtd_fn *gone;
 	unsigned int n;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	b.q = queue_setup(test, 2);
 	gone = ((struct vtd_machine *)test->priv)->fn[0];
 	b.fn = ((struct vtd_machine *)test->priv)->fn[1];
-	vtd_remove(gone);
-	vtd_start(test, &thread, stand_by, &b);
+	kiommu_remove(&gone->pci);
+	kiommu_start(test, &thread, stand_by, &b);
 	for (n = 0; n < ROUNDS; n++)
 		KUNIT_EXPECT_EQ(test, 0, queue_sync_atc(b.q, 2, gone));
 	/* It may not have had a CPU yet. */
 	for (n = 0; n < 5000 && !READ_ONCE(b.rounds); n++)
 		usleep_range(1000, 2000);
 	WRITE_ONCE(b.stop, true);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	KUNIT_EXPECT_EQ(test, 0, b.wrong);
 	KUNIT_EXPECT_GT(test, b.rounds, 0);
 	KUNIT_EXPECT_GE(test, atomic_read(&b.q->executed[3]), b.rounds);
@@ -602,7 +602,7 @@ static void gone_for_others(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, vtd_attach(there, domain));
 	q->gone = machine->fn[0];
-	vtd_remove(q->gone);
+	kiommu_remove(&q->gone->pci);
 	q->askers = ASKERS;
 	queue_ask(q);
 	KUNIT_EXPECT_EQ(test, 0, cache_flush_all(to_dmar_domain(domain)));

@@ -165,7 +165,7 @@ static void let_be_late(struct race *r, bool before)
 	}
 }
 
-static bool wait_late(struct race *r, struct vtd_thread *thread)
+static bool wait_late(struct race *r, struct kiommu_thread *thread)
 {
 	while (!READ_ONCE(r->is_late)) {
 		if (completion_done(&thread->done))
@@ -192,7 +192,7 @@ static struct race *race_setup(struct kunit *test, unsigned int units,
 	return r;
 }
 
-#define FLAGS	(VTD_FN_ATS | VTD_FN_PASID)
+#define FLAGS	(KIOMMU_ATS | KIOMMU_PASID)
 
 static void race_paging(struct race *r, unsigned int flags)
 {
@@ -203,7 +203,7 @@ static void race_paging(struct race *r, unsigned int flags)
 
 static void race_sva(struct race *r)
 {
-	r->mm = vtd_mm(r->test);
+	r->mm = kiommu_mm(r->test);
 	r->domain = vtd_sva(r->test, r->machine->fn[0], r->mm);
 	r->root = __pa(r->mm->pgd);
 }
@@ -325,11 +325,11 @@ static int remove_first(void *arg)
  */
 static void join(struct kunit *test, unsigned int flags, u8 type)
 {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct vtd_fn *joins;
 	struct race *r;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	r = race_setup(test, 1, 2, NULL, FLAGS);
 	race_paging(r, flags);
 	joins = r->machine->fn[1];
@@ -339,13 +339,13 @@ static void join(struct kunit *test, unsigned int flags, u8 type)
 	vtd_map(test, r->domain, IOVA, 1);
 	access_by_all(r, IOVA);
 	KUNIT_EXPECT_EQ(test, 2, vtd_cached(r->machine, r->root));
-	vtd_hold(r->machine->unit, type, 1, HOLD_MS);
-	vtd_start(test, &thread, unmap_one, r);
-	KUNIT_EXPECT_TRUE(test, vtd_wait_held(&thread, r->machine->unit));
+	kiommu_hold(&r->machine->unit->hold, type, 1, HOLD_MS);
+	kiommu_start(test, &thread, unmap_one, r);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &r->machine->unit->hold));
 	set_pasid(r, 1);
 	access_by_all(r, IOVA);
-	vtd_let_go(r->machine->unit);
-	vtd_join(&thread);
+	kiommu_let_go(&r->machine->unit->hold);
+	kiommu_join(&thread);
 	KUNIT_EXPECT_EQ(test, 0, stale(r, IOVA));
 }
 
@@ -381,21 +381,21 @@ static void attach_empty(struct race *r, struct vtd_fn *fn)
  */
 static void did_is_used_again(struct kunit *test)
 {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct race *r;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	r = race_setup(test, 1, 3, NULL, FLAGS);
 	race_paging(r, 0);
 	vtd_map(test, r->domain, IOVA, 1);
 	set_pasid(r, 0);
 	access_by_all(r, IOVA);
-	vtd_hold(r->machine->unit, QI_IOTLB_TYPE, 1, HOLD_LONG_MS);
-	vtd_start(test, &thread, remove_first, r);
-	KUNIT_EXPECT_TRUE(test, vtd_wait_held(&thread, r->machine->unit));
+	kiommu_hold(&r->machine->unit->hold, QI_IOTLB_TYPE, 1, HOLD_LONG_MS);
+	kiommu_start(test, &thread, remove_first, r);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &r->machine->unit->hold));
 	attach_empty(r, r->machine->fn[1]);
-	vtd_let_go(r->machine->unit);
-	vtd_join(&thread);
+	kiommu_let_go(&r->machine->unit->hold);
+	kiommu_join(&thread);
 	expect_no_access(r, r->machine->fn[1]);
 	/* Now it may. */
 	attach_empty(r, r->machine->fn[2]);
@@ -412,23 +412,23 @@ static void ats_goes_off(struct kunit *test)
 	const struct vtd_caps caps = {
 		VTD_CAP, VTD_ECAP & ~(VTD_ECAP_SMTS | VTD_ECAP_PASID)
 	};
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct race *r;
 	unsigned int n;
 
-	vtd_two_cpus(test);
-	r = race_setup(test, 1, VTD_FNS, &caps, VTD_FN_ATS);
+	kiommu_two_cpus(test);
+	r = race_setup(test, 1, VTD_FNS, &caps, KIOMMU_ATS);
 	r->domain = vtd_paging(test, r->machine->fn[0], 0);
 	for (n = 0; n < VTD_FNS; n++)
 		KUNIT_ASSERT_EQ(test, 0, vtd_attach(r->machine->fn[n], r->domain));
-	KUNIT_EXPECT_TRUE(test, vtd_ats(r->machine->fn[VTD_FNS - 1]));
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&r->machine->fn[VTD_FNS - 1]->pci));
 	let_be_late(r, false);
-	vtd_start(test, &thread, flush_all, r);
+	kiommu_start(test, &thread, flush_all, r);
 	KUNIT_EXPECT_TRUE(test, wait_late(r, &thread));
 	vtd_block(r->machine->fn[VTD_FNS - 1]);
-	KUNIT_EXPECT_FALSE(test, vtd_ats(r->machine->fn[VTD_FNS - 1]));
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&r->machine->fn[VTD_FNS - 1]->pci));
 	WRITE_ONCE(r->go, true);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	/* vtd_exit() looks whether somebody has complained. */
 }
 
@@ -450,13 +450,13 @@ static void fill_queue(struct vtd_unit *unit)
  */
 static void exit_in_mid_detach(struct kunit *test)
 {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	struct race *r;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	r = race_setup(test, 2, 2, NULL, FLAGS);
 	race_sva(r);
-	r->iova = vtd_mm_map(test, 1);
+	r->iova = kiommu_mm_map(test, 1);
 	set_pasid(r, 0);
 	set_pasid(r, 1);
 	access_by_all(r, r->iova);
@@ -465,12 +465,12 @@ static void exit_in_mid_detach(struct kunit *test)
 	let_be_late(r, true);
 	r->may_sleep = true;
 	fill_queue(r->machine->unit);
-	vtd_start(test, &thread, remove_first, r);
+	kiommu_start(test, &thread, remove_first, r);
 	KUNIT_EXPECT_TRUE(test, wait_late(r, &thread));
-	vtd_mm_exit(r->mm);
+	kiommu_mm_exit(r->mm);
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(r->machine, r->root));
 	WRITE_ONCE(r->go, true);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(r->machine, r->root));
 }
 
@@ -510,7 +510,7 @@ static int attach_for_a_while(void *arg)
 }
 
 static void start_attaching(struct race *r, struct attacher *a,
-			    struct vtd_thread *thread)
+			    struct kiommu_thread *thread)
 {
 	unsigned int n;
 
@@ -518,18 +518,18 @@ static void start_attaching(struct race *r, struct attacher *a,
 	for (n = 0; n < 2; n++) {
 		a[n].r = r;
 		a[n].first = n;
-		vtd_start(r->test, &thread[n], attach_for_a_while, &a[n]);
+		kiommu_start(r->test, &thread[n], attach_for_a_while, &a[n]);
 	}
 }
 
 static void stop_attaching(struct race *r, struct attacher *a,
-			   struct vtd_thread *thread)
+			   struct kiommu_thread *thread)
 {
 	unsigned int n;
 
 	for (n = 0; n < 2; n++) {
 		WRITE_ONCE(a[n].stop, true);
-		vtd_join(&thread[n]);
+		kiommu_join(&thread[n]);
 		KUNIT_EXPECT_EQ(r->test, 0, a[n].failed);
 		KUNIT_EXPECT_GE(r->test, a[n].attached, RACE_ATTACHED);
 	}
@@ -550,10 +550,10 @@ static void unmap_for_a_while(struct kunit *test, unsigned int units,
 {
 	unsigned long start = jiffies;
 	struct attacher a[2] = {};
-	struct vtd_thread thread[2];
+	struct kiommu_thread thread[2];
 	struct race *r;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	r = race_setup(test, units, 8, NULL, FLAGS);
 	race_paging(r, flags);
 	start_attaching(r, a, thread);
@@ -589,16 +589,16 @@ static void process_4_units(struct kunit *test)
 {
 	unsigned long start = jiffies;
 	struct attacher a[2] = {};
-	struct vtd_thread thread[2];
+	struct kiommu_thread thread[2];
 	unsigned long addr;
 	struct race *r;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	r = race_setup(test, 4, 8, NULL, FLAGS);
 	race_sva(r);
 	start_attaching(r, a, thread);
 	while (goes_on(a, start)) {
-		addr = vtd_mm_map(test, 1);
+		addr = kiommu_mm_map(test, 1);
 		WRITE_ONCE(r->iova, addr);
 		access_by_all(r, addr);
 		KUNIT_EXPECT_EQ(test, 0, vm_munmap(addr, PAGE_SIZE));
@@ -607,7 +607,7 @@ static void process_4_units(struct kunit *test)
 	}
 	stop_attaching(r, a, thread);
 	KUNIT_EXPECT_EQ(test, 0, r->stale);
-	vtd_mm_exit(r->mm);
+	kiommu_mm_exit(r->mm);
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(r->machine, r->root));
 }
 
@@ -624,19 +624,19 @@ static int remove_all(void *arg)
 /* One process after the other exits while it is detached everywhere. */
 static void exit_once(struct race *r)
 {
-	struct vtd_thread thread;
+	struct kiommu_thread thread;
 	unsigned int n;
 
 	race_sva(r);
-	r->iova = vtd_mm_map(r->test, 1);
+	r->iova = kiommu_mm_map(r->test, 1);
 	for (n = 0; n < r->machine->nr_fns; n++)
 		set_pasid(r, n);
 	access_by_all(r, r->iova);
 	at_each_step(r, access_at_each_step);
-	vtd_start(r->test, &thread, remove_all, r);
-	vtd_mm_exit(r->mm);
+	kiommu_start(r->test, &thread, remove_all, r);
+	kiommu_mm_exit(r->mm);
 	r->stale += vtd_cached(r->machine, r->root);
-	vtd_join(&thread);
+	kiommu_join(&thread);
 	at_each_step(r, NULL);
 	r->stale += vtd_cached(r->machine, r->root);
 	iommu_domain_free(r->machine->domain[--r->machine->nr_domains]);
@@ -648,7 +648,7 @@ static void exit_and_detach(struct kunit *test)
 	unsigned int n;
 	struct race *r;
 
-	vtd_two_cpus(test);
+	kiommu_two_cpus(test);
 	r = race_setup(test, 3, 6, NULL, FLAGS);
 	for (n = 0; n < RACE_EXITS || time_before(jiffies, end); n++)
 		exit_once(r);
