@@ -21,6 +21,7 @@
  *
  * Lock order: locks of the driver's queue, &kiommu_bus.lock, &kiommu.lock.
  */
+#include <linux/bitfield.h>
 #include <linux/bitmap.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
