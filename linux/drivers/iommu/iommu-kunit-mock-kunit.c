@@ -459,33 +459,7 @@ static void hold_for_some_time(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kiommu_is_held(&hold));
 }
 
-/* --- groups, processes, threads --- */
-
-static int take_group(void *arg)
-{
-	kiommu_group_lock(arg);
-	kiommu_group_unlock(arg);
-	return 42;
-}
-
-/* Functions of a group have one mutex, which is the one that drivers assert. */
-static void group_has_one_mutex(struct kunit *test)
-{
-	struct rules *r = test->priv;
-	struct kiommu_thread thread;
-
-	kiommu_two_cpus(test);
-	KUNIT_ASSERT_EQ(test, 0, kiommu_group_init(r->fn[0], NULL));
-	KUNIT_ASSERT_EQ(test, 0, kiommu_group_init(r->fn[1],
-						   r->fn[0]->pdev.dev.iommu_group));
-	kiommu_group_lock(r->fn[0]);
-	iommu_group_mutex_assert(&r->fn[1]->pdev.dev);
-	kiommu_start(test, &thread, take_group, r->fn[1]);
-	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&thread, AT_MOST_MS));
-	kiommu_group_unlock(r->fn[0]);
-	KUNIT_EXPECT_TRUE(test, kiommu_done_in(&thread, KIOMMU_AT_LAST_MS));
-	KUNIT_EXPECT_EQ(test, 42, kiommu_join(&thread));
-}
+/* --- processes, threads --- */
 
 static int take_mutex(void *arg)
 {
@@ -507,7 +481,10 @@ static void thread_behind_a_mutex(struct kunit *test)
 	cpu = raw_smp_processor_id();
 	kiommu_start_behind(test, &thread, &lock, take_mutex, &lock);
 	KUNIT_EXPECT_FALSE(test, kiommu_done_in(&thread, AT_MOST_MS));
+	KUNIT_EXPECT_FALSE(test, kiommu_spin_done(&thread, AT_MOST_MS));
 	KUNIT_EXPECT_NE(test, cpu, kiommu_join_behind(&thread, &lock));
+	KUNIT_EXPECT_TRUE(test, kiommu_done_in(&thread, 0));
+	KUNIT_EXPECT_TRUE(test, kiommu_spin_done(&thread, 0));
 	KUNIT_EXPECT_EQ(test, cpu, raw_smp_processor_id());
 }
 
@@ -545,7 +522,6 @@ static struct kunit_case rules_cases[] = {
 	KUNIT_CASE(ends_from_the_last),
 	KUNIT_CASE(hold_at_the_nth),
 	KUNIT_CASE(hold_for_some_time),
-	KUNIT_CASE(group_has_one_mutex),
 	KUNIT_CASE(thread_behind_a_mutex),
 	KUNIT_CASE(process_has_its_memory),
 	{}
