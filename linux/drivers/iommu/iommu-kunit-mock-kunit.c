@@ -473,7 +473,7 @@ static int take_mutex(void *arg)
 static void thread_behind_a_mutex(struct kunit *test)
 {
 	struct kiommu_thread thread;
-	struct mutex lock;
+	struct mutex lock;	/* what the thread waits for */
 	unsigned int cpu;
 
 	mutex_init(&lock);
@@ -533,6 +533,7 @@ static struct kunit_suite rules_suite = {
 	.exit = rules_exit,
 	.test_cases = rules_cases,
 };
+
 kunit_test_suite(rules_suite);
 
 MODULE_DESCRIPTION("KUnit tests of what tests of an IOMMU's driver are made of");
