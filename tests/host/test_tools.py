@@ -106,7 +106,7 @@ class Trouble(unittest.TestCase):
                           "arm-smmu-v3 c0.smmuv3: CMDQ error (cons 0x03001a64): ATC invalidate timeout"],
         "syncs": ["arm-smmu-v3 c0.smmuv3: CMD_SYNC timeout at 0x1 [hwprod 0x1, hwcons 0x0]"],
         "requests": ["dmar1: Invalid page request: 00001 2000", "IOMMU: dmar0: Page request without PASID"],
-        "resets": ["vtd-mock0-fn0: may use memory that was freed until it is reset: -22"],
+        "resets": ["mock40-fn0: may use memory that was freed until it is reset: -22"],
         "queues": ["svadev 0000:01:00.0: queue 3 with PASID 1 does not stop"],
         "memory": ["Out of memory: Killed process 99 (sva_map) total-vm:1kB"],
         "stacks": ["Call Trace:", "Call trace:", "sysfs: cannot create duplicate filename '/x'"],

@@ -16,11 +16,12 @@
  * Everything that happens has a number, counted over all instances, so that it shows what was
  * issued before something else was waited for.
  *
- * A group that kiommu_group_init() makes has a mutex, and no list of its devices: what the core
- * does with those is not for tests of a driver.
+ * A group that kiommu_group_init() makes has no list of its devices: what the core does with
+ * those is not for a test that asks the driver by itself.
  *
  * Lock order: locks of the driver's queue, &kiommu_bus.lock, &kiommu.lock.
  */
+#include <linux/bitfield.h>
 #include <linux/bitmap.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
@@ -33,7 +34,6 @@
 #include <linux/uaccess.h>
 
 #include "iommu-kunit-mock.h"
-#include "iommu-priv.h"
 
 /* How long a queue stops if the test does not notice */
 #define HOLD_NS		(20ULL * NSEC_PER_SEC)
@@ -482,24 +482,6 @@ int kiommu_group_init(struct kiommu_fn *fn, struct iommu_group *group)
 	return 0;
 }
 
-/**
- * kiommu_group_lock() - take the mutex of a function's group, as the core does
- * @fn: the function
- */
-void kiommu_group_lock(struct kiommu_fn *fn)
-{
-	iommu_kunit_group_lock(fn->pdev.dev.iommu_group);
-}
-
-/**
- * kiommu_group_unlock() - the end of that
- * @fn: the function
- */
-void kiommu_group_unlock(struct kiommu_fn *fn)
-{
-	iommu_kunit_group_unlock(fn->pdev.dev.iommu_group);
-}
-
 /* --- PCI functions: what happens to them --- */
 
 /**
@@ -881,6 +863,22 @@ bool kiommu_wait_held(struct kiommu_thread *thread, struct kiommu_hold *hold)
 		usleep_range(50, 100);
 	}
 	return true;
+}
+
+/**
+ * kiommu_spin_done() - give a thread some time, where nobody may sleep
+ * @thread: the thread, which needs nothing that the caller holds
+ * @ms: how many milliseconds
+ *
+ * Return: whether it has come to its end.
+ */
+bool kiommu_spin_done(struct kiommu_thread *thread, unsigned int ms)
+{
+	u64 end = ktime_get_mono_fast_ns() + ms * NSEC_PER_MSEC;
+
+	while (!completion_done(&thread->done) && ktime_get_mono_fast_ns() < end)
+		cpu_relax();
+	return completion_done(&thread->done);
 }
 
 /**

@@ -150,7 +150,8 @@ struct kiommu_bus {
  * @asked: invalidations that the instance has sent to it
  * @no_pasids: it was reset, and its PASID capability not switched on since
  * @ats_hook: called when ATS is switched, after it was switched on and before it is
- *	switched off, in the context of whoever does it
+ *	switched off, in the context of whoever does it. Without PCI_LOCKLESS_CONFIG, as on
+ *	arm64, it must not sleep: the PCI core's lock of all configuration space is held
  * @priv: for @ats_hook
  * @ats_on: when it was last switched on, in terms of &kiommu.seq
  * @ats_off: when it was last switched off
@@ -192,8 +193,6 @@ void kiommu_fn_put(struct kiommu_fn *fn);
 struct kiommu_fn *kiommu_find_fn(struct kiommu_bus *bus, u16 id);
 
 int kiommu_group_init(struct kiommu_fn *fn, struct iommu_group *group);
-void kiommu_group_lock(struct kiommu_fn *fn);
-void kiommu_group_unlock(struct kiommu_fn *fn);
 
 bool kiommu_ats(struct kiommu_fn *fn);
 void kiommu_reset(struct kiommu_fn *fn);
@@ -257,6 +256,7 @@ void kiommu_start_behind(struct kunit *test, struct kiommu_thread *thread,
 			 struct mutex *lock, int (*run)(void *arg), void *arg);
 bool kiommu_wait_held(struct kiommu_thread *thread, struct kiommu_hold *hold);
 bool kiommu_done_in(struct kiommu_thread *thread, unsigned int ms);
+bool kiommu_spin_done(struct kiommu_thread *thread, unsigned int ms);
 int kiommu_join(struct kiommu_thread *thread);
 int kiommu_join_behind(struct kiommu_thread *thread, struct mutex *lock);
 

@@ -399,7 +399,7 @@ static void poison_caches(struct vtd_unit *unit)
 			.entry.val = { ~0ULL, ~0ULL },
 		};
 		unit->iotlb[n] = (struct kiommu_tlb){
-			.valid = true, .pgtt = PASID_ENTRY_PGTT_SL_ONLY, .did = 2 + n,
+			.valid = true, .type = PASID_ENTRY_PGTT_SL_ONLY, .tag = 2 + n,
 			.page = IOVA >> VTD_PAGE_SHIFT,
 		};
 	}
