@@ -144,6 +144,14 @@ class Base(unittest.TestCase):
         self.assertEqual(test.figures(count - test.Counter(["known"])),
                          "1 passed, 0 failed, 1 skipped")
 
+    def test_it_has_run(self):
+        for skips, why, states_ in (({}, test.ON_BASE + "why", {"p: f.t": "skip"}),
+                                    ({"p: f.t": "why"}, "why", {"p: f.t": "skip", "s": "not ok"})):
+            verdict = test.Verdict([Case("p: f.t", "skip", why)])
+            with mock.patch.dict(test.KINDS, x=lambda suite: verdict):
+                cases = test.result_of(dict(name="s", kind="x", skips=skips))[1]
+            self.assertEqual(states(cases), states_)
+
     def test_tables_are_shared(self):
         tables = test.configuration()["fails_on_base"]
         for suite in test.all_suites():
