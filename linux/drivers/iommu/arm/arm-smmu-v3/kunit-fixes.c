@@ -118,9 +118,11 @@ static int unmap_when_cached(void *arg)
 	struct ats_race *race = arg;
 	unsigned int ms = 2000;
 
+	/* Unmap what has been cached */
 	while (!smp_load_acquire(&race->cached) && ms--)
 		usleep_range(1000, 2000);
 	iommu_unmap(race->domain, IOVA, SZ_4K);
+	/* Let the attachment go on after the flush */
 	smp_store_release(&race->unmapped, true);
 	return 0;
 }
@@ -135,7 +137,9 @@ static void cache_when_ats_goes_on(struct kiommu_fn *kfn, bool on)
 	if (!on || race->cached)
 		return;
 	race->access = smmu_access(race->fn, IOMMU_NO_PASID, IOVA, 0, &pa);
+	/* Let the other thread unmap what has been cached */
 	smp_store_release(&race->cached, true);
+	/* Go on after its flush */
 	while (!smp_load_acquire(&race->unmapped) && ms--)
 		mdelay(1);
 }
@@ -372,19 +376,19 @@ static void limit_us(struct kunit *test, unsigned long us)
 	arm_smmu_poll_timeout_us = us;
 }
 
-/* What an instance says that translates */
-static void turn_on(struct smmu_unit *unit)
-{
-	writel(CR0_SMMUEN, unit->smmu.base + ARM_SMMU_CR0ACK);
-}
-
 static s64 ms_since(ktime_t start)
 {
 	return ktime_ms_delta(ktime_get(), start);
 }
 
+static int invalidate_page(struct iommu_domain *domain)
+{
+	return arm_smmu_atc_inv_domain(to_smmu_domain(domain), IOVA, SZ_4K);
+}
+
 /* Nobody calls the interrupt handler, as where it is pending on the CPU that waits. */
-static void do_unanswered(struct kunit *test, u32 options)
+static void do_unanswered(struct kunit *test, u32 options, unsigned long limit,
+			  unsigned int timeout_ms)
 {
 	struct smmu_fn *fn = one_fn(test, 0, options, KIOMMU_ATS);
 	struct iommu_domain *domain = rid_of(test, fn, 1);
@@ -392,26 +396,32 @@ static void do_unanswered(struct kunit *test, u32 options)
 	ktime_t start = ktime_get();
 	unsigned int n;
 
-	limit_us(test, 2000000);
-	turn_on(fn->unit);
+	limit_us(test, limit);
+	fn->unit->atc_timeout = timeout_ms * NSEC_PER_MSEC;
 	kiommu_mute(&fn->fn, true);
-	KUNIT_EXPECT_EQ(test, -EIO, arm_smmu_atc_inv_domain(to_smmu_domain(domain),
-							     IOVA, SZ_4K));
+	KUNIT_EXPECT_EQ(test, -EIO, invalidate_page(domain));
+	KUNIT_EXPECT_GE(test, ms_since(start), timeout_ms);
 	KUNIT_EXPECT_LT(test, ms_since(start), 1500);
 	KUNIT_EXPECT_FALSE(test, smmu_shows_error(fn->unit));
 	kiommu_mute(&fn->fn, false);
 	/* Once around the queue: the slot is as good as others */
 	for (n = 0; n < 1 << SMMU_QUEUE; n++)
-		KUNIT_ASSERT_EQ(test, 0, arm_smmu_atc_inv_domain(to_smmu_domain(domain),
-								  IOVA, SZ_4K));
+		KUNIT_ASSERT_EQ(test, 0, invalidate_page(domain));
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(m));
 	smmu_exit(test);
 }
 
 static void unanswered(struct kunit *test)
 {
-	do_unanswered(test, 0);
-	do_unanswered(test, ARM_SMMU_OPT_MSIPOLL);
+	do_unanswered(test, 0, 2000000, 2);
+	do_unanswered(test, ARM_SMMU_OPT_MSIPOLL, 2000000, 2);
+}
+
+/* The instance finds out when the driver's limit is over. */
+static void unanswered_for_long(struct kunit *test)
+{
+	do_unanswered(test, 0, 20000, 200);
+	do_unanswered(test, ARM_SMMU_OPT_MSIPOLL, 20000, 200);
 }
 
 /* Of a domain with more streams than a batch has commands, each batch is waited for. */
@@ -433,8 +443,7 @@ static void many_streams(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(fn, pasid, domain));
 	}
 	smmu_clear_log(m);
-	KUNIT_EXPECT_EQ(test, 0, arm_smmu_atc_inv_domain(to_smmu_domain(domain),
-							 IOVA, SZ_4K));
+	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
 	KUNIT_EXPECT_EQ(test, 80, smmu_count(&m->unit[0], CMDQ_OP_ATC_INV));
 	KUNIT_EXPECT_EQ(test, 2, smmu_count(&m->unit[0], CMDQ_OP_CMD_SYNC));
 	KUNIT_EXPECT_EQ(test, CMDQ_OP_CMD_SYNC, m->unit[0].log[CMDQ_BATCH_ENTRIES].op);
@@ -450,7 +459,6 @@ static void do_late(struct kunit *test, u32 options)
 	u64 pa;
 
 	limit_us(test, 20000);
-	turn_on(fn->unit);
 	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
 	fn->late_ns = 200 * NSEC_PER_MSEC;
 	start = ktime_get();
@@ -475,14 +483,13 @@ static void not_waited_for_when_off(struct kunit *test)
 	ktime_t start = ktime_get();
 
 	limit_us(test, 20000);
+	smmu_turn(fn->unit, false);
 	fn->late_ns = 300 * NSEC_PER_MSEC;
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
-			arm_smmu_atc_inv_domain(to_smmu_domain(domain), IOVA, SZ_4K));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, invalidate_page(domain));
 	KUNIT_EXPECT_LT(test, ms_since(start), 250);
 	fn->late_ns = 0;
-	turn_on(fn->unit);
-	KUNIT_EXPECT_EQ(test, 0,
-			arm_smmu_atc_inv_domain(to_smmu_domain(domain), IOVA, SZ_4K));
+	smmu_turn(fn->unit, true);
+	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
 }
 
 static struct kunit_case smmu_fixes_cases[] = {
@@ -499,6 +506,7 @@ static struct kunit_case smmu_fixes_cases[] = {
 	KUNIT_CASE(groups_need_ranges),
 	KUNIT_CASE(hardware_updates_tables),
 	KUNIT_CASE(unanswered),
+	KUNIT_CASE(unanswered_for_long),
 	KUNIT_CASE(many_streams),
 	KUNIT_CASE(late),
 	KUNIT_CASE(not_waited_for_when_off),

@@ -80,6 +80,12 @@ static void smmu_init_unit(struct smmu_machine *machine, struct smmu_unit *unit,
 	kiommu_bus_init(&unit->bus, &machine->k, &unit->lock, 0x40 + index, NULL);
 }
 
+/* What it says that it does: one that is off is not waited for. */
+void smmu_turn(struct smmu_unit *unit, bool on)
+{
+	writel(on ? CR0_SMMUEN : 0, unit->smmu.base + ARM_SMMU_CR0ACK);
+}
+
 static int smmu_create_unit(struct smmu_machine *machine, unsigned int index,
 			    const struct smmu_caps *caps)
 {
@@ -97,6 +103,7 @@ static int smmu_create_unit(struct smmu_machine *machine, unsigned int index,
 		return -ENOMEM;
 	smmu->base = (void __iomem __force *)unit->reg;
 	smmu->page1 = smmu->base;
+	smmu_turn(unit, true);
 	smmu->iommu.ops = &arm_smmu_ops;
 	ret = arm_smmu_init_structures(smmu);
 	if (ret)

@@ -419,6 +419,7 @@ struct smmu_caps {
 /* What its pages translate to */
 #define SMMU_PA(iova)	((iova) + 0x100001000ULL)
 
+void smmu_turn(struct smmu_unit *unit, bool on);
 struct smmu_machine *smmu_machine(struct kunit *test, unsigned int nr_units,
 				  const struct smmu_caps *caps);
 void smmu_exit(struct kunit *test);

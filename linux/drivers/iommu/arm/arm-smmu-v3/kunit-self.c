@@ -258,7 +258,8 @@ static void atc_answers_late(struct kunit *test)
 	put_sync(fn->unit);
 	KUNIT_EXPECT_TRUE(test, smmu_in_atc(fn, PASID, IOVA));
 	KUNIT_EXPECT_EQ(test, 0, smmu_count(fn->unit, CMDQ_OP_CMD_SYNC));
-	fsleep(25 * USEC_PER_MSEC);
+	/* Not by jiffies, which may be behind */
+	usleep_range(25 * USEC_PER_MSEC, 50 * USEC_PER_MSEC);
 	smmu_queue(&fn->unit->hw, false);
 	KUNIT_EXPECT_FALSE(test, smmu_in_atc(fn, PASID, IOVA));
 	KUNIT_EXPECT_EQ(test, 1, smmu_count(fn->unit, CMDQ_OP_CMD_SYNC));
