@@ -80,7 +80,7 @@ BEGINS = re.compile(r"(?:^|\] )(?:## |    # Subtest: )(\w+)\s*$")
 # one of the two stacks. Deeper down it only waits, or was interrupted.
 RACE = re.compile(r"BUG: KCSAN: .*?={20}", re.S)
 TOP_OF_STACK = re.compile(r" by (?:task|interrupt) .*:\n(.*\n.*\n.*\n)")
-OUR_CODE = re.compile(r"\b(iommu|iopf|imock|atk|mock|sva|kernel_pgtable)_")
+OUR_CODE = re.compile(r"\b(iommu|iopf|imock|atk|mock|sva|kernel_pgtable|kiommu|arm_smmu|smmu)_")
 
 
 @dataclass
