@@ -177,9 +177,9 @@ static const struct move moves[] = {
 	{ "identity_s2_ats", IDENTITY, S2, ATS, 1,
 	  STE STE PREFETCH ATC },
 	{ "s1_blocked_ats", S1, BLOCKED, ATS, 3,
-	  STE STE PREFETCH ATC CD0 CD0 },
+	  STE STE PREFETCH CD0 CD0 ATC },
 	{ "s1_identity_ats", S1, IDENTITY, ATS, 3,
-	  STE STE STE PREFETCH ATC CD0 CD0 },
+	  STE STE STE PREFETCH CD0 CD0 ATC },
 	{ "s1_s1_ats", S1, S1_NEXT, ATS, 4,
 	  CD0 CD0 CD0 PREFETCH ATC },
 	{ "s1_s2_ats", S1, S2, ATS, 3,
@@ -215,9 +215,9 @@ static const struct move moves[] = {
 	{ "identity_s1_in_use_ats", IDENTITY, S1, IN_USE | ATS, 3,
 	  CD0 CD0 STE PREFETCH ATC },
 	{ "s1_blocked_in_use_ats", S1, BLOCKED, IN_USE | ATS, 5,
-	  STE PREFETCH ATC CD0 CD0 },
+	  STE PREFETCH CD0 CD0 ATC },
 	{ "s1_identity_in_use_ats", S1, IDENTITY, IN_USE | ATS, 5,
-	  STE PREFETCH ATC CD0 CD0 },
+	  STE PREFETCH CD0 CD0 ATC },
 	{ "s1_s1_in_use_ats", S1, S1_NEXT, IN_USE | ATS, 6,
 	  CD0 CD0 CD0 PREFETCH ATC },
 };
@@ -711,7 +711,7 @@ static const struct table_change changes[] = {
 	{ "sva_event_512_no_ril", PASID_SVA, EVENT, NO_RIL, SZ_2M, 512,
 	  ASID1 },
 	{ "sva_event_512_no_ril_ats", PASID_SVA, EVENT, NO_RIL | ATS, SZ_2M, 512,
-	  ASID1 ATC5 },
+	  ASID1 "atc sid=4000 ssid=5 addr=200000 pages=512\n" SYNC },
 	{ "sva_event_all_no_ril", PASID_SVA, EVENT, NO_RIL, 0, 0,
 	  ASID1 },
 };
@@ -864,10 +864,10 @@ static bool drops_walk(const struct range_case *c, u64 page)
 		page / 512 <= last_dropped(c) / 512;
 }
 
-/* A power of two, and aligned */
+/* A power of two, and aligned, also where the whole ASID goes for want of ranges */
 static bool drops_atc(const struct range_case *c, u64 page)
 {
-	if (drops_asid(c->r))
+	if (drops_asid(c->r) && !(c->r->change == EVENT && c->r->pages))
 		return true;
 	return !((page ^ c->first) >> fls64(c->first ^ c->last));
 }

@@ -28,6 +28,8 @@ FIXTURE_SETUP(sva_multi)
 		SKIP(return, "%s", why);
 	if (!sva_lacks(&self->s, SVA_ATS))
 		sva_set_mode(&self->s, SVA_ATS);
+	if (!sva_lacks(&self->s, SVA_STALL))
+		sva_set_mode(&self->s, SVA_STALL);
 	self->buf = sva_pages(NR_PAGES, 1);
 	ASSERT_NE(NULL, self->buf);
 	/* sorted by IOMMU, so that even the base can group its commands */

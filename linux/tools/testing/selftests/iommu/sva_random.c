@@ -65,6 +65,8 @@ FIXTURE_SETUP(sva_random)
 		SKIP(return, "%s", why);
 	if (!sva_lacks(&self->s, SVA_ATS))
 		sva_set_mode(&self->s, SVA_ATS);
+	if (!sva_lacks(&self->s, SVA_STALL))
+		sva_set_mode(&self->s, SVA_STALL);
 	/* contiguous groups, where there are any */
 	sva_write_file(MTHP, "always");
 	self->seed = seed ? strtoull(seed, NULL, 0) : 1 + sva_now() * 1e9;
