@@ -61,8 +61,8 @@ KINDS = {
         r"detected Invalidation \w+.* Error|does not answer invalidations"
         r"|invalidation of .* failed: -|waiting for invalidations failed: -"
         r"|not removed: an invalidation has failed"
-        r"|smmu\S* .*(ATC invalidate timeout|unexpected global error)"),
-    # The driver returns as if it was done.
+        r"|smmu\S* .*(ATC invalidat(e timeout|ion not answered)|unexpected global error)"),
+    # The driver goes on waiting, however long it takes.
     "syncs": re.compile(r"smmu\S* .*CMD_SYNC timeout"),
     "resets": re.compile(r"may use memory that was freed until it is reset"),
     "requests": re.compile(
