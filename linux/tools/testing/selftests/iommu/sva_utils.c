@@ -302,6 +302,11 @@ bool sva_take(struct sva_queue *q, struct sva_dev *d, uint32_t pasid)
 	q->page = d->pages + id * SVADEV_QPAGE_SIZE;
 	if (sva_set_queue(sva_last_queue(d), pasid)) {
 		sva_write(sva_last_queue(d), SVADEV_QCTL_ENABLE, 1);
+		/*
+		 * A CPU that sets no dirty bit takes a fault for the first write
+		 * to a page, and flushes it: now, and not in a window of a test.
+		 */
+		sva_write(q->page, SVADEV_Q_ARG, 0);
 		return sva_reg(q, SVADEV_Q_PASID) == pasid;
 	}
 	fprintf(stderr, "# %s: queue %u cannot have PASID %#x\n", d->name, id,
