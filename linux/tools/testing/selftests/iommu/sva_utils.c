@@ -536,8 +536,10 @@ static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
 }
 
 /*
- * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS; where
- * that is on only while something is bound, all requests are untranslated after it.
+ * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS: it
+ * records no error of a configuration that a translation request meets, unless it has
+ * IDR0.ATSRECERR. So no reason is known there but the Completer Abort. Where ATS is on
+ * only while something is bound, all requests are untranslated after it.
  */
 static bool sva_is_recorded(const struct sva *s, const struct sva_dev *d,
 			    enum sva_refusal why)
