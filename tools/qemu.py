@@ -14,7 +14,7 @@ from patchqueue import QEMU
 
 BUILDS = CACHE / "qemu"
 QTESTS = {"x86_64": ("svadev-test", "vtd-inv-test", "vtd-cache-test", "vtd-hostile-test"),
-          "aarch64": ("smmuv3-sva-test", "smmuv3-hostile-test")}
+          "aarch64": ("smmuv3-sva-test", "smmuv3-hostile-test", "smmuv3-stall-test")}
 TARGETS = tuple(QTESTS)
 ROMS = ("linuxboot_dma.bin", "kvmvapic.bin")
 OPTIONS = """--disable-download --without-default-features --without-default-devices

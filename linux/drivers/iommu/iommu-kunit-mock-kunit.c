@@ -459,6 +459,31 @@ static void hold_for_some_time(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kiommu_is_held(&hold));
 }
 
+/* Nobody else goes on meanwhile, and whose turn it became is not forgotten. */
+static void turns(struct kunit *test)
+{
+	struct kiommu_turn turn = { .cpu = -1 };
+	int before, other;
+
+	migrate_disable();
+	other = smp_processor_id() + 1;
+	KUNIT_EXPECT_FALSE(test, kiommu_turn_is_others(&turn));
+	before = kiommu_turn_begin(&turn);
+	KUNIT_EXPECT_FALSE(test, kiommu_turn_is_others(&turn));
+	kiommu_turn_end(&turn, kiommu_turn_begin(&turn));
+	KUNIT_EXPECT_EQ(test, smp_processor_id(), turn.cpu);
+	kiommu_turn_end(&turn, before);
+	KUNIT_EXPECT_EQ(test, -1, turn.cpu);
+
+	before = kiommu_turn_begin(&turn);
+	kiommu_turn_give_up(&turn);
+	turn.cpu = other;
+	KUNIT_EXPECT_TRUE(test, kiommu_turn_is_others(&turn));
+	kiommu_turn_end(&turn, before);
+	KUNIT_EXPECT_EQ(test, other, turn.cpu);
+	migrate_enable();
+}
+
 /* --- processes, threads --- */
 
 static int take_mutex(void *arg)
@@ -522,6 +547,7 @@ static struct kunit_case rules_cases[] = {
 	KUNIT_CASE(ends_from_the_last),
 	KUNIT_CASE(hold_at_the_nth),
 	KUNIT_CASE(hold_for_some_time),
+	KUNIT_CASE(turns),
 	KUNIT_CASE(thread_behind_a_mutex),
 	KUNIT_CASE(process_has_its_memory),
 	{}

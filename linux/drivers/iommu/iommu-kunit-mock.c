@@ -712,6 +712,56 @@ bool kiommu_hold_stops(struct kiommu_hold *hold)
 	return hold->held;
 }
 
+/* --- queues that ask the test before they go on --- */
+
+/**
+ * kiommu_turn_is_others() - whether another CPU keeps this one from going on
+ * @turn: of the queue; the caller holds its lock
+ *
+ * Return: false to the CPU that is in the callback itself, too: the callback may wait for
+ * commands of its own, and those before them leave the queue first.
+ */
+bool kiommu_turn_is_others(const struct kiommu_turn *turn)
+{
+	return turn->cpu >= 0 && turn->cpu != smp_processor_id();
+}
+
+/**
+ * kiommu_turn_begin() - this CPU is about to call the test's callback
+ * @turn: of the queue; the caller holds its lock, and drops it for the callback
+ *
+ * Return: what kiommu_turn_end() wants.
+ */
+int kiommu_turn_begin(struct kiommu_turn *turn)
+{
+	int before = turn->cpu;
+
+	turn->cpu = smp_processor_id();
+	return before;
+}
+
+/**
+ * kiommu_turn_end() - the test's callback has returned
+ * @turn: of the queue; the caller holds its lock again
+ * @before: what kiommu_turn_begin() has returned
+ *
+ * If the callback has let others go on, one of them may be in its own.
+ */
+void kiommu_turn_end(struct kiommu_turn *turn, int before)
+{
+	if (turn->cpu == smp_processor_id())
+		turn->cpu = before;
+}
+
+/**
+ * kiommu_turn_give_up() - let others go on, in the callback already
+ * @turn: of the queue; the caller holds its lock
+ */
+void kiommu_turn_give_up(struct kiommu_turn *turn)
+{
+	turn->cpu = -1;
+}
+
 /* --- processes --- */
 
 /**

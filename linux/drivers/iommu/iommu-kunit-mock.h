@@ -233,6 +233,22 @@ void kiommu_let_go(struct kiommu_hold *hold);
 void kiommu_hold_see(struct kiommu_hold *hold, unsigned int type);
 bool kiommu_hold_stops(struct kiommu_hold *hold);
 
+/* --- queues that ask the test before they go on --- */
+
+/**
+ * struct kiommu_turn - whose turn it is, while a callback of the test runs without the
+ *	lock of its queue
+ * @cpu: the CPU that is in it, or -1. Protected by that lock
+ */
+struct kiommu_turn {
+	int cpu;
+};
+
+bool kiommu_turn_is_others(const struct kiommu_turn *turn);
+int kiommu_turn_begin(struct kiommu_turn *turn);
+void kiommu_turn_end(struct kiommu_turn *turn, int before);
+void kiommu_turn_give_up(struct kiommu_turn *turn);
+
 /* --- processes --- */
 
 struct mm_struct *kiommu_mm(struct kunit *test);

@@ -5,16 +5,21 @@
  * names that part by bus numbers, which the guest gives out: it is Linux's
  * way, depth first in the order of the ports, that is assumed here.
  *
+ * Functions whose requests may be stalled have nodes of their own, which say so.
+ * Linux finds them by their place, and the bridges above them as well.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
+#include <libfdt.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "hw/arm/fdt.h"
 #include "hw/arm/smmuv3.h"
 #include "hw/pci/pci_bridge.h"
 #include "hw/pci/pci_bus.h"
+#include "hw/pci/pci_sva.h"
 #include "system/device_tree.h"
 
 #define SMMU_WINDOW_SIZE        0x20000
@@ -114,6 +119,62 @@ static uint32_t smmuv3_add_node(SMMUv3FDT *f, SysBusDevice *dev)
     return phandle;
 }
 
+/* The path of @dev's node, which is made with those of the bridges above. */
+static char *smmuv3_pci_node(SMMUv3FDT *f, PCIDevice *dev)
+{
+    PCIBus *bus = pci_get_bus(dev);
+    g_autofree char *parent = pci_bus_is_root(bus) ? g_strdup(f->pcie_node) :
+                              smmuv3_pci_node(f, bus->parent_dev);
+    char *node = g_strdup_printf("%s/pci@%x,%x", parent,
+                                 PCI_SLOT(dev->devfn), PCI_FUNC(dev->devfn));
+
+    if (fdt_path_offset(f->fdt, node) >= 0) {
+        return node;
+    }
+    qemu_fdt_add_subnode(f->fdt, node);
+    qemu_fdt_setprop_cells(f->fdt, node, "reg", dev->devfn << 8, 0, 0, 0, 0);
+    if (IS_PCI_BRIDGE(dev)) {
+        qemu_fdt_setprop_string(f->fdt, node, "device_type", "pci");
+        qemu_fdt_setprop_cell(f->fdt, node, "#address-cells", 3);
+        qemu_fdt_setprop_cell(f->fdt, node, "#size-cells", 2);
+        qemu_fdt_setprop(f->fdt, node, "ranges", NULL, 0);
+    }
+    return node;
+}
+
+typedef struct SMMUv3Stalling {
+    SMMUv3FDT *f;
+    void *smmu;
+} SMMUv3Stalling;
+
+/* A Translation Request never stalls: with ATS there is nothing to be had. */
+static void smmuv3_add_function(PCIBus *bus, PCIDevice *dev, void *opaque)
+{
+    SMMUv3Stalling *stalling = opaque;
+    SMMUv3FDT *f = stalling->f;
+    PCIBus *iommu_bus = NULL;
+    g_autofree char *node = NULL;
+    uint16_t pasid = dev->exp.pasid_cap;
+
+    pci_device_get_iommu_bus_devfn(dev, &iommu_bus, NULL, NULL);
+    if (!iommu_bus || iommu_bus->iommu_opaque != stalling->smmu ||
+        !dev->sva_client || !dev->sva_client->resume || dev->exp.ats_cap) {
+        return;
+    }
+    node = smmuv3_pci_node(f, dev);
+    qemu_fdt_setprop(f->fdt, node, "dma-can-stall", NULL, 0);
+    if (pasid) {
+        pasid = pci_get_word(dev->config + pasid + PCI_PASID_CAP);
+        qemu_fdt_setprop_cell(f->fdt, node, "pasid-num-bits",
+                              pasid >> ctz32(PCI_PASID_CAP_WIDTH) & 0x1f);
+    }
+}
+
+static void smmuv3_add_bus(PCIBus *bus, void *opaque)
+{
+    pci_for_each_device_under_bus(bus, smmuv3_add_function, opaque);
+}
+
 static void smmuv3_add(SysBusDevice *dev, void *opaque)
 {
     SMMUv3FDT *f = opaque;
@@ -134,6 +195,11 @@ static void smmuv3_add(SysBusDevice *dev, void *opaque)
     }
     smmuv3_add_map(f, &range, smmuv3_add_node(f, dev));
     f->ats |= object_property_get_bool(OBJECT(dev), "x-ats", NULL);
+    if (object_property_get_bool(OBJECT(dev), "x-stall", NULL)) {
+        SMMUv3Stalling stalling = { .f = f, .smmu = dev };
+
+        pci_for_each_bus(primary, smmuv3_add_bus, &stalling);
+    }
 }
 
 void smmuv3_add_fdt_nodes(void *fdt, const char *pcie_node, PCIBus *root,

@@ -86,7 +86,7 @@ static int64_t smmuv3_due(SMMUv3State *s, const Cmd *cmd)
 /* --- CMD_ATC_INV --- */
 
 /* NULL if it is none of this instance's */
-static PCIDevice *smmuv3_find_function(SMMUv3State *s, uint32_t sid)
+PCIDevice *smmuv3_find_function(SMMUv3State *s, uint32_t sid)
 {
     PCIBus *iommu_bus = NULL;
     PCIDevice *dev = sid >> 16 ? NULL :

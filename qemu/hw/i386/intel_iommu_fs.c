@@ -180,6 +180,7 @@ static int vtd_fs_set_accessed(VTDFSWalk *w, unsigned flags)
         if (new == old) {
             continue;
         }
+        trace_vtd_fs_set_bits(w->entry[i].addr, old, new);
         ret = vtd_fs_cmpxchg(w->entry[i].addr, old, new);
         if (ret < 0) {
             return -VTD_FR_FS_BIT_UPDATE_FAILED;

@@ -67,6 +67,7 @@ static void queue_end(SVADevQueue *q, uint64_t error, uint64_t fault)
     timer_del(q->timer);
     qemu_bh_cancel(q->bh);
     q->pr.wants_credit = false;
+    q->stall.aborted = false;
     q->n_held = 0;
     q->state = error ? SVADEV_STATE_ERROR : SVADEV_STATE_DONE;
     q->error = error;
@@ -186,6 +187,16 @@ void svadev_queue_respond(SVADevQueue *q, PCIPRIResponse code)
         q->result++;
         queue_progress(q, MIN(to_page_end(q->pr.addr), q->cur.len - q->done));
     } else {
+        queue_run(q, false);
+    }
+}
+
+/* From inside a command of the IOMMU: what comes of it is left to the queue. */
+void svadev_queue_resume(SVADevQueue *q, PCIStallEnd how)
+{
+    q->stall.id = 0;
+    if (q->state == SVADEV_STATE_PAGE_REQ) {
+        q->stall.aborted = how == PCI_STALL_ABORT;
         queue_run(q, false);
     }
 }
@@ -352,17 +363,45 @@ static bool queue_send(SVADevQueue *q, const Target *t, IOMMUAccessFlags perm)
     return true;
 }
 
+/*
+ * What is left to the IOMMU to translate, it may stall: the queue then waits,
+ * and makes the whole step again, of which nothing has been written.
+ */
+static void queue_may_stall(SVADevQueue *q, const Target *t)
+{
+    if (!t->translated && !(q->dev->ctrl & SVADEV_CTRL_NO_PRI)) {
+        pci_stall_begin(PCI_DEVICE(q->dev));
+    }
+}
+
+/* The end of an access that has come to nothing: it was stalled, or it failed. */
+static void queue_failed(SVADevQueue *q, const Target *t, uint64_t stall,
+                         bool write)
+{
+    if (!stall) {
+        queue_fault(q, SVADEV_ERR_DMA, t->va, write);
+        return;
+    }
+    q->state = SVADEV_STATE_PAGE_REQ;
+    q->stall = (SVADevStall) { .id = stall, .write = write, .va = t->va };
+    svadev_count(q->dev, STALL, 1);
+    trace_svadev_stalled(q->index, q->pasid, t->va, write, stall);
+}
+
 static bool queue_rw(SVADevQueue *q, const Target *t, void *buf, size_t len,
                      bool write)
 {
     MemTxResult r;
+    uint64_t stall;
 
     if (!queue_send(q, t, write ? IOMMU_WO : IOMMU_RO)) {
         return false;
     }
+    queue_may_stall(q, t);
     r = address_space_rw(t->as, t->addr, ram_only, buf, len, write);
+    stall = pci_stall_end(PCI_DEVICE(q->dev));
     if (r != MEMTX_OK) {
-        queue_fault(q, SVADEV_ERR_DMA, t->va, write);
+        queue_failed(q, t, stall, write);
         return false;
     }
     svadev_count(q->dev, BYTES, len);
@@ -463,7 +502,9 @@ static void step_sum(SVADevQueue *q)
 
 static void step_add64(SVADevQueue *q)
 {
+    uint64_t stall;
     Target to;
+    bool done;
 
     if (!queue_translate(q, q->cur.dst, IOMMU_RW, &to)) {
         return;
@@ -471,8 +512,11 @@ static void step_add64(SVADevQueue *q)
     if (!queue_send(q, &to, IOMMU_RW)) {
         return;
     }
-    if (!fetch_add64(&to, q->cur.arg, &q->result)) {
-        queue_fault(q, SVADEV_ERR_DMA, q->cur.dst, true);
+    queue_may_stall(q, &to);
+    done = fetch_add64(&to, q->cur.arg, &q->result);
+    stall = pci_stall_end(PCI_DEVICE(q->dev));
+    if (!done) {
+        queue_failed(q, &to, stall, true);
         return;
     }
     svadev_count(q->dev, BYTES, sizeof(uint64_t));
@@ -655,6 +699,10 @@ static void queue_step(void *opaque)
     SVADevQueue *q = opaque;
 
     if (q->state != SVADEV_STATE_RUN) {
+        return;
+    }
+    if (q->stall.aborted) {
+        queue_fault(q, SVADEV_ERR_DMA, q->stall.va, q->stall.write);
         return;
     }
     if (q->phase == SVADEV_PHASE_CHECK) {

@@ -152,9 +152,27 @@ static void svadev_page_response(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
     svadev_update_stopped(s);
 }
 
+static void svadev_resume(PCIDevice *dev, uint64_t id, PCIStallEnd how)
+{
+    SVADevState *s = SVADEV(dev);
+    SVADevQueue *q = NULL;
+
+    for (unsigned i = 0; i < s->n_queues && !q; i++) {
+        if (s->queues[i].stall.id == id) {
+            q = &s->queues[i];
+        }
+    }
+    trace_svadev_resumed(q ? (int)q->index : -1, id, how);
+    if (q) {
+        svadev_count(s, RESUME, 1);
+        svadev_queue_resume(q, how);
+    }
+}
+
 static const PCISVAClientOps svadev_client_ops = {
     .invalidate = svadev_invalidate,
     .page_response = svadev_page_response,
+    .resume = svadev_resume,
 };
 
 /* --- VERIFY --- */
@@ -272,8 +290,8 @@ static void svadev_reset_queue(SVADevQueue *q)
 }
 
 /*
- * Everything but the configuration space, and but the page requests that the
- * IOMMU has: their responses come whatever the registers say.
+ * Everything but the configuration space, and but the page requests and stalled
+ * accesses that the IOMMU has: it answers whatever the registers say.
  */
 static void svadev_reset_function(SVADevState *s)
 {
@@ -294,6 +312,14 @@ static void svadev_reset_function(SVADevState *s)
     trace_svadev_reset();
 }
 
+/* The IOMMU still has them, and nobody waits for their end. */
+static void svadev_forget_stalls(SVADevState *s)
+{
+    for (unsigned i = 0; i < s->n_queues; i++) {
+        s->queues[i].stall = (SVADevStall) { };
+    }
+}
+
 static void svadev_forget_requests(SVADevState *s)
 {
     for (unsigned i = 0; i < s->n_queues; i++) {
@@ -310,6 +336,7 @@ static void svadev_reset(DeviceState *d)
 
     svadev_reset_function(s);
     svadev_forget_requests(s);
+    svadev_forget_stalls(s);
     if (dev->exp.ats_cap) {
         pci_set_word(dev->config + dev->exp.ats_cap + PCI_ATS_CTRL, 0);
     }
@@ -382,6 +409,16 @@ static uint64_t svadev_unit_counter(SVADevState *s, hwaddr reg)
         return c.queue_errors;
     case SVADEV_U_LEFT:
         return c.entries_left;
+    case SVADEV_U_STALL:
+        return c.stalls;
+    case SVADEV_U_RESUME:
+        return c.resumes;
+    case SVADEV_U_STALL_ENDED:
+        return c.stalls_ended;
+    case SVADEV_U_STALL_ERROR:
+        return c.stall_errors;
+    case SVADEV_U_STALL_MAX:
+        return c.stall_max;
     default:
         return 0;
     }

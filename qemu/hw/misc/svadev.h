@@ -70,6 +70,14 @@ typedef struct SVADevPageRequest {
     hwaddr addr;
 } SVADevPageRequest;
 
+/* So does a request that the IOMMU has stalled. */
+typedef struct SVADevStall {
+    uint64_t id;                /* 0: there is none */
+    bool aborted;               /* it is over, and the operation is not yet */
+    bool write;
+    hwaddr va;
+} SVADevStall;
+
 typedef struct SVADevQueue {
     SVADevState *dev;
     unsigned index;
@@ -87,6 +95,7 @@ typedef struct SVADevQueue {
     unsigned n_held;
     SVADevHeld held[SVADEV_MAX_HELD];
     SVADevPageRequest pr;
+    SVADevStall stall;
 
     uint64_t state;
     uint64_t error;
@@ -155,20 +164,21 @@ static inline bool svadev_queue_active(const SVADevQueue *q)
 
 static inline bool svadev_queue_busy(const SVADevQueue *q)
 {
-    return svadev_queue_active(q) || q->pr.outstanding;
+    return svadev_queue_active(q) || q->pr.outstanding || q->stall.id;
 }
 
 /* svadev-queue.c */
 void svadev_queue_init(SVADevState *s, unsigned index);
 void svadev_queue_exit(SVADevQueue *q);
 void svadev_queue_enable(SVADevQueue *q);
-/* Ends its operation; a page request stays outstanding. */
+/* Ends its operation; a page request or a stall stays outstanding. */
 void svadev_queue_disable(SVADevQueue *q);
 void svadev_queue_doorbell(SVADevQueue *q);
 void svadev_queue_release(SVADevQueue *q);
 void svadev_queue_abort(SVADevQueue *q);
 void svadev_queue_drop_held(SVADevQueue *q, const SVADevScope *scope);
 void svadev_queue_respond(SVADevQueue *q, PCIPRIResponse code);
+void svadev_queue_resume(SVADevQueue *q, PCIStallEnd how);
 /* Its page request will get no response, or none that counts. */
 void svadev_queue_forget_request(SVADevQueue *q);
 /* Tries again to send what waits for PRI's allocation. */

@@ -131,6 +131,38 @@ void pci_pri_respond(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
     }
 }
 
+void pci_stall_begin(PCIDevice *dev)
+{
+    dev->sva_may_stall = true;
+}
+
+uint64_t pci_stall_end(PCIDevice *dev)
+{
+    uint64_t id = dev->sva_stall;
+
+    dev->sva_may_stall = false;
+    dev->sva_stall = 0;
+    return id;
+}
+
+bool pci_may_stall(const PCIDevice *dev)
+{
+    return dev && dev->sva_may_stall && !dev->sva_stall &&
+        dev->sva_client && dev->sva_client->resume;
+}
+
+void pci_stall(PCIDevice *dev, uint64_t id)
+{
+    dev->sva_stall = id;
+}
+
+void pci_stall_resume(PCIDevice *dev, uint64_t id, PCIStallEnd how)
+{
+    if (dev && dev->sva_client && dev->sva_client->resume) {
+        dev->sva_client->resume(dev, id, how);
+    }
+}
+
 PCIATSStatus pci_sva_probe(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                            PCIATSReply *reply)
 {

@@ -101,6 +101,7 @@
 #define CD_AA64         (1ULL << 41)
 #define CD_HD           (1ULL << 42)
 #define CD_HA           (1ULL << 43)
+#define CD_S            (1ULL << 44)
 #define CD_R            (1ULL << 45)
 #define CD_A            (1ULL << 46)
 #define CD_ASID(n)      ((uint64_t)(n) << 48)
@@ -129,11 +130,15 @@
 #define TLBI_S2_IPA     0x2a
 #define TLBI_NSNH_ALL   0x30
 #define ATC_INV         0x40
+#define CMD_RESUME      0x44
+#define CMD_STALL_TERM  0x45
 #define CMD_SYNC        0x46
 #define CMD_G           (1ULL << 9)
 #define CMD_SSEC        (1ULL << 10)
 #define CMD_SSV         (1ULL << 11)
 #define SYNC_IRQ        (1ULL << 12)
+#define RESUME_RETRY    (1ULL << 12)
+#define RESUME_ABORT    (1ULL << 13)
 #define CERROR_ILL      1
 #define CERROR_ABT      2
 #define CERROR_ATC      3

@@ -98,7 +98,7 @@ static int vtd_unit_init(struct vtd_machine *machine, unsigned int index,
 
 	unit->machine = machine;
 	unit->index = index;
-	unit->running = -1;
+	kiommu_turn_give_up(&unit->turn);
 	vtd_unit_init_locks(unit);
 	vtd_unit_init_caps(unit, caps);
 	vtd_unit_init_bus(unit);

@@ -839,26 +839,19 @@ static bool vtd_is_bad(const struct vtd_slot *slot, const struct vtd_cmd *cmd)
 	return slot->bad && !memcmp(slot->bad_qw, cmd->qw, sizeof(slot->bad_qw));
 }
 
-/* True while @before of another CPU keeps everybody else from the queue */
-static bool vtd_is_busy(const struct vtd_unit *unit)
-{
-	return unit->running >= 0 && unit->running != smp_processor_id();
-}
-
-/* The callback may wait for commands of its own: those before them leave first. */
 static void vtd_tell(struct vtd_unit *unit, struct vtd_slot *slot,
 		     const struct vtd_cmd *cmd)
 {
-	int running = unit->running;
+	int before;
 
 	lockdep_assert_held(&unit->lock);
 
 	slot->told = true;
-	unit->running = smp_processor_id();
+	before = kiommu_turn_begin(&unit->turn);
 	raw_spin_unlock(&unit->lock);
 	unit->before(unit, cmd);
 	raw_spin_lock(&unit->lock);
-	unit->running = running;
+	kiommu_turn_end(&unit->turn, before);
 }
 
 static bool vtd_is_idle(const struct vtd_unit *unit)
@@ -875,7 +868,7 @@ static bool vtd_step(struct vtd_unit *unit)
 
 	lockdep_assert_held(&unit->lock);
 
-	if (vtd_is_busy(unit) || !vtd_goes_on(unit) || vtd_is_idle(unit))
+	if (kiommu_turn_is_others(&unit->turn) || !vtd_goes_on(unit) || vtd_is_idle(unit))
 		return false;
 	slot = &unit->slot[unit->head];
 	vtd_decode(unit, unit->head, &cmd);
@@ -1637,7 +1630,7 @@ void vtd_let_others(struct vtd_unit *unit)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
-	unit->running = -1;
+	kiommu_turn_give_up(&unit->turn);
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 

@@ -178,7 +178,7 @@ typedef void vtd_before_t(struct vtd_unit *unit, const struct vtd_cmd *cmd);
  * @tail: behind the last slot that was submitted
  * @busy_until: when the last of them is ready
  * @slot: by index
- * @running: CPU that is in @before, or -1
+ * @turn: whose @before runs
  * @hold: where it is to stop
  * @fault: bits of the fault status register that have not been cleared
  * @fault_until: after that nobody will
@@ -221,7 +221,7 @@ struct vtd_unit {
 	unsigned int tail;
 	u64 busy_until;
 	struct vtd_slot slot[QI_LENGTH];
-	int running;
+	struct kiommu_turn turn;
 	struct kiommu_hold hold;
 	u32 fault;
 	u64 fault_until;

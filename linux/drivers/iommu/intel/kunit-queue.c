@@ -94,7 +94,7 @@ static void queue_watch(struct queue *q)
 	u64 now = ktime_get_mono_fast_ns();
 	bool held = kiommu_is_held(&q->unit->hold);
 	bool busy = held || READ_ONCE(q->unit->head) != READ_ONCE(q->unit->tail) ||
-		READ_ONCE(q->unit->running) >= 0;
+		READ_ONCE(q->unit->turn.cpu) >= 0;
 
 	if (held && q->start_timer) {
 		q->start_timer = false;

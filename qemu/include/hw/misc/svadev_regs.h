@@ -36,7 +36,8 @@
 #define  SVADEV_CAPS_ATC_SIZE    0xffffffff00000000ULL  /* ATC entries */
 #define SVADEV_CTRL              0x010        /* rw, 0 after reset */
 #define  SVADEV_CTRL_NO_ATS      0x1          /* untranslated requests only */
-#define  SVADEV_CTRL_NO_PRI      0x2  /* a page that is not there is an error */
+/* no page requests, no stalls: a page that is not there is an error */
+#define  SVADEV_CTRL_NO_PRI      0x2
 #define  SVADEV_CTRL_NO_CACHE    0x4  /* use a translation once, keep none */
 #define  SVADEV_CTRL_RESET       0x8000000000000000ULL  /* wo, whole function */
 #define SVADEV_STEP              0x018  /* rw: bytes a step, ns between steps */
@@ -112,7 +113,10 @@
 #define SVADEV_C_INV_GLOBAL      0x180
 /* ATC entries that made room for others */
 #define SVADEV_C_EVICTED         0x188
-#define SVADEV_C_END             0x190
+/* untranslated accesses that the IOMMU has stalled; its answers */
+#define SVADEV_C_STALL           0x190
+#define SVADEV_C_RESUME          0x198
+#define SVADEV_C_END             0x1a0
 /* of the IOMMU in front of it, since its reset */
 #define SVADEV_U_IOTLB_RANGE     0x200
 #define SVADEV_U_IOTLB_TAG       0x208
@@ -145,7 +149,15 @@
 #define SVADEV_U_QUEUE_ERROR     0x2b0
 /* entries that a range has named, and left by a fault of the IOMMU */
 #define SVADEV_U_LEFT            0x2b8
-#define SVADEV_COUNTERS_END      0x2c0
+/* requests stalled; answered by software; ended otherwise */
+#define SVADEV_U_STALL           0x2c0
+#define SVADEV_U_RESUME          0x2c8
+#define SVADEV_U_STALL_ENDED     0x2d0
+/* answers to what is not stalled */
+#define SVADEV_U_STALL_ERROR     0x2d8
+/* no counter: so many can be stalled; 0: none */
+#define SVADEV_U_STALL_MAX       0x2e0
+#define SVADEV_COUNTERS_END      0x2e8
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)           (0x1000 + (q) * 0x20)
@@ -175,7 +187,8 @@
 #define  SVADEV_STATE_DISABLED   0
 #define  SVADEV_STATE_IDLE       1
 #define  SVADEV_STATE_RUN        2
-#define  SVADEV_STATE_PAGE_REQ   3            /* waits for a group response */
+/* waits for a group response, or for the end of a stall */
+#define  SVADEV_STATE_PAGE_REQ   3
 #define  SVADEV_STATE_HELD       4
 #define  SVADEV_STATE_DONE       5
 #define  SVADEV_STATE_ERROR      6

@@ -9,6 +9,13 @@
  *   IOMMU -> function   Invalidation Request        pci_ats_invalidate()
  *                       PRG Response                pci_pri_respond()
  *
+ * An IOMMU that stalls answers a memory request late: the function waits, and
+ * is told how it ends.
+ *
+ *   function            a request that may stall    pci_stall_begin(), _end()
+ *   IOMMU -> function   it is stalled               pci_stall()
+ *                       it is over                  pci_stall_resume()
+ *
  * The last part is no message of the specification: it lets a test device ask
  * the IOMMU in front of it what it has cached and counted, and makes it lose
  * an invalidation on purpose.
@@ -72,6 +79,14 @@ typedef struct PCIPageRequest {
     bool last;
 } PCIPageRequest;
 
+/* How a memory request that was stalled ends. */
+typedef enum PCIStallEnd {
+    /* Nothing has come of it: the function makes it again */
+    PCI_STALL_RETRY,
+    /* A bus error */
+    PCI_STALL_ABORT,
+} PCIStallEnd;
+
 /*
  * In place of the PASID of an Invalidation Request that has one and its Global
  * Invalidate bit set: the translations of all PASIDs (PCIe 6.0, 10.3.8)
@@ -88,12 +103,16 @@ typedef struct PCIPageRequest {
  *              Returns whether a completion is sent; false is what a function
  *              does whose ATS is off, and becomes a time-out at the IOMMU.
  * @page_response: the answer to a group of page requests
+ * @resume: the memory request with the number @id was stalled and is over. A
+ *          function that has been reset since may not know it any more. It
+ *          makes no request from in here. NULL: no request may be stalled.
  */
 struct PCISVAClientOps {
     bool (*invalidate)(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                        uint64_t size);
     void (*page_response)(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
                           PCIPRIResponse code);
+    void (*resume)(PCIDevice *dev, uint64_t id, PCIStallEnd how);
 };
 
 /* Size of an invalidation of the whole address space (2^64 has no number). */
@@ -148,6 +167,11 @@ typedef struct PCISVACounters {
                                    whose effect is undefined */
     uint64_t entries_left;      /* cached entries that a range has named, and
                                    left by a fault of the IOMMU */
+    uint64_t stalls;            /* requests stalled, as software is told */
+    uint64_t resumes;           /* ... that software has answered */
+    uint64_t stalls_ended;      /* ... that ended otherwise */
+    uint64_t stall_errors;      /* answers to what was not stalled */
+    uint64_t stall_max;         /* so many may be stalled; 0: none */
 } PCISVACounters;
 
 /* Caches of an IOMMU, by what their entries are made from */
@@ -262,6 +286,22 @@ PCIATSStatus pci_ats_translate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
  */
 bool pci_ats_access(PCIDevice *dev, hwaddr addr, IOMMUAccessFlags perm);
 bool pci_pri_request(PCIDevice *dev, const PCIPageRequest *req);
+
+/*
+ * Of the untranslated requests that a function makes from pci_stall_begin() to
+ * pci_stall_end(), the first that the IOMMU stalls fails with nothing done, and
+ * pci_stall_end() returns its number; 0: none was. The number is not used for
+ * another stall, and resume() comes once for it, after pci_stall_end().
+ */
+void pci_stall_begin(PCIDevice *dev);
+uint64_t pci_stall_end(PCIDevice *dev);
+
+/* For the IOMMU: may the request that @dev, or NULL, is making be stalled? */
+bool pci_may_stall(const PCIDevice *dev);
+/* It is, under the number @id, which is not 0. */
+void pci_stall(PCIDevice *dev, uint64_t id);
+/* For the IOMMU; @dev may be NULL. */
+void pci_stall_resume(PCIDevice *dev, uint64_t id, PCIStallEnd how);
 
 /* For the IOMMU; @dev may be NULL (no such function): not completed. */
 bool pci_ats_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,

@@ -73,7 +73,7 @@ static void smmu_init_unit(struct smmu_machine *machine, struct smmu_unit *unit,
 {
 	unit->machine = machine;
 	unit->index = index;
-	unit->running = -1;
+	kiommu_turn_give_up(&unit->turn);
 	unit->atc_timeout = SMMU_ATC_NS;
 	raw_spin_lock_init(&unit->lock);
 	unit->hold.lock = &unit->lock;

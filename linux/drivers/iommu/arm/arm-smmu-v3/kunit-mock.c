@@ -388,28 +388,19 @@ static void smmu_fetch(struct smmu_unit *unit, struct smmu_slot *slot,
 	cmd->issued = slot->issued;
 }
 
-/* True while @before of another CPU keeps everybody else from the queue */
-static bool smmu_is_busy(const struct smmu_unit *unit)
-{
-	return unit->running >= 0 && unit->running != smp_processor_id();
-}
-
-/* The callback may wait for commands of its own: those before them leave first. */
 static void smmu_tell(struct smmu_unit *unit, struct smmu_slot *slot,
 		      const struct smmu_cmd *cmd)
 {
-	int running = unit->running;
+	int before;
 
 	lockdep_assert_held(&unit->lock);
 
 	slot->told = true;
-	unit->running = smp_processor_id();
+	before = kiommu_turn_begin(&unit->turn);
 	raw_spin_unlock(&unit->lock);
 	unit->before(unit, cmd);
 	raw_spin_lock(&unit->lock);
-	/* Unless it has let others go on, who may be in theirs. */
-	if (unit->running == smp_processor_id())
-		unit->running = running;
+	kiommu_turn_end(&unit->turn, before);
 }
 
 static bool smmu_is_idle(struct smmu_unit *unit)
@@ -433,7 +424,7 @@ static bool smmu_step(struct smmu_unit *unit)
 
 	lockdep_assert_held(&unit->lock);
 
-	if (smmu_is_busy(unit) || smmu_is_stopped(unit) || smmu_is_idle(unit))
+	if (kiommu_turn_is_others(&unit->turn) || smmu_is_stopped(unit) || smmu_is_idle(unit))
 		return false;
 	slot = smmu_slot(unit, unit->head);
 	smmu_fetch(unit, slot, &cmd);
@@ -531,6 +522,6 @@ void smmu_let_others(struct smmu_unit *unit)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
-	unit->running = -1;
+	kiommu_turn_give_up(&unit->turn);
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }

@@ -204,7 +204,7 @@ typedef void smmu_before_t(struct smmu_unit *unit, const struct smmu_cmd *cmd);
  * @tail: behind the last slot that it has seen
  * @busy_until: when the last of them is ready
  * @slot: by index
- * @running: CPU that is in @before, or -1
+ * @turn: whose @before runs
  * @fail: which error, CMDQ_ERR_CERROR_..._IDX, at
  * @fail_nth: which command that is no CMD_SYNC, counted from now; 0: none
  * @refuse: opcode of which each command is an illegal one; 0: none
@@ -240,7 +240,7 @@ struct smmu_unit {
 	u32 tail;
 	u64 busy_until;
 	struct smmu_slot slot[1 << SMMU_SLOTS];
-	int running;
+	struct kiommu_turn turn;
 	u8 fail;
 	unsigned int fail_nth;
 	u8 refuse;

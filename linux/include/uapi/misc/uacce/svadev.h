@@ -39,7 +39,8 @@
 #define  SVADEV_CAPS_ATC_SIZE	0xffffffff00000000ULL	/* ATC entries */
 #define SVADEV_CTRL		0x010	/* rw, 0 after reset */
 #define  SVADEV_CTRL_NO_ATS	0x1	/* untranslated requests only */
-#define  SVADEV_CTRL_NO_PRI	0x2	/* a page that is not there is an error */
+/* no page requests, and no stalls: a page that is not there is an error */
+#define  SVADEV_CTRL_NO_PRI	0x2
 #define  SVADEV_CTRL_NO_CACHE	0x4	/* use a translation once, keep none */
 #define  SVADEV_CTRL_RESET	0x8000000000000000ULL	/* wo, whole function */
 #define SVADEV_STEP		0x018	/* rw: bytes a step, ns between steps */
@@ -105,7 +106,9 @@
 #define SVADEV_C_ATC_USED	0x178	/* ATC entries held now */
 #define SVADEV_C_INV_GLOBAL	0x180	/* Invalidation Requests for all PASIDs */
 #define SVADEV_C_EVICTED	0x188	/* ATC entries that made room for others */
-#define SVADEV_C_END		0x190
+#define SVADEV_C_STALL		0x190	/* accesses that the IOMMU has stalled */
+#define SVADEV_C_RESUME		0x198	/* ... whose stall is over */
+#define SVADEV_C_END		0x1a0
 /* of the IOMMU in front of it, since its reset */
 #define SVADEV_U_IOTLB_RANGE	0x200
 #define SVADEV_U_IOTLB_TAG	0x208
@@ -138,13 +141,20 @@
 #define SVADEV_U_QUEUE_ERROR	0x2b0
 /* entries that a range has named, and left by a fault of the IOMMU */
 #define SVADEV_U_LEFT		0x2b8
-#define SVADEV_COUNTERS_END	0x2c0
+/* requests stalled, */
+#define SVADEV_U_STALL		0x2c0
+#define SVADEV_U_RESUME		0x2c8	/* of these, answered by software, */
+#define SVADEV_U_STALL_ENDED	0x2d0	/* and ended otherwise */
+#define SVADEV_U_STALL_ERROR	0x2d8	/* answers to what was not stalled */
+/* no counter: so many can be stalled at a time; 0 none */
+#define SVADEV_U_STALL_MAX	0x2e0
+#define SVADEV_COUNTERS_END	0x2e8
 
 /* --- per queue control in BAR 0 --- */
 #define SVADEV_QCTL(q)		(0x1000 + (q) * 0x20)
 #define SVADEV_QCTL_PASID	0x00	/* rw while disabled; PASID_NONE allowed */
 #define SVADEV_QCTL_ENABLE	0x08	/* rw: 1 on; 0 stops and resets the queue */
-#define SVADEV_QCTL_BUSY	0x10	/* ro: DMA or a page request is outstanding */
+#define SVADEV_QCTL_BUSY	0x10	/* ro: DMA, a page request, a stall outstanding */
 
 /* --- queue page in BAR 2, one 4 KiB page each --- */
 #define SVADEV_QPAGE_SIZE	0x1000
@@ -164,7 +174,7 @@
 #define  SVADEV_STATE_DISABLED	0
 #define  SVADEV_STATE_IDLE	1
 #define  SVADEV_STATE_RUN	2
-#define  SVADEV_STATE_PAGE_REQ	3	/* waits for a group response */
+#define  SVADEV_STATE_PAGE_REQ	3	/* waits for the OS to answer for a page */
 #define  SVADEV_STATE_HELD	4
 #define  SVADEV_STATE_DONE	5
 #define  SVADEV_STATE_ERROR	6

@@ -323,6 +323,21 @@ TEST_F(sva_bind, driver_unbind)
 #define REQUESTED	16	/* pages, again and again */
 #define ROUNDS		20	/* in which others waited for answers */
 
+/* Page requests for all of @p; or writes to all of it, which is not there */
+static void ask_for(struct sva *s, struct sva_queue *q, char *p, size_t len)
+{
+	if (s->mode == SVA_PRI)
+		sva_submit(q, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_WRITE, p, NULL, len, 0);
+	else
+		sva_submit(q, SVADEV_OP_FILL, 0, NULL, p, len, 1);
+}
+
+static bool has_come(struct sva *s, struct sva_queue *q)
+{
+	return !sva_wait(q) && (s->mode == SVA_STALL ||
+				sva_reg(q, SVADEV_Q_RESULT) == REQUESTED);
+}
+
 /* Keeps page requests of its own on the way at all functions until it is told. */
 static void requester(struct sva *s, struct sva_child *c, const bool *stop)
 {
@@ -332,12 +347,12 @@ static void requester(struct sva *s, struct sva_child *c, const bool *stop)
 	if (!p || !sva_open_all(s) || !sva_say(c->fd))
 		_exit(1);
 	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		if (s->mode == SVA_STALL)
+			madvise(p, REQUESTED * SVA_PAGE, MADV_DONTNEED);
 		for (q = s->q; q < s->end; q++)
-			sva_submit(q, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_WRITE, p,
-				   NULL, REQUESTED * SVA_PAGE, 0);
+			ask_for(s, q, p, REQUESTED * SVA_PAGE);
 		for (q = s->q; q < s->end; q++)
-			if (sva_wait(q) ||
-			    sva_reg(q, SVADEV_Q_RESULT) != REQUESTED)
+			if (!has_come(s, q))
 				_exit(2);
 	}
 	sva_close_all(s);
@@ -351,8 +366,8 @@ static uint64_t unanswered(struct sva *s)
 	unsigned int i;
 
 	for (i = 0; i < s->nr; i++) {
-		answered = sva_counter(&s->dev[i], SVADEV_C_PAGE_RESP);
-		n += sva_counter(&s->dev[i], SVADEV_C_PAGE_REQ) - answered;
+		answered = sva_answers(&s->dev[i]);
+		n += sva_requests(&s->dev[i]) - answered;
 	}
 	return n;
 }
@@ -370,7 +385,7 @@ TEST_F_TIMEOUT(sva_bind, unbind_while_others_request, 100)
 	bool *stop;
 	char *p;
 
-	if (self->s.mode != SVA_PRI)
+	if (!sva_pages_come(&self->s))
 		SKIP(return, "needs page requests");
 	stop = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -386,8 +401,7 @@ TEST_F_TIMEOUT(sva_bind, unbind_while_others_request, 100)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		ASSERT_NE(MAP_FAILED, p);
 		ASSERT_EQ(0, sva_open(&q, &self->s.dev[n % self->s.nr]));
-		sva_submit(&q, SVADEV_OP_PAGE_REQ, SVADEV_FLAG_WRITE, p, NULL,
-			   SVA_PAGE, 0);
+		ask_for(&self->s, &q, p, SVA_PAGE);
 		rounds += unanswered(&self->s) > 1;
 		sva_close(&q);
 		ASSERT_EQ(0, munmap(p, SVA_PAGE));

@@ -248,7 +248,7 @@ static void hold_and_die(struct sva *s, char *shared, int sync, enum death how)
 {
 	struct sva_queue *q;
 
-	if (s->mode != SVA_PRI)
+	if (!sva_pages_come(s))
 		memset(shared, 1, LEN);
 	if (!sva_open_all(s) || !sva_warm_up(s, shared, 2, LEN))
 		_exit(3);
@@ -385,7 +385,7 @@ static void dies_while_running(struct __test_metadata *_metadata, struct sva *s,
 	for (i = 0; i < s->nr; i++) {
 		sva_count_cached(&s->dev[i], SVADEV_PASID_ALL, NULL, 0, &cached);
 		ASSERT_LT(0, cached.iotlb);
-		ASSERT_EQ(s->mode != SVA_UNTRANSLATED, !!cached.atc);
+		ASSERT_EQ(!sva_untranslated(s), !!cached.atc);
 	}
 	ASSERT_TRUE(kill_and_wait(c.pid, c.fd, how));
 	EXPECT_CLEAN(s);
@@ -412,12 +412,12 @@ TEST_F(sva_exit, requesting)
 {
 	unsigned int i;
 
-	if (self->s.mode != SVA_PRI)
+	if (!sva_pages_come(&self->s))
 		SKIP(return, "needs page requests");
 	dies_while_running(_metadata, &self->s, variant->death, true);
 	for (i = 0; i < self->s.nr; i++)
-		EXPECT_EQ(sva_counter(&self->s.dev[i], SVADEV_C_PAGE_REQ),
-			  sva_counter(&self->s.dev[i], SVADEV_C_PAGE_RESP));
+		EXPECT_EQ(sva_requests(&self->s.dev[i]),
+			  sva_answers(&self->s.dev[i]));
 }
 
 static uint64_t asked(struct sva_dev *d)
@@ -474,7 +474,7 @@ TEST_F(sva_exit, one_has_left)
 		}
 		sva_count_cached(&self->s.dev[i], SVADEV_PASID_ALL,
 				 self->shared, LEN, &cached);
-		ASSERT_EQ(self->s.mode == SVA_UNTRANSLATED ? 0 : NR_PAGES,
+		ASSERT_EQ(sva_untranslated(&self->s) ? 0 : NR_PAGES,
 			  cached.atc);
 		EXPECT_EQ(SVA_SMMU ? NR_PAGES : 0, cached.iotlb);
 	}
@@ -483,7 +483,7 @@ TEST_F(sva_exit, one_has_left)
 	EXPECT_EQ(before[0], asked(left));
 	for (i = 0; i < self->s.nr; i++) {
 		EXPECT_EQ(0, sva_counter(&self->s.dev[i], SVADEV_C_ATC_USED));
-		if (i && self->s.mode != SVA_UNTRANSLATED)
+		if (i && !sva_untranslated(&self->s))
 			EXPECT_LT(before[i], asked(&self->s.dev[i]));
 	}
 	close(c.fd);

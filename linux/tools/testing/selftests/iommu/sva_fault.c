@@ -102,14 +102,14 @@ TEST_F(sva_fault, untouched)
 	struct sva_queue *q;
 
 	for (q = self->s.q; q < self->s.end; q++) {
-		uint64_t requests = sva_counter(q->dev, SVADEV_C_PAGE_REQ);
+		uint64_t requests = sva_requests(q->dev);
 		char *p = fresh_anon(NR_PAGES, PROT_READ | PROT_WRITE);
 		int err;
 
 		ASSERT_NE(NULL, p);
 		err = sva_fill(q, p, 2, NR_PAGES * SVA_PAGE);
-		requests = sva_counter(q->dev, SVADEV_C_PAGE_REQ) - requests;
-		if (self->s.mode != SVA_PRI) {
+		requests = sva_requests(q->dev) - requests;
+		if (!sva_pages_come(&self->s)) {
 			EXPECT_TRUE(sva_is_fault(&self->s, err));
 			EXPECT_TRUE(sva_faulted_at(q, p));
 			EXPECT_EQ(0, requests);
@@ -119,8 +119,7 @@ TEST_F(sva_fault, untouched)
 		EXPECT_EQ(NR_PAGES, requests);
 		EXPECT_TRUE(sva_all(p, 2, NR_PAGES * SVA_PAGE));
 		EXPECT_TRUE(sva_sees(q, p, 2, NR_PAGES * SVA_PAGE));
-		EXPECT_EQ(sva_counter(q->dev, SVADEV_C_PAGE_REQ),
-			  sva_counter(q->dev, SVADEV_C_PAGE_RESP));
+		EXPECT_EQ(sva_requests(q->dev), sva_answers(q->dev));
 	}
 	ASSERT_CLEAN(&self->s);
 }
@@ -131,7 +130,7 @@ TEST_F(sva_fault, zero_page)
 	char *witness = fresh_anon(1, PROT_READ);
 	struct sva_queue *q;
 
-	if (self->s.mode != SVA_PRI)
+	if (!sva_pages_come(&self->s))
 		SKIP(return, "needs page requests");
 
 	for (q = self->s.q; q < self->s.end; q++) {
@@ -154,7 +153,7 @@ TEST_F(sva_fault, private_file)
 	struct sva_queue *q;
 
 	ASSERT_LE(0, fd);
-	if (self->s.mode != SVA_PRI)
+	if (!sva_pages_come(&self->s))
 		SKIP(return, "needs page requests");
 
 	for (q = self->s.q; q < self->s.end; q++) {
@@ -181,7 +180,7 @@ TEST_F(sva_fault, shared_file)
 	ASSERT_LE(0, fd);
 	p = fresh(1, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	ASSERT_NE(NULL, p);
-	if (self->s.mode != SVA_PRI)
+	if (!sva_pages_come(&self->s))
 		memset(p, 4, SVA_PAGE);
 	for (q = self->s.q; q < self->s.end; q++) {
 		EXPECT_EQ(0, sva_fill(q, p, 6, SVA_PAGE));

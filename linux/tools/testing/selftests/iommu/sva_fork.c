@@ -73,7 +73,7 @@ TEST_F(sva_fork, parent_writes)
 	ASSERT_LT(0, pid);
 	EXPECT_CLEAN(&self->s);
 	for (q = self->s.q; q < self->s.end; q++) {
-		if (self->s.mode == SVA_PRI) {
+		if (sva_pages_come(&self->s)) {
 			EXPECT_EQ(0, sva_fill(q, self->buf, 2, LEN));
 			continue;
 		}
@@ -252,7 +252,7 @@ TEST_F(sva_fork, spares_others)
 	struct sva_child c;
 	pid_t pid, other;
 
-	if (self->s.mode == SVA_UNTRANSLATED)
+	if (sva_untranslated(&self->s))
 		SKIP(return, "nothing is cached by the function");
 	other = sva_child_new(&c);
 	if (!other)

@@ -194,7 +194,7 @@ TEST_F(sva_map, dontneed)
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, madvise(self->buf, NR_PAGES * SVA_PAGE,
 						  MADV_DONTNEED)));
 	ASSERT_CLEAN(&self->s);
-	if (self->s.mode != SVA_PRI)
+	if (!sva_pages_come(&self->s))
 		EXPECT_TRUE(sva_all(self->buf, 0, NR_PAGES * SVA_PAGE));
 	for (q = self->s.q; q < self->s.end; q++)
 		EXPECT_TRUE(sva_sees(q, self->buf, 0, NR_PAGES * SVA_PAGE));
@@ -288,7 +288,7 @@ TEST_F(sva_map, huge_page_split)
 		ASSERT_EQ(0, sva_hold(q, SVADEV_OP_FILL, NULL, p + 6 * SVA_PAGE,
 				      3 * SVA_PAGE, 9));
 		sva_count_cached(q->dev, sva_reg(q, SVADEV_Q_PASID), p, huge, &c);
-		ASSERT_EQ(self->s.mode == SVA_UNTRANSLATED ? 0 : 32, c.atc);
+		ASSERT_EQ(sva_untranslated(&self->s) ? 0 : 32, c.atc);
 		ASSERT_EQ(1, c.iotlb);
 	}
 	ASSERT_EQ(0, SVA_CHANGE(&self->s, munmap(p + 7 * SVA_PAGE, SVA_PAGE)));

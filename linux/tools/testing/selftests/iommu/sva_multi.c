@@ -28,6 +28,8 @@ FIXTURE_SETUP(sva_multi)
 		SKIP(return, "%s", why);
 	if (!sva_lacks(&self->s, SVA_ATS))
 		sva_set_mode(&self->s, SVA_ATS);
+	if (!sva_lacks(&self->s, SVA_STALL))
+		sva_set_mode(&self->s, SVA_STALL);
 	self->buf = sva_pages(NR_PAGES, 1);
 	ASSERT_NE(NULL, self->buf);
 	/* sorted by IOMMU, so that even the base can group its commands */
@@ -169,6 +171,27 @@ static void expect_limit(struct __test_metadata *_metadata, struct sva *s,
 		EXPECT_EQ(sva_waits_of(s, i), u->sync);
 		EXPECT_EQ(0, u->iotlb_tag + u->iotlb_all);
 		EXPECT_EQ(0, u->atc_all + u->config);
+	}
+}
+
+/*
+ * What is counted below are ATCs that are on: none of it would tell that they are
+ * not. Where no ATS is meant, this is on the list of skips.
+ */
+TEST_F(sva_multi, translates_itself)
+{
+	struct sva_queue *q;
+	uint64_t asked, left;
+
+	if (sva_lacks(&self->s, SVA_ATS))
+		SKIP(return, "a function has no ATS");
+	for (q = self->s.q; q < self->s.end; q++) {
+		asked = sva_counter(q->dev, SVADEV_C_XLATE);
+		left = sva_counter(q->dev, SVADEV_C_UNTRANSLATED);
+		ASSERT_EQ(0, sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0));
+		ASSERT_EQ(0, sva_fill(q, self->buf, 2, SVA_PAGE));
+		EXPECT_LT(asked, sva_counter(q->dev, SVADEV_C_XLATE));
+		EXPECT_EQ(left, sva_counter(q->dev, SVADEV_C_UNTRANSLATED));
 	}
 }
 

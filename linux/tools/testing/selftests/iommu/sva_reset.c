@@ -142,7 +142,7 @@ TEST_F(sva_reset, start_again)
 		EXPECT_EQ(SVADEV_ERR_NONE, sva_fill(q, self->buf, 2, SVA_PAGE));
 		EXPECT_TRUE(sva_all(self->buf, 2, SVA_PAGE));
 		memset(self->buf, 1, SVA_PAGE);
-		if (self->s.mode != SVA_PRI)
+		if (!sva_pages_come(&self->s))
 			continue;
 		/* Page requests are let in again, too. */
 		fresh = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE,

@@ -99,6 +99,7 @@ static const char *sva_dev_init(struct sva_dev *d)
 		return "the function is of another version";
 	d->nr_queues = sva_read(d->ctl, SVADEV_CAPS) & SVADEV_CAPS_QUEUES;
 	d->unit = sva_read(d->ctl, SVADEV_UNIT);
+	d->stalls = !d->ats && sva_read(d->ctl, SVADEV_U_STALL_MAX);
 	return NULL;
 }
 
@@ -302,6 +303,11 @@ bool sva_take(struct sva_queue *q, struct sva_dev *d, uint32_t pasid)
 	q->page = d->pages + id * SVADEV_QPAGE_SIZE;
 	if (sva_set_queue(sva_last_queue(d), pasid)) {
 		sva_write(sva_last_queue(d), SVADEV_QCTL_ENABLE, 1);
+		/*
+		 * A CPU that sets no dirty bit takes a fault for the first write
+		 * to a page, and flushes it: now, and not in a window of a test.
+		 */
+		sva_write(q->page, SVADEV_Q_ARG, 0);
 		return sva_reg(q, SVADEV_Q_PASID) == pasid;
 	}
 	fprintf(stderr, "# %s: queue %u cannot have PASID %#x\n", d->name, id,
@@ -495,6 +501,7 @@ bool sva_is_fault(const struct sva *s, int err)
 		[SVA_PRI] = SVADEV_ERR_PRI_INVALID,
 		[SVA_ATS] = SVADEV_ERR_NOT_MAPPED,
 		[SVA_UNTRANSLATED] = SVADEV_ERR_DMA,
+		[SVA_STALL] = SVADEV_ERR_DMA,
 	};
 
 	return sva_is_error(err, expected[s->mode]);
@@ -523,7 +530,7 @@ static bool sva_is_no_entry(enum sva_refusal why, uint64_t reason)
  */
 static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
 {
-	if (s->mode == SVA_UNTRANSLATED)
+	if (sva_untranslated(s))
 		return SVADEV_ERR_DMA;
 	if (!SVA_SMMU)
 		return SVADEV_ERR_REFUSED;
@@ -531,13 +538,15 @@ static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
 }
 
 /*
- * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS; where
- * that is on only while something is bound, all requests are untranslated after it.
+ * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS: it
+ * records no error of a configuration that a translation request meets, unless it has
+ * IDR0.ATSRECERR. So no reason is known there but the Completer Abort. Where ATS is on
+ * only while something is bound, all requests are untranslated after it.
  */
 static bool sva_is_recorded(const struct sva *s, const struct sva_dev *d,
 			    enum sva_refusal why)
 {
-	return why != SVA_EXITED && !(SVA_SMMU && s->mode != SVA_UNTRANSLATED &&
+	return why != SVA_EXITED && !(SVA_SMMU && !sva_untranslated(s) &&
 				      sva_dev_has(d, SVA_ATS));
 }
 
@@ -625,7 +634,7 @@ bool sva_is_cached(const struct sva *s, struct sva_dev *d, uint64_t pasid,
 		   const void *p, size_t len)
 {
 	uint64_t pages = len / SVA_PAGE;
-	uint64_t atc = s->mode == SVA_UNTRANSLATED ? 0 : pages;
+	uint64_t atc = sva_untranslated(s) ? 0 : pages;
 	struct sva_cached c;
 
 	sva_count_cached(d, pasid, p, len, &c);
@@ -674,16 +683,49 @@ uint64_t sva_evicted(const struct sva *s)
 	return n;
 }
 
+/* Accesses that the IOMMUs have stalled, and that are not over */
+uint64_t sva_stalled(const struct sva *s)
+{
+	uint64_t over, n = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++) {
+		if (!sva_first_of_unit(s, i))
+			continue;
+		over = sva_read(s->dev[i].ctl, SVADEV_U_RESUME) +
+		       sva_read(s->dev[i].ctl, SVADEV_U_STALL_ENDED);
+		n += sva_read(s->dev[i].ctl, SVADEV_U_STALL) - over;
+	}
+	return n;
+}
+
+/* Answers for what was not stalled, or was answered before */
+uint64_t sva_wrong_answers(const struct sva *s)
+{
+	uint64_t n = 0;
+	unsigned int i;
+
+	for (i = 0; i < s->nr; i++)
+		if (sva_first_of_unit(s, i))
+			n += sva_read(s->dev[i].ctl, SVADEV_U_STALL_ERROR);
+	return n;
+}
+
 /*
  * No entry of any PASID, in any ATC or IOTLB, that the page table disowns, and none that
  * was evicted since the test began, which can have been stale. That there was one which
- * could have become stale is for the test to see, before.
+ * could have become stale is for the test to see, before. And no stall was answered twice.
  */
 bool sva_clean(struct sva *s)
 {
+	uint64_t wrong = sva_wrong_answers(s) - s->wrong_answers;
 	uint64_t evicted = sva_evicted(s) - s->evicted;
-	bool clean = !evicted;
+	bool clean = !evicted && !wrong;
 	unsigned int i;
+
+	if (wrong)
+		fprintf(stderr, "# %llu answers to what was not stalled\n",
+			(unsigned long long)wrong);
 
 	if (evicted)
 		fprintf(stderr, "# %llu entries evicted from caches too small for the test\n",
@@ -972,6 +1014,10 @@ const char *sva_lacks(const struct sva *s, enum sva_mode mode)
 	unsigned int i;
 
 	for (i = 0; i < s->nr; i++) {
+		if (s->dev[i].stalls && (mode == SVA_PRI || mode == SVA_STALL))
+			continue;
+		if (mode == SVA_STALL)
+			return "no access is stalled";
 		if (mode != SVA_UNTRANSLATED && !s->dev[i].ats)
 			return "a function has no ATS";
 		if (mode == SVA_PRI && !s->dev[i].pri)
@@ -987,9 +1033,12 @@ void sva_set_mode(struct sva *s, enum sva_mode mode)
 		[SVA_PRI] = 0,
 		[SVA_ATS] = SVADEV_CTRL_NO_PRI,
 		[SVA_UNTRANSLATED] = SVADEV_CTRL_NO_ATS | SVADEV_CTRL_NO_PRI,
+		[SVA_STALL] = SVADEV_CTRL_NO_ATS,
 	};
 	unsigned int i;
 
+	if (mode == SVA_PRI && s->dev[0].stalls)
+		mode = SVA_STALL;
 	s->mode = mode;
 	for (i = 0; i < s->nr; i++) {
 		sva_give_back_any(&s->dev[i]);
@@ -1032,6 +1081,7 @@ const char *sva_setup(struct sva *s, enum sva_mode mode)
 		sva_set_mode(s, mode);
 		why = sva_cannot_open(s);
 		s->evicted = sva_evicted(s);
+		s->wrong_answers = sva_wrong_answers(s);
 	}
 	return why;
 }
@@ -1115,13 +1165,22 @@ bool sva_all(const char *p, int byte, size_t len)
 	return true;
 }
 
-/* Not munmap: others may map something, perhaps at this very address. */
+/*
+ * Not munmap: others may map something, perhaps at this very address. What is written
+ * then goes to no page, or to a new one.
+ */
 bool sva_dontneed_is_seen(struct sva *s, struct sva_queue *q, char *p)
 {
+	int err;
+
 	memset(p, 2, SVA_PAGE);
-	return !sva_fill(q, p, 3, SVA_PAGE) && sva_all(p, 3, SVA_PAGE) &&
-	       !SVA_CHANGE(s, madvise(p, SVA_PAGE, MADV_DONTNEED)) &&
-	       sva_is_fault(s, sva_fill(q, p, 4, SVA_PAGE));
+	if (sva_fill(q, p, 3, SVA_PAGE) || !sva_all(p, 3, SVA_PAGE) ||
+	    SVA_CHANGE(s, madvise(p, SVA_PAGE, MADV_DONTNEED)))
+		return false;
+	err = sva_fill(q, p, 4, SVA_PAGE);
+	if (sva_pages_come(s))
+		return !err && sva_all(p, 4, SVA_PAGE);
+	return sva_is_fault(s, err);
 }
 
 /* --- others: processes and threads --- */

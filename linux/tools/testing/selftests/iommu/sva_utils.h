@@ -56,7 +56,8 @@
 
 /*
  * SMMUv3 is in front of the functions, else VT-d. SMMUv3's driver has no page
- * requests, and waits twice where ATS is on, before the ATCs and after.
+ * requests, and waits twice where ATS is on, before the ATCs and after. Where
+ * an SMMUv3 can stall accesses, that is what SVA_PRI means for functions without ATS.
  */
 #ifdef __aarch64__
 #define SVA_SMMU	true
@@ -69,6 +70,7 @@ enum sva_mode {
 	SVA_PRI,		/* ATS; a page that is not there is requested */
 	SVA_ATS,		/* ATS; such a page is an error */
 	SVA_UNTRANSLATED,	/* the IOMMU translates each access */
+	SVA_STALL,		/* the same; where a page is not there, it stalls it */
 };
 
 /**
@@ -82,6 +84,7 @@ enum sva_mode {
  * @unit: number of the IOMMU in front of it
  * @ats: address translation services are on
  * @pri: page requests are on
+ * @stalls: it has no ATS, and its accesses can be stalled
  */
 struct sva_dev {
 	char name[32];
@@ -93,6 +96,7 @@ struct sva_dev {
 	uint64_t unit;
 	bool ats;
 	bool pri;
+	bool stalls;
 };
 
 /**
@@ -117,6 +121,7 @@ struct sva_queue {
  * @q: one queue each, from sva_open_all() to sva_close_all()
  * @end: the end of these
  * @evicted: what sva_evicted() was when the test began
+ * @wrong_answers: what sva_wrong_answers() was then
  */
 struct sva {
 	struct sva_dev dev[SVA_MAX_DEVS];
@@ -125,7 +130,20 @@ struct sva {
 	struct sva_queue q[SVA_MAX_DEVS];
 	struct sva_queue *end;
 	uint64_t evicted;
+	uint64_t wrong_answers;
 };
+
+/* Is a page that is not there asked for, or an error? */
+static inline bool sva_pages_come(const struct sva *s)
+{
+	return s->mode == SVA_PRI || s->mode == SVA_STALL;
+}
+
+/* Do the functions leave it to the IOMMU to translate? */
+static inline bool sva_untranslated(const struct sva *s)
+{
+	return s->mode == SVA_UNTRANSLATED || s->mode == SVA_STALL;
+}
 
 /* What IOMMUs have counted */
 struct sva_commands {
@@ -197,6 +215,20 @@ static inline uint64_t sva_reg(struct sva_queue *q, unsigned int reg)
 static inline uint64_t sva_counter(struct sva_dev *d, unsigned int counter)
 {
 	return sva_read(d->ctl, counter);
+}
+
+/* Pages that it has asked for: page requests, and stalled accesses */
+static inline uint64_t sva_requests(struct sva_dev *d)
+{
+	return sva_counter(d, SVADEV_C_PAGE_REQ) +
+	       sva_counter(d, SVADEV_C_STALL);
+}
+
+/* ... and what has come of it */
+static inline uint64_t sva_answers(struct sva_dev *d)
+{
+	return sva_counter(d, SVADEV_C_PAGE_RESP) +
+	       sva_counter(d, SVADEV_C_RESUME);
 }
 
 /* --- operations --- */
@@ -278,6 +310,8 @@ bool sva_is_cached(const struct sva *s, struct sva_dev *d, uint64_t pasid,
 bool sva_all_cached(struct sva *s, const void *p, size_t len);
 uint64_t sva_tables_cached(struct sva_queue *q, const void *p, size_t len);
 uint64_t sva_evicted(const struct sva *s);
+uint64_t sva_stalled(const struct sva *s);
+uint64_t sva_wrong_answers(const struct sva *s);
 bool sva_clean(struct sva *s);
 void sva_count(const struct sva *s, struct sva_counts *c);
 void sva_count_since(const struct sva *s, struct sva_counts *c);

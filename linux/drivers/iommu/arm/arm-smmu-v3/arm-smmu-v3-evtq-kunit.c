@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit of the event queue: who waits for stalls that have not been reported, and
+ * that those which nobody else knows of are answered
+ *
+ * The queues are memory. An event thread is stopped between taking an event from the
+ * queue and reporting it by streams_mutex, which it wants for the latter.
+ */
+#include <kunit/device.h>
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
+#include <linux/sched.h>
+
+#include "arm-smmu-v3.h"
+
+#define EVTQ_SHIFT	7
+#define EVTQ_MASK	((2U << EVTQ_SHIFT) - 1)
+#define CMDQ_SHIFT	8
+#define SID		0x1234
+
+/* What takes longer than that never ends; and what has not ended by then waits. */
+#define LONG		(20 * HZ)
+#define SHORT		(HZ / 5)
+
+/**
+ * struct evtq_thread - a thread of a test
+ * @fn: what it does
+ * @test: that test
+ * @done: it is done with it
+ */
+struct evtq_thread {
+	void (*fn)(struct kunit *test);
+	struct kunit *test;
+	struct completion done;
+};
+
+/**
+ * struct evtq - an SMMU without hardware
+ * @smmu: the SMMU
+ * @evts: entries of its event queue
+ * @cmds: entries of its command queue
+ * @valid_map: which of them are valid
+ * @prod: PROD of the event queue
+ * @cons: CONS of the event queue
+ * @cmd_regs: PROD and CONS of the command queue: what is sent is consumed
+ */
+struct evtq {
+	struct arm_smmu_device smmu;
+	__le64 evts[EVTQ_ENT_DWORDS << EVTQ_SHIFT];
+	__le64 cmds[CMDQ_ENT_DWORDS << CMDQ_SHIFT];
+	atomic_long_t valid_map[BITS_TO_LONGS(1 << CMDQ_SHIFT)];
+	u32 prod;
+	u32 cons;
+	u32 cmd_regs;
+};
+
+static int evtq_thread_fn(void *data)
+{
+	struct evtq_thread *t = data;
+
+	t->fn(t->test);
+	complete(&t->done);
+	return 0;
+}
+
+static struct evtq_thread *evtq_start(struct kunit *test,
+				      void (*fn)(struct kunit *test))
+{
+	struct evtq_thread *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	struct task_struct *task;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->fn = fn;
+	t->test = test;
+	init_completion(&t->done);
+	task = kthread_run(evtq_thread_fn, t, "evtq-kunit");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	return t;
+}
+
+static bool evtq_done_in(struct evtq_thread *t, unsigned long limit)
+{
+	return wait_for_completion_timeout(&t->done, limit);
+}
+
+static void evtq_drain(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+
+	arm_smmu_drain_evtq(&e->smmu);
+}
+
+static void evtq_interrupt(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+
+	arm_smmu_evtq_thread(0, &e->smmu);
+}
+
+/* A translation fault, stalled or not */
+static void evtq_put(struct evtq *e, bool stall, u16 stag)
+{
+	__le64 *evt = e->evts + (e->prod & (EVTQ_MASK >> 1)) * EVTQ_ENT_DWORDS;
+
+	evt[0] = cpu_to_le64(FIELD_PREP(EVTQ_0_ID, EVT_ID_TRANSLATION_FAULT) |
+			     FIELD_PREP(EVTQ_0_SID, SID));
+	evt[1] = cpu_to_le64((stall ? EVTQ_1_STALL : 0) |
+			     FIELD_PREP(EVTQ_1_STAG, stag));
+	/* As hardware does: who reads PROD, by readl(), finds the event. */
+	smp_store_release(&e->prod, (e->prod + 1) & EVTQ_MASK);
+}
+
+static bool evtq_full(struct evtq *e)
+{
+	return ((e->prod - READ_ONCE(e->cons)) & EVTQ_MASK) > EVTQ_MASK >> 1;
+}
+
+static bool evtq_wait_for(u32 *reg, u32 val)
+{
+	unsigned long end = jiffies + LONG;
+
+	while (READ_ONCE(*reg) != val) {
+		if (time_after(jiffies, end))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
+static int evtq_init(struct kunit *test)
+{
+	struct arm_smmu_queue *q;
+	struct evtq *e = kunit_kzalloc(test, sizeof(*e), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, e);
+	test->priv = e;
+	e->smmu.dev = kunit_device_register(test, "evtq-kunit");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(e->smmu.dev));
+	mutex_init(&e->smmu.streams_mutex);
+	e->smmu.streams = RB_ROOT;
+	init_waitqueue_head(&e->smmu.evtq.reported_wait);
+
+	q = &e->smmu.evtq.q;
+	q->llq.max_n_shift = EVTQ_SHIFT;
+	q->base = e->evts;
+	q->ent_dwords = EVTQ_ENT_DWORDS;
+	q->prod_reg = (u32 __force __iomem *)&e->prod;
+	q->cons_reg = (u32 __force __iomem *)&e->cons;
+
+	e->smmu.cmdq.valid_map = e->valid_map;
+	q = &e->smmu.cmdq.q;
+	q->llq.max_n_shift = CMDQ_SHIFT;
+	q->base = e->cmds;
+	q->ent_dwords = CMDQ_ENT_DWORDS;
+	q->prod_reg = (u32 __force __iomem *)&e->cmd_regs;
+	q->cons_reg = (u32 __force __iomem *)&e->cmd_regs;
+	return 0;
+}
+
+/* Nobody waits for a queue that is empty, at whatever position. */
+static void drain_empty(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+	unsigned int i;
+
+	evtq_drain(test);
+	for (i = 0; i < 5 << EVTQ_SHIFT; i++) {
+		evtq_put(e, false, 0);
+		evtq_interrupt(test);
+		evtq_drain(test);
+	}
+	KUNIT_EXPECT_EQ(test, i, e->smmu.evtq.reported);
+	KUNIT_EXPECT_EQ(test, e->prod, e->cons);
+}
+
+/* CONS has passed the event, and the thread has not reported it yet. */
+static void drain_waits_for_report(struct kunit *test)
+{
+	struct evtq_thread *interrupt, *drain;
+	struct evtq *e = test->priv;
+
+	evtq_put(e, true, 1);
+	mutex_lock(&e->smmu.streams_mutex);
+	interrupt = evtq_start(test, evtq_interrupt);
+	KUNIT_EXPECT_TRUE(test, evtq_wait_for(&e->cons, 1));
+	drain = evtq_start(test, evtq_drain);
+	KUNIT_EXPECT_FALSE(test, evtq_done_in(drain, SHORT));
+	mutex_unlock(&e->smmu.streams_mutex);
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(drain, LONG));
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(interrupt, LONG));
+}
+
+/* A full queue, all of which the thread has to come to: the interrupt is late. */
+static void drain_waits_for_interrupt(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+	struct evtq_thread *drain;
+	unsigned int i;
+
+	/* not from the start, so that it wraps */
+	for (i = 0; i < 5; i++)
+		evtq_put(e, false, 0);
+	evtq_interrupt(test);
+	while (!evtq_full(e))
+		evtq_put(e, false, 0);
+	drain = evtq_start(test, evtq_drain);
+	KUNIT_EXPECT_FALSE(test, evtq_done_in(drain, SHORT));
+	evtq_interrupt(test);
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(drain, LONG));
+}
+
+/* Events that come later are not waited for: the last one never gets reported. */
+static void drain_is_bounded(struct kunit *test)
+{
+	struct evtq_thread *interrupt, *drain;
+	struct evtq *e = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		evtq_put(e, false, 0);
+	drain = evtq_start(test, evtq_drain);
+	KUNIT_EXPECT_FALSE(test, evtq_done_in(drain, SHORT));
+	for (i = 0; i < 4; i++)
+		evtq_put(e, false, 0);
+	evtq_put(e, true, 1);
+	mutex_lock(&e->smmu.streams_mutex);
+	interrupt = evtq_start(test, evtq_interrupt);
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(drain, LONG));
+	KUNIT_EXPECT_FALSE(test, completion_done(&interrupt->done));
+	mutex_unlock(&e->smmu.streams_mutex);
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(interrupt, LONG));
+}
+
+/* A stream that no device has: one CMD_RESUME, which aborts, and for stalls alone */
+static void unknown_stall_is_answered(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+
+	evtq_put(e, false, 0);
+	evtq_interrupt(test);
+	KUNIT_EXPECT_EQ(test, 0, e->cmd_regs);
+
+	evtq_put(e, true, 0xabc);
+	evtq_interrupt(test);
+	KUNIT_EXPECT_EQ(test, 1, e->cmd_regs);
+	KUNIT_EXPECT_EQ(test, le64_to_cpu(e->cmds[0]),
+			FIELD_PREP(CMDQ_0_OP, CMDQ_OP_RESUME) |
+			FIELD_PREP(CMDQ_RESUME_0_SID, SID) |
+			FIELD_PREP(CMDQ_RESUME_0_RESP, CMDQ_RESUME_0_RESP_ABORT));
+	KUNIT_EXPECT_EQ(test, le64_to_cpu(e->cmds[1]),
+			FIELD_PREP(CMDQ_RESUME_1_STAG, 0xabc));
+}
+
+static struct kunit_case evtq_cases[] = {
+	KUNIT_CASE(drain_empty),
+	KUNIT_CASE(drain_waits_for_report),
+	KUNIT_CASE(drain_waits_for_interrupt),
+	KUNIT_CASE(drain_is_bounded),
+	KUNIT_CASE(unknown_stall_is_answered),
+	{}
+};
+
+static struct kunit_suite evtq_suite = {
+	.name = "arm_smmu_v3_evtq",
+	.init = evtq_init,
+	.test_cases = evtq_cases,
+};
+
+kunit_test_suite(evtq_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the event queue of arm-smmu-v3");
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
+MODULE_LICENSE("GPL");
