@@ -63,7 +63,7 @@ def devices_story(facts, count, arch):
             f" PASID {facts[d + 'pasid']}")
     if "domains" in facts:
         row("SVA domains", f"{facts['domains']} (allocated by the kernel, counted by a kprobe"
-            + ("; the base's driver wants one for each SMMUv3)" if arch is kernel.ARM else ")"))
+            + ("; 6.12's driver makes one for each SMMUv3)" if arch is kernel.ARM else ")"))
     label = "debugfs iommu/sva"
     for line in facts.get("debugfs", "").split("|")[:-1]:
         row(label, line)
@@ -76,7 +76,7 @@ def copy_story(facts, count):
         d = f"dev{n}."
         by = f"{facts[d + 'page_requests_served']} page requests served by the kernel"
         if facts[d + "page_requests_enabled"] == "no":
-            by = "to pages that the CPU has touched: no page requests here"
+            by = "no page requests are served here: the CPU has touched the pages before"
         row(f"/dev/{facts[d + 'name']}", f"{int(facts[d + 'bytes_copied']) // 1024} KiB copied, {by}")
     row("compared by the CPU", facts["copied_and_verified"])
 
@@ -147,7 +147,8 @@ def run():
     if arch is kernel.X86:
         say("  A kernel without the series answers EOPNOTSUPP: make test-all SUITE=stock asks the\n"
             "  distribution's own.")
-    say("  Next: make test, make vm, make help; README.md says what this proves.")
+    own = " ARCH=arm64" if arch is kernel.ARM else ""
+    say(f"  Next: make test{own}, make vm{own}, make help; README.md says what this proves.")
     return 1 if bad else 0
 
 

@@ -86,6 +86,18 @@ class Trouble(unittest.TestCase):
         for trouble, level in ((["x"], 4), (found[1:], 6), (found[1:] * 2, 4)):
             self.assertIn("does not show", vm.blind(trouble, level)[-1])
 
+    def test_events_that_the_kernel_does_not_tell_are_trouble(self):
+        told = "[ 1.0] arm-smmu-v3 c000000.smmuv3: event 0x10 received:"
+        meant, other = (f"smmuv3_record_event SMMU_EVT_{kind} sid=0x100\n"
+                        for kind in ("F_TRANSLATION", "C_BAD_STE"))
+        for heard, console, said in (("", "", []), (meant * 20, told, []), (meant * 20, "", []),
+                                     (other * 2 + meant, told, ["2 SMMU_EVT_C_BAD_STE"]),
+                                     ("qemu: died\n", told, ["QEMU does not"])):
+            found = vm.events(heard, console)
+            self.assertEqual(len(found), len(said), found)
+            for line, end in zip(found, said):
+                self.assertTrue(line.endswith(end), line)
+
     def test_ordinary_lines_are_not(self):
         for line in ("DMAR: Intel(R) Virtualization Technology for Directed I/O",
                      "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",

@@ -174,6 +174,27 @@ static void expect_limit(struct __test_metadata *_metadata, struct sva *s,
 	}
 }
 
+/*
+ * What is counted below are ATCs that are on: none of it would tell that they are
+ * not. Where no ATS is meant, this is on the list of skips.
+ */
+TEST_F(sva_multi, translates_itself)
+{
+	struct sva_queue *q;
+	uint64_t asked, left;
+
+	if (sva_lacks(&self->s, SVA_ATS))
+		SKIP(return, "a function has no ATS");
+	for (q = self->s.q; q < self->s.end; q++) {
+		asked = sva_counter(q->dev, SVADEV_C_XLATE);
+		left = sva_counter(q->dev, SVADEV_C_UNTRANSLATED);
+		ASSERT_EQ(0, sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0));
+		ASSERT_EQ(0, sva_fill(q, self->buf, 2, SVA_PAGE));
+		EXPECT_LT(asked, sva_counter(q->dev, SVADEV_C_XLATE));
+		EXPECT_EQ(left, sva_counter(q->dev, SVADEV_C_UNTRANSLATED));
+	}
+}
+
 TEST_F(sva_multi, munmap_costs)
 {
 	struct sva_counts c;

@@ -303,6 +303,11 @@ bool sva_take(struct sva_queue *q, struct sva_dev *d, uint32_t pasid)
 	q->page = d->pages + id * SVADEV_QPAGE_SIZE;
 	if (sva_set_queue(sva_last_queue(d), pasid)) {
 		sva_write(sva_last_queue(d), SVADEV_QCTL_ENABLE, 1);
+		/*
+		 * A CPU that sets no dirty bit takes a fault for the first write
+		 * to a page, and flushes it: now, and not in a window of a test.
+		 */
+		sva_write(q->page, SVADEV_Q_ARG, 0);
 		return sva_reg(q, SVADEV_Q_PASID) == pasid;
 	}
 	fprintf(stderr, "# %s: queue %u cannot have PASID %#x\n", d->name, id,
@@ -533,8 +538,10 @@ static int sva_refusal_error(const struct sva *s, enum sva_refusal why)
 }
 
 /*
- * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS; where
- * that is on only while something is bound, all requests are untranslated after it.
+ * Are faults recorded? Not those of a process that is gone, nor SMMUv3's of ATS: it
+ * records no error of a configuration that a translation request meets, unless it has
+ * IDR0.ATSRECERR. So no reason is known there but the Completer Abort. Where ATS is on
+ * only while something is bound, all requests are untranslated after it.
  */
 static bool sva_is_recorded(const struct sva *s, const struct sva_dev *d,
 			    enum sva_refusal why)

@@ -389,7 +389,7 @@ TEST_F_TIMEOUT(sva_window, attach_while_unmapped, 2 * SVA_LOAD_S)
 	struct sva_queue *first, *joins;
 	bool found = false, waits, joined;
 	struct sva_queue rogue;
-	uint64_t late;
+	uint64_t late, faults;
 	int err;
 
 	if (variant->kind == SVADEV_INJECT_CONFIG)
@@ -418,6 +418,7 @@ TEST_F_TIMEOUT(sva_window, attach_while_unmapped, 2 * SVA_LOAD_S)
 		__atomic_store_n(&j->go, true, __ATOMIC_RELEASE);
 		waits = sva_unmap_waits(u);
 		joined = __atomic_load_n(&j->over, __ATOMIC_ACQUIRE);
+		faults = sva_counter(joins->dev, SVADEV_U_FAULT);
 		err = sva_do(&rogue, SVADEV_OP_TOUCH, 0, self->buf, NULL,
 			     SVA_PAGE, 0);
 		waits &= !sva_unmap_over(u);
@@ -425,7 +426,8 @@ TEST_F_TIMEOUT(sva_window, attach_while_unmapped, 2 * SVA_LOAD_S)
 		/* To tell of it earlier could take a copy on write, which waits as well. */
 		EXPECT_TRUE(waits);
 		EXPECT_FALSE(joined);
-		EXPECT_TRUE(sva_is_error(err, SVADEV_ERR_REFUSED));
+		EXPECT_TRUE(sva_was_refused(&self->s, &rogue, SVA_UNBOUND, err,
+					    faults));
 		EXPECT_TRUE(sva_unmap_end(u));
 		EXPECT_TRUE(join_end(j));
 		EXPECT_LE(0, j->fd);
