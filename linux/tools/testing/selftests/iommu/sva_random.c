@@ -411,10 +411,16 @@ static void *toggle(void *arg)
 	return NULL;
 }
 
+#define TOGGLES		20	/* at least; a change can take as long as some rounds */
+
+static bool few_toggles(FIXTURE_DATA(sva_random) *self)
+{
+	return __atomic_load_n(&self->toggles, __ATOMIC_RELAXED) < TOGGLES;
+}
+
 #define NEIGHBOUR	0	/* in the group of the page that is changed */
 #define OTHER		256	/* in none that is */
 #define ROUNDS		300
-#define TOGGLES		20	/* at least; a change can take as long as some rounds */
 
 /*
  * A page that nobody changes, beside one that somebody does: to change a part of a
@@ -426,20 +432,22 @@ TEST_F(sva_random, resident)
 	struct range all = { .nr = NR_PAGES };
 	unsigned int i, beside = 0, faults = 0;
 	struct sva_queue *q = self->s.q;
+	double end;
 
 	if (sva_too_few_cpus(2))
 		SKIP(return, "needs 2 CPUs");
 	ASSERT_TRUE(map_range(self, &all, 1));
 	ASSERT_TRUE(sva_thread_start(&self->thread, 1, toggle, self));
-	for (i = 0; i < ROUNDS; i++) {
+	end = sva_now() + SVA_TIMEOUT_S;
+	for (i = 0; i < ROUNDS || (sva_now() < end && few_toggles(self)); i++) {
 		sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
 		beside += !!sva_do(q, SVADEV_OP_SUM, 0, at(self, NEIGHBOUR), NULL, 8, 0);
 		faults += !!sva_do(q, SVADEV_OP_SUM, 0, at(self, OTHER), NULL, 8, 0);
 	}
 	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
 	EXPECT_TRUE(sva_thread_end(&self->thread));
-	fprintf(stderr, "# faults on a resident page: %u of %d beside %lu changes, %u elsewhere\n",
-		beside, ROUNDS, self->toggles, faults);
+	fprintf(stderr, "# faults on a resident page: %u of %u beside %lu changes, %u elsewhere\n",
+		beside, i, self->toggles, faults);
 	EXPECT_EQ(0, faults);
 	EXPECT_LE(TOGGLES, self->toggles);
 	for (i = 0; i < GROUP; i++)

@@ -195,8 +195,8 @@ static bool use_tables(struct sva_queue *q, char *p)
 				return false;
 		sva_count_cached(q->dev, sva_reg(q, SVADEV_Q_PASID), p,
 				 NR_TABLES * TABLE, &c);
-		if (c.atc == (q->dev->ats ? NR_TABLES : 0) && c.iotlb == NR_TABLES &&
-		    c.tables == NR_TABLES)
+		if (c.atc == (q->dev->ats ? NR_TABLES : 0) &&
+		    c.iotlb == NR_TABLES && c.tables == NR_TABLES)
 			return true;
 	}
 	fprintf(stderr, "# cached: %llu pages in the ATC, %llu and %llu tables in the IOMMU\n",
