@@ -103,6 +103,34 @@ static void group_is_unwound(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(m));
 }
 
+/*
+ * The core frees a domain although no other could be attached in its place. Nothing
+ * translates by its page table any more, nor is there anything left of it.
+ */
+static void do_freed_while_attached(struct kunit *test, unsigned int flags)
+{
+	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_ATS);
+	struct iommu_domain *domain = smmu_paging(test, fn, flags);
+	u64 pa;
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_attach(fn, domain));
+	smmu_map(test, domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
+	KUNIT_EXPECT_TRUE(test, smmu_in_atc(fn, IOMMU_NO_PASID, IOVA));
+	smmu_free(test, domain);
+	KUNIT_EXPECT_FALSE(test, smmu_in_atc(fn, IOMMU_NO_PASID, IOVA));
+	KUNIT_EXPECT_NE(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
+	KUNIT_EXPECT_EQ(test, 0, smmu_identity(fn));
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
+	smmu_exit(test);
+}
+
+static void freed_while_attached(struct kunit *test)
+{
+	do_freed_while_attached(test, 0);
+	do_freed_while_attached(test, SMMU_S2);
+}
+
 /* --- ATS goes on --- */
 
 struct ats_race {
@@ -475,7 +503,24 @@ static void late(struct kunit *test)
 	do_late(test, ARM_SMMU_OPT_MSIPOLL);
 }
 
-/* An instance that is off is not waited for, and its queue may be full. */
+/* A function that was pulled out is not asked, by whoever flushes. */
+static void removed_is_not_asked(struct kunit *test)
+{
+	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_ATS);
+	struct iommu_domain *domain = rid_of(test, fn, 1);
+
+	smmu_clear_log(test->priv);
+	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
+	KUNIT_EXPECT_EQ(test, 1, smmu_count(fn->unit, CMDQ_OP_ATC_INV));
+	kiommu_remove(&fn->fn);
+	smmu_clear_log(test->priv);
+	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
+	smmu_unmap(test, domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 0, smmu_identity(fn));
+	KUNIT_EXPECT_EQ(test, 0, smmu_count(fn->unit, CMDQ_OP_ATC_INV));
+}
+
+/* An instance that is off is not waited for. */
 static void not_waited_for_when_off(struct kunit *test)
 {
 	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_ATS);
@@ -496,6 +541,7 @@ static struct kunit_case smmu_fixes_cases[] = {
 	KUNIT_CASE(no_asid_left),
 	KUNIT_CASE(no_vmid_left),
 	KUNIT_CASE(group_is_unwound),
+	KUNIT_CASE(freed_while_attached),
 	KUNIT_CASE(unmap_while_ats_goes_on),
 	KUNIT_CASE(ats_cannot_go_on),
 	KUNIT_CASE(exit_while_unbound),
@@ -509,6 +555,7 @@ static struct kunit_case smmu_fixes_cases[] = {
 	KUNIT_CASE(unanswered_for_long),
 	KUNIT_CASE(many_streams),
 	KUNIT_CASE(late),
+	KUNIT_CASE(removed_is_not_asked),
 	KUNIT_CASE(not_waited_for_when_off),
 	{}
 };
