@@ -19,7 +19,6 @@
 /* Whoever does not wait for the kernel's thread is done by then. */
 #define WAITS_US	400000
 
-#define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
 #define ANY_CPUS	"/proc/irq/default_smp_affinity"
 
 static bool read_line(const char *path, char *line, size_t len)
@@ -67,6 +66,7 @@ struct holder {
 	bool stop;
 };
 
+/* Where real-time threads are throttled, the kernel's thread is as well. */
 static void *hold_cpu(void *arg)
 {
 	struct sched_param param = { .sched_priority = 99 };
@@ -108,8 +108,7 @@ FIXTURE(sva_stall)
 	struct sva_thread thread;
 	struct sva_queue q;
 	struct sva_queue rogue;
-	char rt_runtime[32];	/* what it was before the test */
-	char cpus[32];
+	char cpus[32];		/* of interrupts that nobody has pinned */
 	bool over;
 	uint64_t left;
 	char *buf;
@@ -125,10 +124,7 @@ FIXTURE_SETUP(sva_stall)
 		why = "needs three CPUs";
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_TRUE(read_line(RT_RUNTIME, self->rt_runtime,
-			      sizeof(self->rt_runtime)));
 	ASSERT_TRUE(read_line(ANY_CPUS, self->cpus, sizeof(self->cpus)));
-	ASSERT_TRUE(sva_write_file(RT_RUNTIME, "-1"));
 	ASSERT_TRUE(pin_event_threads("smp_affinity_list", "2"));
 	ASSERT_EQ(0, sva_stalled(&self->s));
 	self->buf = sva_pages(NR_PAGES, 1);
@@ -154,7 +150,6 @@ FIXTURE_TEARDOWN(sva_stall)
 	EXPECT_TRUE(none_stalled(&self->s));
 	EXPECT_CLEAN(&self->s);
 	EXPECT_TRUE(pin_event_threads("smp_affinity", self->cpus));
-	EXPECT_TRUE(sva_write_file(RT_RUNTIME, self->rt_runtime));
 	sva_teardown(&self->s);
 }
 
