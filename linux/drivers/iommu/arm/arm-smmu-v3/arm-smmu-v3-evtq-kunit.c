@@ -16,8 +16,12 @@
 
 #define EVTQ_SHIFT	7
 #define EVTQ_MASK	((2U << EVTQ_SHIFT) - 1)
+#define EVTQ_OVFLG	BIT(31)
 #define CMDQ_SHIFT	8
 #define SID		0x1234
+
+/* Nobody's interrupt: who drains the queue finds no thread to wake. */
+#define NO_IRQ		INT_MAX
 
 /* What takes longer than that never ends; and what has not ended by then waits. */
 #define LONG		(20 * HZ)
@@ -44,6 +48,9 @@ struct evtq_thread {
  * @prod: PROD of the event queue
  * @cons: CONS of the event queue
  * @cmd_regs: PROD and CONS of the command queue: what is sent is consumed
+ * @master: a device of the SMMU, of which @stream is the second stream
+ * @stream: that stream
+ * @iommu: what the core has of the device
  */
 struct evtq {
 	struct arm_smmu_device smmu;
@@ -53,6 +60,9 @@ struct evtq {
 	u32 prod;
 	u32 cons;
 	u32 cmd_regs;
+	struct arm_smmu_master master;
+	struct arm_smmu_stream stream;
+	struct dev_iommu iommu;
 };
 
 static int evtq_thread_fn(void *data)
@@ -108,7 +118,8 @@ static void evtq_put(struct evtq *e, bool stall, u16 stag)
 	evt[1] = cpu_to_le64((stall ? EVTQ_1_STALL : 0) |
 			     FIELD_PREP(EVTQ_1_STAG, stag));
 	/* As hardware does: who reads PROD, by readl(), finds the event. */
-	smp_store_release(&e->prod, (e->prod + 1) & EVTQ_MASK);
+	smp_store_release(&e->prod, ((e->prod + 1) & EVTQ_MASK) |
+				    (e->prod & EVTQ_OVFLG));
 }
 
 static bool evtq_full(struct evtq *e)
@@ -140,6 +151,7 @@ static int evtq_init(struct kunit *test)
 	mutex_init(&e->smmu.streams_mutex);
 	e->smmu.streams = RB_ROOT;
 	init_waitqueue_head(&e->smmu.evtq.reported_wait);
+	e->smmu.evtq.thread_irq = NO_IRQ;
 
 	q = &e->smmu.evtq.q;
 	q->llq.max_n_shift = EVTQ_SHIFT;
@@ -148,6 +160,8 @@ static int evtq_init(struct kunit *test)
 	q->prod_reg = (u32 __force __iomem *)&e->prod;
 	q->cons_reg = (u32 __force __iomem *)&e->cons;
 
+	raw_spin_lock_init(&e->smmu.cmdq.err_lock);
+	INIT_LIST_HEAD(&e->smmu.cmdq.parked);
 	e->smmu.cmdq.valid_map = e->valid_map;
 	q = &e->smmu.cmdq.q;
 	q->llq.max_n_shift = CMDQ_SHIFT;
@@ -232,6 +246,57 @@ static void drain_is_bounded(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, evtq_done_in(interrupt, LONG));
 }
 
+/* The count goes through 0, in a queue that has been full once: OVFLG is set. */
+static void drain_when_count_wraps(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+	struct evtq_thread *drain;
+	u32 start = U32_MAX - 2;
+	unsigned int i;
+
+	e->prod = (start & EVTQ_MASK) | EVTQ_OVFLG;
+	e->cons = e->prod;
+	e->smmu.evtq.q.llq.prod = e->prod;
+	e->smmu.evtq.q.llq.cons = e->cons;
+	e->smmu.evtq.reported = start;
+	evtq_drain(test);
+
+	for (i = 0; i < 6; i++)
+		evtq_put(e, false, 0);
+	drain = evtq_start(test, evtq_drain);
+	KUNIT_EXPECT_FALSE(test, evtq_done_in(drain, SHORT));
+	evtq_interrupt(test);
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(drain, LONG));
+	KUNIT_EXPECT_EQ(test, start + 6, e->smmu.evtq.reported);
+}
+
+/* An SMMU whose interrupt could not be had: no event is ever reported. */
+static void drain_without_thread(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+	struct evtq_thread *drain;
+
+	e->smmu.evtq.thread_irq = 0;
+	evtq_put(e, true, 1);
+	drain = evtq_start(test, evtq_drain);
+	KUNIT_EXPECT_TRUE(test, evtq_done_in(drain, LONG));
+	/* in case it does wait */
+	evtq_interrupt(test);
+}
+
+static void evtq_expect_abort(struct kunit *test, u32 sid, u16 stag)
+{
+	struct evtq *e = test->priv;
+
+	KUNIT_EXPECT_EQ(test, 1, e->cmd_regs);
+	KUNIT_EXPECT_EQ(test, le64_to_cpu(e->cmds[0]),
+			FIELD_PREP(CMDQ_0_OP, CMDQ_OP_RESUME) |
+			FIELD_PREP(CMDQ_RESUME_0_SID, sid) |
+			FIELD_PREP(CMDQ_RESUME_0_RESP, CMDQ_RESUME_0_RESP_ABORT));
+	KUNIT_EXPECT_EQ(test, le64_to_cpu(e->cmds[1]),
+			FIELD_PREP(CMDQ_RESUME_1_STAG, stag));
+}
+
 /* A stream that no device has: one CMD_RESUME, which aborts, and for stalls alone */
 static void unknown_stall_is_answered(struct kunit *test)
 {
@@ -243,13 +308,41 @@ static void unknown_stall_is_answered(struct kunit *test)
 
 	evtq_put(e, true, 0xabc);
 	evtq_interrupt(test);
-	KUNIT_EXPECT_EQ(test, 1, e->cmd_regs);
-	KUNIT_EXPECT_EQ(test, le64_to_cpu(e->cmds[0]),
-			FIELD_PREP(CMDQ_0_OP, CMDQ_OP_RESUME) |
-			FIELD_PREP(CMDQ_RESUME_0_SID, SID) |
-			FIELD_PREP(CMDQ_RESUME_0_RESP, CMDQ_RESUME_0_RESP_ABORT));
-	KUNIT_EXPECT_EQ(test, le64_to_cpu(e->cmds[1]),
-			FIELD_PREP(CMDQ_RESUME_1_STAG, 0xabc));
+	evtq_expect_abort(test, SID, 0xabc);
+}
+
+static void evtq_page_response(struct device *dev, struct iopf_fault *evt,
+			       struct iommu_page_response *resp)
+{
+}
+
+static const struct iommu_ops evtq_ops = {
+	.page_response = evtq_page_response,
+};
+
+/*
+ * A device that has several streams: the core is not asked, as its answer would not
+ * say which of them it is for.
+ */
+static void one_of_several_streams_is_answered(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+
+	e->smmu.iommu.ops = &evtq_ops;
+	e->iommu.iommu_dev = &e->smmu.iommu;
+	e->master.smmu = &e->smmu;
+	e->master.dev = e->smmu.dev;
+	e->master.dev->iommu = &e->iommu;
+	e->master.num_streams = 2;
+	e->stream.id = SID;
+	e->stream.master = &e->master;
+	rb_link_node(&e->stream.node, NULL, &e->smmu.streams.rb_node);
+	rb_insert_color(&e->stream.node, &e->smmu.streams);
+
+	evtq_put(e, true, 0xdef);
+	evtq_interrupt(test);
+	e->master.dev->iommu = NULL;
+	evtq_expect_abort(test, SID, 0xdef);
 }
 
 static struct kunit_case evtq_cases[] = {
@@ -257,7 +350,10 @@ static struct kunit_case evtq_cases[] = {
 	KUNIT_CASE(drain_waits_for_report),
 	KUNIT_CASE(drain_waits_for_interrupt),
 	KUNIT_CASE(drain_is_bounded),
+	KUNIT_CASE(drain_when_count_wraps),
+	KUNIT_CASE(drain_without_thread),
 	KUNIT_CASE(unknown_stall_is_answered),
+	KUNIT_CASE(one_of_several_streams_is_answered),
 	{}
 };
 
@@ -268,7 +364,3 @@ static struct kunit_suite evtq_suite = {
 };
 
 kunit_test_suite(evtq_suite);
-
-MODULE_DESCRIPTION("KUnit tests of the event queue of arm-smmu-v3");
-MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
-MODULE_LICENSE("GPL");

@@ -14,15 +14,27 @@
 #include "sva_utils.h"
 
 #define EVENT_CPU	2
-#define ALL_CPUS	"0-2"
 #define NR_PAGES	64
 
 /* Whoever does not wait for the kernel's thread is done by then. */
 #define WAITS_US	400000
 
+#define ANY_CPUS	"/proc/irq/default_smp_affinity"
+
+static bool read_line(const char *path, char *line, size_t len)
+{
+	FILE *f = fopen(path, "r");
+	bool ok = f && fgets(line, len, f);
+
+	if (f)
+		fclose(f);
+	return ok;
+}
+
 /* --- the kernel's thread --- */
 
-static bool pin_event_threads(const char *cpus)
+/* @file of /proc/irq/N is the form that @cpus has. */
+static bool pin_event_threads(const char *file, const char *cpus)
 {
 	FILE *f = fopen("/proc/interrupts", "r");
 	char line[512], path[64];
@@ -33,7 +45,7 @@ static bool pin_event_threads(const char *cpus)
 		if (!strstr(line, "arm-smmu-v3-evtq") ||
 		    sscanf(line, " %u:", &irq) != 1)
 			continue;
-		snprintf(path, sizeof(path), "/proc/irq/%u/smp_affinity_list", irq);
+		snprintf(path, sizeof(path), "/proc/irq/%u/%s", irq, file);
 		ok &= sva_write_file(path, cpus);
 		n++;
 	}
@@ -54,6 +66,7 @@ struct holder {
 	bool stop;
 };
 
+/* Where real-time threads are throttled, the kernel's thread is as well. */
 static void *hold_cpu(void *arg)
 {
 	struct sched_param param = { .sched_priority = 99 };
@@ -95,6 +108,7 @@ FIXTURE(sva_stall)
 	struct sva_thread thread;
 	struct sva_queue q;
 	struct sva_queue rogue;
+	char cpus[32];		/* of interrupts that nobody has pinned */
 	bool over;
 	uint64_t left;
 	char *buf;
@@ -110,8 +124,8 @@ FIXTURE_SETUP(sva_stall)
 		why = "needs three CPUs";
 	if (why)
 		SKIP(return, "%s", why);
-	sva_write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1");
-	ASSERT_TRUE(pin_event_threads("2"));
+	ASSERT_TRUE(read_line(ANY_CPUS, self->cpus, sizeof(self->cpus)));
+	ASSERT_TRUE(pin_event_threads("smp_affinity_list", "2"));
 	ASSERT_EQ(0, sva_stalled(&self->s));
 	self->buf = sva_pages(NR_PAGES, 1);
 	ASSERT_NE(NULL, self->buf);
@@ -135,7 +149,7 @@ FIXTURE_TEARDOWN(sva_stall)
 	sva_thread_end(&self->thread);
 	EXPECT_TRUE(none_stalled(&self->s));
 	EXPECT_CLEAN(&self->s);
-	pin_event_threads(ALL_CPUS);
+	EXPECT_TRUE(pin_event_threads("smp_affinity", self->cpus));
 	sva_teardown(&self->s);
 }
 
@@ -261,7 +275,7 @@ TEST_F(sva_stall, unbind_waits)
 	sva_give_back(&self->rogue);
 }
 
-static void *reset(void *arg)
+static void *do_reset(void *arg)
 {
 	FIXTURE_DATA(sva_stall) *self = arg;
 
@@ -280,7 +294,7 @@ TEST_F(sva_stall, reset_meanwhile)
 	EXPECT_EQ(0, sva_fill(&self->q, self->buf, 2, SVA_PAGE));
 	ASSERT_TRUE(hold_events(&self->h));
 	ASSERT_TRUE(stall(&self->s, &self->q, self->buf));
-	ASSERT_TRUE(sva_thread_start(&self->thread, 1, reset, self));
+	ASSERT_TRUE(sva_thread_start(&self->thread, 1, do_reset, self));
 	EXPECT_TRUE(sva_thread_end(&self->thread));
 	EXPECT_EQ(1, sva_stalled(&self->s));
 
@@ -396,7 +410,7 @@ TEST_F(sva_stall, crashes)
 #define FLOOD_ROUNDS	20
 #define FLOOD_LIMIT_S	1.0
 
-/* Faults without end: of pages that are not there, and of PASIDs that nobody has */
+/* Faults without end, of pages that are not there */
 static void flood(struct sva *s, int sync)
 {
 	struct sva_queue q[SVA_MAX_DEVS * FLOODERS];
