@@ -119,7 +119,8 @@ static void do_freed_while_attached(struct kunit *test, unsigned int flags)
 	KUNIT_EXPECT_TRUE(test, smmu_in_atc(fn, IOMMU_NO_PASID, IOVA));
 	smmu_free(test, domain);
 	KUNIT_EXPECT_FALSE(test, smmu_in_atc(fn, IOMMU_NO_PASID, IOVA));
-	KUNIT_EXPECT_NE(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
+	KUNIT_EXPECT_EQ(test, flags & SMMU_S2 ? SMMU_ABORTED : SMMU_BAD_CD,
+			smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
 	KUNIT_EXPECT_EQ(test, 0, smmu_identity(fn));
 	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, &pa));
 	smmu_exit(test);
@@ -431,6 +432,11 @@ static void do_unanswered(struct kunit *test, u32 options, unsigned long limit,
 	KUNIT_EXPECT_GE(test, ms_since(start), timeout_ms);
 	KUNIT_EXPECT_LT(test, ms_since(start), 1500);
 	KUNIT_EXPECT_FALSE(test, smmu_shows_error(fn->unit));
+	/* Its interrupt comes when all is over */
+	KUNIT_EXPECT_EQ(test, IRQ_HANDLED,
+			arm_smmu_gerror_handler(0, &fn->unit->smmu));
+	KUNIT_EXPECT_EQ(test, IRQ_NONE,
+			arm_smmu_gerror_handler(0, &fn->unit->smmu));
 	kiommu_mute(&fn->fn, false);
 	/* Once around the queue: the slot is as good as others */
 	for (n = 0; n < 1 << SMMU_QUEUE; n++)
