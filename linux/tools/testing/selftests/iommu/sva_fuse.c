@@ -338,15 +338,6 @@ static bool use_all_queues(struct sva_dev *d)
 	return good && n == d->nr_queues;
 }
 
-static bool queues_come_back(struct sva_dev *d)
-{
-	double end = sva_now() + LIMIT_S;
-
-	while (sva_instances_left(d) != d->nr_queues && sva_now() < end)
-		usleep(1000);
-	return sva_instances_left(d) == d->nr_queues;
-}
-
 /* --- tests --- */
 
 FIXTURE(sva_fuse)
@@ -394,7 +385,7 @@ FIXTURE_TEARDOWN(sva_fuse)
 	}
 	server_end(&self->srv);
 	/* With the file system goes what the user has left. */
-	EXPECT_TRUE(queues_come_back(self->dev));
+	EXPECT_TRUE(sva_queues_come_back(self->dev, LIMIT_S));
 	EXPECT_CLEAN(&self->s);
 	sva_teardown(&self->s);
 }
@@ -433,7 +424,7 @@ TEST_F(sva_fuse, user_is_killed)
 	/* What the page fault keeps is the mm, and its mappings. */
 	if (variant->mapped)
 		return;
-	IN_TIME(queues_come_back(self->dev));
+	IN_TIME(sva_queues_come_back(self->dev, LIMIT_S));
 	IN_TIME(process_does(use_all_queues, self->dev));
 }
 
@@ -470,7 +461,7 @@ TEST_F(sva_fuse, server_is_the_user)
 	kill(self->user.pid, SIGKILL);
 	IN_TIME(reaped(self->user.pid));
 	self->user.pid = 0;
-	IN_TIME(queues_come_back(self->dev));
+	IN_TIME(sva_queues_come_back(self->dev, LIMIT_S));
 	IN_TIME(process_does(use_all_queues, self->dev));
 }
 

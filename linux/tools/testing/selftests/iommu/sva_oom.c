@@ -114,6 +114,7 @@ TEST_F_TIMEOUT(sva_oom, nobody_else_dies, 300)
 		TH_LOG("round %d: killed after %.1f s", i, sva_now() - begin);
 	}
 	/* No cache has room for what they touched, and they are dead. */
+	ASSERT_TRUE(sva_queues_come_back(&self->s.dev[0], 10));
 	self->s.evicted = sva_evicted(&self->s);
 	/* Its memory is there again, and so is the function. */
 	for (i = 0; i < 1000 && meminfo("MemAvailable:") < before / 4 * 3; i++)

@@ -320,6 +320,19 @@ void sva_give_back(struct sva_queue *q)
 	sva_set_queue(sva_last_queue(q->dev), SVADEV_PASID_NONE);
 }
 
+/*
+ * Nobody has one any more. That of a dead process goes with its memory, if it was mapped,
+ * and that can be in the hands of a kernel thread for a while.
+ */
+bool sva_queues_come_back(const struct sva_dev *d, double seconds)
+{
+	double end = sva_now() + seconds;
+
+	while (sva_instances_left(d) != d->nr_queues && sva_now() < end)
+		usleep(1000);
+	return sva_instances_left(d) == d->nr_queues;
+}
+
 /* What a test has left that ended early, so that it is of no other one */
 static void sva_give_back_any(const struct sva_dev *d)
 {

@@ -203,6 +203,7 @@ void sva_close(struct sva_queue *q);
 bool sva_open_all(struct sva *s);
 void sva_close_all(struct sva *s);
 int sva_instances_left(const struct sva_dev *d);
+bool sva_queues_come_back(const struct sva_dev *d, double seconds);
 bool sva_take(struct sva_queue *q, struct sva_dev *d, uint32_t pasid);
 void sva_give_back(struct sva_queue *q);
 
