@@ -320,6 +320,21 @@ static const struct iommu_ops evtq_ops = {
 	.page_response = evtq_page_response,
 };
 
+/* Let a device have @nr streams, of which the events are from one. */
+static void evtq_add_device(struct evtq *e, unsigned int nr, bool probed)
+{
+	e->smmu.iommu.ops = &evtq_ops;
+	e->iommu.iommu_dev = probed ? &e->smmu.iommu : NULL;
+	e->master.smmu = &e->smmu;
+	e->master.dev = e->smmu.dev;
+	e->master.dev->iommu = &e->iommu;
+	e->master.num_streams = nr;
+	e->stream.id = SID;
+	e->stream.master = &e->master;
+	rb_link_node(&e->stream.node, NULL, &e->smmu.streams.rb_node);
+	rb_insert_color(&e->stream.node, &e->smmu.streams);
+}
+
 /*
  * A device that has several streams: the core is not asked, as its answer would not
  * say which of them it is for.
@@ -328,21 +343,23 @@ static void one_of_several_streams_is_answered(struct kunit *test)
 {
 	struct evtq *e = test->priv;
 
-	e->smmu.iommu.ops = &evtq_ops;
-	e->iommu.iommu_dev = &e->smmu.iommu;
-	e->master.smmu = &e->smmu;
-	e->master.dev = e->smmu.dev;
-	e->master.dev->iommu = &e->iommu;
-	e->master.num_streams = 2;
-	e->stream.id = SID;
-	e->stream.master = &e->master;
-	rb_link_node(&e->stream.node, NULL, &e->smmu.streams.rb_node);
-	rb_insert_color(&e->stream.node, &e->smmu.streams);
-
+	evtq_add_device(e, 2, true);
 	evtq_put(e, true, 0xdef);
 	evtq_interrupt(test);
 	e->master.dev->iommu = NULL;
 	evtq_expect_abort(test, SID, 0xdef);
+}
+
+/* One whose stream is known already, and whose IOMMU is not: the core would look for it. */
+static void stall_of_probed_is_answered(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+
+	evtq_add_device(e, 1, false);
+	evtq_put(e, true, 0xfed);
+	evtq_interrupt(test);
+	e->master.dev->iommu = NULL;
+	evtq_expect_abort(test, SID, 0xfed);
 }
 
 static struct kunit_case evtq_cases[] = {
@@ -354,6 +371,7 @@ static struct kunit_case evtq_cases[] = {
 	KUNIT_CASE(drain_without_thread),
 	KUNIT_CASE(unknown_stall_is_answered),
 	KUNIT_CASE(one_of_several_streams_is_answered),
+	KUNIT_CASE(stall_of_probed_is_answered),
 	{}
 };
 
