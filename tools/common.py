@@ -204,7 +204,8 @@ def output(*command, cwd=None, env=None, input=None, check=True):
 NOMINAL = {"packages": 30, "linux-source-6.12": 20, "qemu": 30, "build QEMU for x86_64": 500,
            "build QEMU for aarch64": 300,
            "build the demo kernel": 600, "build the debug kernel": 850,
-           "build the arm64 kernel": 700, "build the kcsan kernel": 850,
+           "build the arm64 kernel": 700, "build the arm64-64k kernel": 700,
+           "build the kcsan kernel": 850,
            "build the kcsan-arm64 kernel": 850,
            "build the kasan kernel": 1000}
 

@@ -72,6 +72,8 @@ FLAVOURS = {
     "kasan":      flavour("guest x86_64 sva debug mm kasan kunit kunit-x86_64", append=POISON),
     "rt":         flavour("guest x86_64 sva debug rt kunit kunit-x86_64", append=POISON),
     "arm64":      flavour("guest arm64 sva debug kunit kunit-arm64", arch=ARM, append=f"{POISON} {PATIENT}"),
+    "arm64-64k":  flavour("guest arm64 arm64-64k sva debug kunit kunit-arm64", arch=ARM,
+                          append=f"{POISON} {PATIENT}"),
     "kcsan-arm64": flavour("guest arm64 sva kcsan kunit kunit-arm64", arch=ARM, append=PATIENT),
     "bench":      flavour("guest x86_64 sva bench"),
     "bench-base": flavour("guest x86_64 sva bench", "stock"),

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The suites `notice` and `notice-arm64`: with an invalidation lost on purpose, which tests of the
+"""The suites `notice*`: with an invalidation lost on purpose, which tests of the
 programs see it?
 
 The programs run once for each kind of invalidation, and the emulated IOMMU loses one of that kind
 in each change of a page table (SVADEV_DROP). Where the file has nth, it is the nth that is lost, or
-each with 0xffffffff. tests/notice.toml, or that of the suite's name, says what every test does:
+each with 0xffffffff. tests/notice.toml, or that of the suite's name or of its `list`, says what every test does:
 one that sees the loss has to fail; one that loses a command and passes has to be listed with the
 reason, and so has one that cannot be relied on, with the ways in which it may fail. A test that
 changes a page table and loses nothing is listed, too; one that changes none need not be, and passes.
@@ -52,13 +52,18 @@ class Seen:
         return "blind" if self.state == "ok" and self.lost else MARKS[self.state]
 
 
-def file_of(suite):
-    """What is expected of the tests of a suite of this name."""
-    return ROOT / f"tests/{suite}.toml"
+def list_of(suite):
+    """The name of a suite's list: its own, unless tests/suites.toml says that it is another's."""
+    return suite.get("list", suite["name"])
 
 
-def expectations(suite="notice"):
-    return tomllib.loads(read(file_of(suite)))
+def file_of(name):
+    """The file of the list of this name: what is expected of the tests."""
+    return ROOT / f"tests/{name}.toml"
+
+
+def expectations(name="notice"):
+    return tomllib.loads(read(file_of(name)))
 
 
 def changing(program):
@@ -176,7 +181,7 @@ def matrix(found):
 def run(suite, run_programs):
     """All cases of the suite; the matrix is printed and kept."""
     cases, found = [], {}
-    for kind, expected in expectations(suite["name"]).items():
+    for kind, expected in expectations(list_of(suite)).items():
         found[kind], wrong = observe(suite, kind, expected, run_programs)
         cases += judge(kind, expected, found[kind]) + wrong
     lines = matrix(found)
@@ -228,8 +233,8 @@ def cli():
     suite = next(s for s in test.all_suites() if s["name"] == a.suite)
     with lock(BUILD / ".test.lock", "make test"):
         test.prepare([suite])
-        print(re.match(r"(?:#.*\n)*", read(file_of(a.suite)))[0].rstrip())
-        for kind, before in expectations(a.suite).items():
+        print(re.match(r"(?:#.*\n)*", read(file_of(list_of(suite))))[0].rstrip())
+        for kind, before in expectations(list_of(suite)).items():
             if a.kind not in (None, kind):
                 continue
             programs = a.programs.split(",") if a.programs else before["programs"]

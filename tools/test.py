@@ -461,7 +461,7 @@ def kept_as(suite):
     if kind in ("guest", "notice", "kselftest"):
         parts += selftests.all_programs(arch_of(suite))
     if kind == "notice":
-        parts.append(notice.file_of(suite["name"]))
+        parts.append(notice.file_of(notice.list_of(suite)))
     if kind == "mutants":
         parts += [ROOT / "tools" / n for n in ("kernel.py", "mutate.py", "sample.py", "trial.py")]
         parts += [ROOT / "tests" / n for n in ("sample.toml", "equivalent.toml")]

@@ -12,7 +12,7 @@
  *
  * A stall that there is no tag for, or whose event there is no room for in the
  * queue, waits without an event. It is made again when there may be, as a
- * request that has just come in: its event is never lost.
+ * request that has just come in: its event is not lost, if the queue is in RAM.
  *
  * Only functions that take part in the stalls of hw/pci/pci_sva.h are stalled;
  * the requests of others are aborted, as 3.12 permits. PCIe as such forbids to

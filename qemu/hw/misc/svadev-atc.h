@@ -10,9 +10,9 @@
 #define HW_MISC_SVADEV_ATC_H
 
 #include "exec/memory.h"
+#include "hw/misc/svadev_regs.h"
 #include "qemu/queue.h"
 
-#define SVADEV_PAGE_SIZE    4096ULL
 #define SVADEV_PAGE_MASK    (~(SVADEV_PAGE_SIZE - 1))
 
 /* One 4 KiB piece of a translation. @pasid may be PCI_NO_PASID. */

@@ -23,7 +23,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(SVADevState, SVADEV)
 
 #define SVADEV_MAX_QUEUES       32
 #define SVADEV_MAX_ATC_ENTRIES  65536
-#define SVADEV_MAX_HELD         64
+#define SVADEV_MAX_HELD         256
 /* Page requests for one step of an operation, before it gives up. */
 #define SVADEV_MAX_RETRIES      16
 

@@ -27,6 +27,7 @@
 #define RAM             0x40000000ULL
 #define ECAM            0x3f000000ULL
 #define PCI_MMIO        0x10000000ULL
+#define PCI_WINDOW(port) (PCI_MMIO + 0x400000 * (port))
 #define SMMU(unit)      (0x0c000000ULL + 0x20000 * (unit))
 #define CFG_ATS_CTRL    0x106
 #define ATS_ENABLE      0x8000
@@ -223,27 +224,27 @@ static inline void set_ats(Fix *f, int dev, bool on)
 static inline void start_bridge(Fix *f, int port)
 {
     uint64_t bridge = ECAM + ((port + 1) << 15);
-    uint32_t window = (PCI_MMIO >> 16) + 0x10 * port;
+    uint32_t first = PCI_WINDOW(port) >> 16;
+    uint32_t last = (PCI_WINDOW(port + 1) - 1) >> 16 & 0xfff0;
 
     qtest_writel(f->qts, bridge + PCI_PRIMARY_BUS,
                  (port + 1) << 8 | (port + 1) << 16);
-    qtest_writel(f->qts, bridge + PCI_MEMORY_BASE, window << 16 | window);
+    qtest_writel(f->qts, bridge + PCI_MEMORY_BASE, last << 16 | first);
     qtest_writew(f->qts, bridge + PCI_COMMAND,
                  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 static inline void start_device(Fix *f, int dev)
 {
-    uint64_t window = PCI_MMIO + 0x100000 * UNIT(dev) +
-                      0x80000 * (dev == B);
+    uint64_t window = PCI_WINDOW(UNIT(dev)) + 0x200000 * (dev == B);
 
     g_assert_cmphex(qtest_readl(f->qts, cfg(dev, PCI_VENDOR_ID)), ==,
                     SVADEV_DEVICE_ID << 16 | SVADEV_VENDOR_ID);
     f->ctl[dev] = window;
-    f->pages[dev] = window + 0x10000;
+    f->pages[dev] = window + 0x100000;
     qtest_writel(f->qts, cfg(dev, PCI_BASE_ADDRESS_0), window);
-    qtest_writel(f->qts, cfg(dev, PCI_BASE_ADDRESS_2), window + 0x10000);
-    qtest_writel(f->qts, cfg(dev, PCI_BASE_ADDRESS_4), window + 0x20000);
+    qtest_writel(f->qts, cfg(dev, PCI_BASE_ADDRESS_2), window + 0x100000);
+    qtest_writel(f->qts, cfg(dev, PCI_BASE_ADDRESS_4), window + 0x10000);
     qtest_writew(f->qts, cfg(dev, PCI_COMMAND),
                  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     qtest_writew(f->qts, cfg(dev, CFG_PASID_CTRL), PCI_PASID_CTRL_ENABLE);
@@ -291,6 +292,69 @@ static inline void stop(Fix *f)
         g_assert_cmphex(dev_read(f, dev, SVADEV_ID), ==, SVADEV_ID_MAGIC);
     }
     qtest_quit(f->qts);
+}
+
+/* --- the machine's device tree --- */
+
+static inline uint8_t *read_device_tree(QTestState *qts)
+{
+    const size_t size = 1 * MiB;
+    uint8_t *dtb = g_malloc(size);
+
+    qtest_memread(qts, RAM, dtb, size);
+    g_assert_cmphex((uint32_t)ldl_be_p(dtb), ==, 0xd00dfeed);
+    return dtb;
+}
+
+/* A name that ends with '@' is that of any unit address. */
+static inline bool dt_is_named(const uint8_t *node, const char *name)
+{
+    return g_str_has_suffix(name, "@") ?
+        g_str_has_prefix((const char *)node, name) :
+        !strcmp((const char *)node, name);
+}
+
+/* Words of @prop of the node at @path, "a/b/c" from the root; -1: none */
+static inline int dt_words(const uint8_t *dtb, const char *path,
+                           const char *prop, uint32_t *words, int max)
+{
+    const uint8_t *at = dtb + ldl_be_p(dtb + 8);
+    const char *strings = (const char *)dtb + ldl_be_p(dtb + 12);
+    g_auto(GStrv) want = g_strsplit(path, "/", -1);
+    int wanted = g_strv_length(want), depth = 0, met = 0;
+
+    for (;;) {
+        uint32_t token = ldl_be_p(at), len;
+
+        at += 4;
+        switch (token) {
+        case 1:         /* a node begins; the root is at depth 1 */
+            if (++depth == met + 2 && met < wanted &&
+                dt_is_named(at, want[met])) {
+                met++;
+            }
+            at += ROUND_UP(strlen((const char *)at) + 1, 4);
+            break;
+        case 2:         /* a node ends */
+            if (depth-- == met + 1 && met) {
+                met--;
+            }
+            break;
+        case 3:         /* a property */
+            len = ldl_be_p(at);
+            if (met == wanted && depth == met + 1 &&
+                !strcmp(strings + ldl_be_p(at + 4), prop)) {
+                for (int i = 0; i < MIN(len / 4, max); i++) {
+                    words[i] = ldl_be_p(at + 8 + 4 * i);
+                }
+                return len / 4;
+            }
+            at += 8 + ROUND_UP(len, 4);
+            break;
+        default:
+            return -1;
+        }
+    }
 }
 
 /* --- structures --- */
@@ -448,7 +512,7 @@ static inline uint64_t tlbi_va(uint16_t asid)
     return TLBI_NH_VA | (uint64_t)asid << 48;
 }
 
-/* Of @num * 2^@scale pages of 4 KiB */
+/* Of @num * 2^@scale pages */
 static inline uint64_t tlbi_range(uint16_t asid, unsigned num, unsigned scale)
 {
     return tlbi_va(asid) | (uint64_t)(num - 1) << 12 | (uint64_t)scale << 20;

@@ -628,57 +628,13 @@ static void test_flr(void)
 
 /* --- device tree --- */
 
-/* Words of @prop of the node at @path, "a/b/c" from the root; -1: none */
-static int dt_at(const uint8_t *dtb, const char *path, const char *prop,
-                 uint32_t *words, int max)
-{
-    const uint8_t *at = dtb + ldl_be_p(dtb + 8);
-    const char *strings = (const char *)dtb + ldl_be_p(dtb + 12);
-    g_auto(GStrv) want = g_strsplit(path, "/", -1);
-    int wanted = g_strv_length(want), depth = 0, met = 0;
-
-    for (;;) {
-        uint32_t token = ldl_be_p(at), len;
-
-        at += 4;
-        switch (token) {
-        case 1:         /* a node begins; the root is at depth 1 */
-            if (++depth == met + 2 && met < wanted &&
-                !strcmp((const char *)at, want[met])) {
-                met++;
-            }
-            at += ROUND_UP(strlen((const char *)at) + 1, 4);
-            break;
-        case 2:         /* a node ends */
-            if (depth-- == met + 1 && met) {
-                met--;
-            }
-            break;
-        case 3:         /* a property */
-            len = ldl_be_p(at);
-            if (met == wanted && depth == met + 1 &&
-                !strcmp(strings + ldl_be_p(at + 4), prop)) {
-                for (int i = 0; i < MIN(len / 4, max); i++) {
-                    words[i] = ldl_be_p(at + 8 + 4 * i);
-                }
-                return len / 4;
-            }
-            at += 8 + ROUND_UP(len, 4);
-            break;
-        default:
-            return -1;
-        }
-    }
-}
-
 /* The function that has no ATS, behind the instance that stalls, has a node. */
 static void test_device_tree(void)
 {
-    const size_t size = 1 * MiB;
-    g_autofree uint8_t *dtb = g_malloc(size);
     const char *a = "pcie@10000000/pci@1,0/pci@0,0";
     const char *b = "pcie@10000000/pci@1,0/pci@0,1";
     const char *c = "pcie@10000000/pci@2,0/pci@0,0";
+    g_autofree uint8_t *dtb = NULL;
     uint32_t words[5];
     QTestState *qts;
 
@@ -691,19 +647,19 @@ static void test_device_tree(void)
         "-device svadev,bus=rp0,addr=0.0,multifunction=on "
         "-device svadev,bus=rp0,addr=0.1,ats=off,pasid-bits=7 "
         "-device svadev,bus=rp1,ats=off");
-    qtest_memread(qts, RAM, dtb, size);
-    g_assert_cmphex((uint32_t)ldl_be_p(dtb), ==, 0xd00dfeed);
-    g_assert_cmpint(dt_at(dtb, a, "reg", words, 5), ==, -1);
-    g_assert_cmpint(dt_at(dtb, c, "reg", words, 5), ==, -1);
-    g_assert_cmpint(dt_at(dtb, b, "dma-can-stall", words, 5), ==, 0);
-    g_assert_cmpint(dt_at(dtb, b, "pasid-num-bits", words, 1), ==, 1);
+    dtb = read_device_tree(qts);
+    g_assert_cmpint(dt_words(dtb, a, "reg", words, 5), ==, -1);
+    g_assert_cmpint(dt_words(dtb, c, "reg", words, 5), ==, -1);
+    g_assert_cmpint(dt_words(dtb, b, "dma-can-stall", words, 5), ==, 0);
+    g_assert_cmpint(dt_words(dtb, b, "pasid-num-bits", words, 1), ==, 1);
     g_assert_cmpint(words[0], ==, 7);
-    g_assert_cmpint(dt_at(dtb, b, "reg", words, 5), ==, 5);
+    g_assert_cmpint(dt_words(dtb, b, "reg", words, 5), ==, 5);
     g_assert_cmphex(words[0], ==, 1 << 8);
-    g_assert_cmpint(dt_at(dtb, "pcie@10000000/pci@1,0", "reg", words, 5), ==, 5);
+    g_assert_cmpint(dt_words(dtb, "pcie@10000000/pci@1,0", "reg", words, 5),
+                    ==, 5);
     g_assert_cmphex(words[0], ==, 1 << 11);
-    g_assert_cmpint(dt_at(dtb, "pcie@10000000/pci@2,0", "reg", words, 5), ==,
-                    -1);
+    g_assert_cmpint(dt_words(dtb, "pcie@10000000/pci@2,0", "reg", words, 5),
+                    ==, -1);
     qtest_quit(qts);
 }
 

@@ -32,61 +32,18 @@ static void test_two_instances(void)
 }
 
 /*
- * A property of the node below the root whose name begins with @node, as 32-bit
- * words; their number, or -1 if there is none
- */
-static int dt_words(const uint8_t *dtb, const char *node, const char *prop,
-                    uint32_t *words, int max)
-{
-    const uint8_t *at = dtb + ldl_be_p(dtb + 8);
-    const char *strings = (const char *)dtb + ldl_be_p(dtb + 12);
-    bool here = false;
-    int depth = 0;
-
-    for (;;) {
-        uint32_t token = ldl_be_p(at), len;
-
-        at += 4;
-        switch (token) {
-        case 1:         /* a node begins */
-            here = ++depth == 2 && g_str_has_prefix((const char *)at, node);
-            at += ROUND_UP(strlen((const char *)at) + 1, 4);
-            break;
-        case 2:         /* a node ends */
-            depth--;
-            here = false;
-            break;
-        case 3:         /* a property */
-            len = ldl_be_p(at);
-            if (here && !strcmp(strings + ldl_be_p(at + 4), prop)) {
-                for (int i = 0; i < MIN(len / 4, max); i++) {
-                    words[i] = ldl_be_p(at + 8 + 4 * i);
-                }
-                return len / 4;
-            }
-            at += 8 + ROUND_UP(len, 4);
-            break;
-        default:
-            return -1;
-        }
-    }
-}
-
-/*
  * Buses 1 and 2 have an instance each; the machine's own one, if there is one,
  * has the rest, and comes after them.
  */
 static void check_device_tree(const char *unit, const char *more, bool own,
                               bool ats)
 {
-    const size_t size = 1 * MiB;
-    g_autofree uint8_t *dtb = g_malloc(size);
+    g_autofree uint8_t *dtb = NULL;
     uint32_t map[16], words[16];
     Fix f;
 
     start_machine(&f, unit, more);
-    qtest_memread(f.qts, RAM, dtb, size);
-    g_assert_cmphex((uint32_t)ldl_be_p(dtb), ==, 0xd00dfeed);
+    dtb = read_device_tree(f.qts);
     g_assert_cmpint(dt_words(dtb, "pcie@", "iommu-map", map, 16), ==,
                     own ? 12 : 8);
     for (int i = 0; i < 2; i++) {
@@ -136,8 +93,7 @@ static void test_device_tree(void)
 /* One that has all other buses comes after those that have one each. */
 static void test_device_tree_order(void)
 {
-    const size_t size = 1 * MiB;
-    g_autofree uint8_t *dtb = g_malloc(size);
+    g_autofree uint8_t *dtb = NULL;
     GString *more = g_string_new(" -device arm-smmuv3,primary-bus=pcie.0");
     uint32_t map[4 * 7];
     Fix f;
@@ -150,7 +106,7 @@ static void test_device_tree_order(void)
     }
     start_machine(&f, UNIT_SVA, more->str);
     g_string_free(more, true);
-    qtest_memread(f.qts, RAM, dtb, size);
+    dtb = read_device_tree(f.qts);
     g_assert_cmpint(dt_words(dtb, "pcie@", "iommu-map", map, ARRAY_SIZE(map)),
                     ==, ARRAY_SIZE(map));
     for (int i = 0; i < 6; i++) {
@@ -590,20 +546,46 @@ static void test_tlb_blocks(void)
     stop(&f);
 }
 
-/* A page of 64 KiB at VA, which is then gone: whether @lo, @hi drops it */
-static unsigned page64_dropped(Fix *f, uint64_t lo, uint64_t hi)
+/* --- pages of 64 KiB: a table is for 512 MiB, a contiguous group for 2 MiB --- */
+
+#define MEM64           (RAM + 64 * MiB)
+#define TABLE64         (RAM + 80 * MiB)
+#define PTE64           (PTE_PAGE | PTE_AF)
+
+/* The caches are empty, and PASID 1 of A has tables of 64 KiB, with no page. */
+static void set_space64(Fix *f)
 {
     renew(f);
     qtest_writeq(f->qts, CDTAB(A) + 64 + 8, PT(6, 0));
     qtest_writeq(f->qts, CDTAB(A) + 64, cd_of(1) | CD_TG0_64K);
     qtest_writeq(f->qts, PT(6, 0), PT(7, 0) | PTE_TABLE);
-    qtest_writeq(f->qts, PT(7, 0) + 8, (RAM + 64 * MiB) | PTE_PAGE | PTE_AF);
-    qtest_memset(f->qts, RAM + 64 * MiB, 9, 0x10000);
-    g_assert_cmpint(space_of(f, A, 1), ==, 9);
-    qtest_writeq(f->qts, PT(7, 0) + 8, 0);
-    g_assert_cmpint(space_at(f, A, 1, VA + 0xf000), ==, 9);
+    qtest_memset(f->qts, PT(7, 0), 0, 64 * 8);
+}
+
+/* The @n-th page, which has its number in each byte; 0: it is gone */
+static void set_page64(Fix *f, unsigned n, uint64_t flags)
+{
+    uint64_t page = MEM64 + n * 64 * KiB;
+
+    qtest_writeq(f->qts, PT(7, 0) + 8 * n, flags ? page | flags : 0);
+    qtest_memset(f->qts, page, n, 64 * KiB);
+}
+
+static int page64_at(Fix *f, uint64_t addr)
+{
+    return space_at(f, A, 1, addr);
+}
+
+/* The page at VA is cached, and then gone: whether @lo, @hi drops it */
+static unsigned page64_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    set_space64(f);
+    set_page64(f, 1, PTE64);
+    g_assert_cmpint(page64_at(f, VA), ==, 1);
+    set_page64(f, 1, 0);
+    g_assert_cmpint(page64_at(f, VA + 0xf000), ==, 1);
     run(f, 0, lo, hi);
-    return space_of(f, A, 1) < 0;
+    return page64_at(f, VA) < 0;
 }
 
 static void test_tlb_pages64(void)
@@ -616,12 +598,159 @@ static void test_tlb_pages64(void)
     g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 1, 0),
                                    VA | TG_64K | TTL(3)), ==, 1);
     g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 2, 0), TG_64K), ==, 1);
+    g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 2, 0),
+                                   (VA + 0x10000) | TG_64K), ==, 0);
     g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 1, 0),
                                    TG_64K | TTL(2)), ==, 0);
     g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 16, 0), VA | TG_4K), ==,
                     0);
     g_assert_cmpint(page64_dropped(&f, tlbi_range(1, 4, 0), VA | TG_16K), ==,
                     0);
+    stop(&f);
+}
+
+/* 32 pages of a group, from 2 MiB on, make one entry, which any of them drops. */
+static unsigned group64_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    unsigned mask = 0;
+    uint64_t misses;
+
+    set_space64(f);
+    for (int n = 32; n < 64; n++) {
+        set_page64(f, n, PTE64 | PTE_CONT);
+    }
+    misses = dev_read(f, A, SVADEV_U_IOTLB_MISS);
+    g_assert_cmpint(page64_at(f, 0x251000), ==, 37);
+    for (int n = 32; n < 64; n++) {
+        set_page64(f, n, 0);
+    }
+    g_assert_cmpint(page64_at(f, 0x3f0000), ==, 63);
+    g_assert_cmpint(dev_read(f, A, SVADEV_U_IOTLB_MISS), ==, misses + 1);
+    run(f, 0, lo, hi);
+    mask |= page64_at(f, 0x200000) < 0 ? 1 : 0;
+    mask |= page64_at(f, 0x3f0000) < 0 ? 2 : 0;
+    return mask;
+}
+
+static void test_contiguous64(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_cmphex(group64_dropped(&f, tlbi_va(1), 0x271000), ==, 3);
+    g_assert_cmphex(group64_dropped(&f, tlbi_va(1), 0x400000), ==, 0);
+    g_assert_cmphex(group64_dropped(&f, tlbi_range(1, 5, 0),
+                                    0x200000 | TG_64K), ==, 3);
+    g_assert_cmphex(group64_dropped(&f, tlbi_range(1, 5, 0),
+                                    0x200000 | TG_4K), ==, 0);
+    stop(&f);
+
+    start_with(&f, UNIT_SVA, ",x-cont-erratum=on");
+    g_assert_cmphex(group64_dropped(&f, tlbi_range(1, 31, 0),
+                                    0x200000 | TG_64K), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LEFT), ==, 1);
+    g_assert_cmphex(group64_dropped(&f, tlbi_range(1, 32, 0),
+                                    0x200000 | TG_64K), ==, 3);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_U_LEFT), ==, 1);
+    stop(&f);
+}
+
+/* The table of VA is another one: whether @lo, @hi makes a walk find it */
+static bool table64_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    bool found;
+
+    set_space64(f);
+    set_page64(f, 1, PTE64);
+    set_page64(f, 2, PTE64);
+    g_assert_cmpint(page64_at(f, VA), ==, 1);
+    qtest_writeq(f->qts, TABLE64 + 8, (MEM64 + 128 * KiB) | PTE64);
+    qtest_writeq(f->qts, PT(6, 0), TABLE64 | PTE_TABLE);
+    run(f, 0, tlbi_va(1), VA | LEAF);
+    g_assert_cmpint(page64_at(f, VA), ==, 1);
+    run(f, 0, lo, hi);
+    run(f, 0, tlbi_va(1), VA | LEAF);
+    found = page64_at(f, VA) == 2;
+    g_assert_cmpint(stale(f, A), ==, found ? 0 : 2);
+    g_assert_cmpint(dev_read(f, A, SVADEV_CACHED_UPPER), ==, 1);
+    return found;
+}
+
+static void test_walk_cache64(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_false(table64_dropped(&f, CMD_SYNC, 0));
+    g_assert_true(table64_dropped(&f, tlbi_va(1), 0x1ffff000));
+    g_assert_false(table64_dropped(&f, tlbi_va(1), 0x20000000));
+    g_assert_true(table64_dropped(&f, tlbi_range(1, 2, 0),
+                                  0x1fff0000 | TG_64K));
+    g_assert_false(table64_dropped(&f, tlbi_range(1, 2, 0),
+                                   0x20000000 | TG_64K));
+    g_assert_false(table64_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K));
+    g_assert_false(table64_dropped(&f, tlbi_range(1, 2, 0),
+                                   VA | TG_64K | LEAF));
+    stop(&f);
+}
+
+/* All of RAM, as one block at 0, which is then gone */
+static unsigned block64_dropped(Fix *f, uint64_t lo, uint64_t hi)
+{
+    set_space64(f);
+    qtest_writeq(f->qts, PT(6, 0), RAM | PTE_BLOCK | PTE_AF);
+    g_assert_cmpint(page64_at(f, PAGE(1) - RAM), ==, 1);
+    qtest_writeq(f->qts, PT(6, 0), 0);
+    g_assert_cmpint(page64_at(f, PAGE(2) - RAM), ==, 2);
+    run(f, 0, lo, hi);
+    return page64_at(f, PAGE(1) - RAM) < 0;
+}
+
+static void test_tlb_blocks64(void)
+{
+    Fix f;
+
+    start(&f);
+    g_assert_cmpint(block64_dropped(&f, tlbi_va(1), 0x1ffff000), ==, 1);
+    g_assert_cmpint(block64_dropped(&f, tlbi_va(1), 0x20000000), ==, 0);
+    g_assert_cmpint(block64_dropped(&f, tlbi_range(1, 1, 0),
+                                    TG_64K | TTL(2)), ==, 1);
+    g_assert_cmpint(block64_dropped(&f, tlbi_range(1, 2, 0),
+                                    TG_64K | TTL(3)), ==, 0);
+    stop(&f);
+}
+
+/* One entry of the TLB, and one for each 4 KiB in the function */
+static void test_ats_page64(void)
+{
+    Fix f;
+
+    start(&f);
+    set_space64(&f);
+    set_ats(&f, A, true);
+    set_page64(&f, 1, PTE64);
+    set_page64(&f, 2, PTE64);
+    for (uint64_t at = 0; at < 64 * KiB; at += 4 * KiB) {
+        g_assert_cmpint(page64_at(&f, VA + at), ==, 1);
+    }
+    g_assert_cmpint(page64_at(&f, VA + 64 * KiB), ==, 2);
+    dev_write(&f, A, SVADEV_CACHED_FIRST, VA);
+    dev_write(&f, A, SVADEV_CACHED_LAST, VA + 64 * KiB - 1);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_IOTLB), ==, 1);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_ATC), ==, 16);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_ATC_USED), ==, 17);
+
+    set_page64(&f, 1, 0);
+    g_assert_cmpint(stale(&f, A), ==, 17);
+    run(&f, 0, tlbi_range(1, 1, 0), VA | TG_64K | TTL(3));
+    g_assert_cmpint(stale(&f, A), ==, 16);
+    run(&f, 0, atc_inv(SID(A), 1), VA | 3);     /* half of it */
+    g_assert_cmpint(stale(&f, A), ==, 8);
+    run(&f, 0, atc_inv(SID(A), 1), VA | 4);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_C_ATC_USED), ==, 1);
+    g_assert_cmpint(page64_at(&f, VA), ==, -1);
     stop(&f);
 }
 
@@ -2191,6 +2320,10 @@ int main(int argc, char **argv)
     qtest_add_func("/smmuv3/tlb/ranges", test_tlb_ranges);
     qtest_add_func("/smmuv3/tlb/blocks", test_tlb_blocks);
     qtest_add_func("/smmuv3/tlb/pages64", test_tlb_pages64);
+    qtest_add_func("/smmuv3/tlb/contiguous64", test_contiguous64);
+    qtest_add_func("/smmuv3/tlb/walk-cache64", test_walk_cache64);
+    qtest_add_func("/smmuv3/tlb/blocks64", test_tlb_blocks64);
+    qtest_add_func("/smmuv3/ats/page64", test_ats_page64);
     qtest_add_func("/smmuv3/tlb/reserved", test_tlb_reserved);
     qtest_add_func("/smmuv3/illegal", test_illegal);
     qtest_add_func("/smmuv3/not-strict", test_not_strict);

@@ -248,8 +248,11 @@ static int svadev_is_q_updated(struct uacce_queue *q)
 	return state == SVADEV_STATE_DONE || state == SVADEV_STATE_ERROR;
 }
 
+/* A mapping with pages of the CPU has nothing of another queue. */
+static_assert(SVADEV_QPAGE_SIZE % PAGE_SIZE == 0);
+
 /*
- * The one page of the queue, and only shared: a private mapping would give the
+ * The queue's page, all of it, and only shared: a private mapping would give the
  * writer a copy of the registers, and remap_pfn_range() would put a pfn where
  * uacce keeps the type of the region.
  */
@@ -324,8 +327,8 @@ static int svadev_uacce_init(struct svadev *sva)
 	svadev_enable_sva(sva);
 	uacce->priv = sva;
 	uacce->algs = "copy fill sum add64\n";
-	uacce->api_ver = "svadev_v1";
-	uacce->qf_pg_num[UACCE_QFRT_MMIO] = 1;
+	uacce->api_ver = "svadev_v2";
+	uacce->qf_pg_num[UACCE_QFRT_MMIO] = SVADEV_QPAGE_SIZE / PAGE_SIZE;
 
 	ret = uacce_register(uacce);
 	if (ret)

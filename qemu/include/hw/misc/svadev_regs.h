@@ -3,10 +3,11 @@
  *
  * Names and values are those of the kernel's include/uapi/misc/uacce/svadev.h.
  *
- * BAR 0, 64 KiB, is the control page: the OS's. BAR 2 holds one 4 KiB page per
- * queue, which a process can map; a process cannot choose the PASID of its
- * queue. BAR 4 is the MSI-X table, one vector per queue. Registers are 64 bits
- * wide and little endian; accesses are aligned and 4 or 8 bytes wide.
+ * BAR 0, 64 KiB, is the control page: the OS's. BAR 2 holds one page of 64 KiB
+ * per queue, which a process can map, with CPU pages of whatever size; a process
+ * cannot choose the PASID of its queue. BAR 4 is the MSI-X table, one vector per
+ * queue. Registers are 64 bits wide and little endian; accesses are aligned and
+ * 4 or 8 bytes wide.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -24,10 +25,13 @@
 #define SVADEV_PASID_NONE        0xfffff      /* request without PASID */
 #define SVADEV_PASID_ALL         0xffffffff   /* VERIFY of every PASID */
 
+/* The function's own: for an ATC entry, a page request, and a step at most */
+#define SVADEV_PAGE_SIZE         0x1000ULL
+
 /* --- BAR 0 --- */
 #define SVADEV_ID                0x000        /* ro */
-/* "svadev", version 1 */
-#define  SVADEV_ID_MAGIC         0x0001766564617673ULL
+/* "svadev", version 2 */
+#define  SVADEV_ID_MAGIC         0x0002766564617673ULL
 #define SVADEV_CAPS              0x008        /* ro */
 #define  SVADEV_CAPS_QUEUES      0x00000000000000ffULL
 #define  SVADEV_CAPS_PASID_BITS  0x0000000000001f00ULL
@@ -41,7 +45,7 @@
 #define  SVADEV_CTRL_NO_CACHE    0x4  /* use a translation once, keep none */
 #define  SVADEV_CTRL_RESET       0x8000000000000000ULL  /* wo, whole function */
 #define SVADEV_STEP              0x018  /* rw: bytes a step, ns between steps */
-#define  SVADEV_STEP_BYTES       0x00000000ffffffffULL  /* 1 to 4096 */
+#define  SVADEV_STEP_BYTES       0x00000000ffffffffULL  /* 1 to PAGE_SIZE */
 #define  SVADEV_STEP_NS          0xffffffff00000000ULL
 /* rw: lose an invalidation at the IOMMU */
 #define SVADEV_INJECT            0x020
@@ -168,8 +172,8 @@
 /* ro: DMA or a page request is outstanding */
 #define SVADEV_QCTL_BUSY         0x10
 
-/* --- queue page in BAR 2, one 4 KiB page each --- */
-#define SVADEV_QPAGE_SIZE        0x1000
+/* --- queue page in BAR 2; the registers are in its first 4 KiB --- */
+#define SVADEV_QPAGE_SIZE        0x10000
 #define SVADEV_Q_OP              0x00         /* rw */
 #define SVADEV_Q_FLAGS           0x08         /* rw */
 #define  SVADEV_FLAG_WRITE       0x1          /* TOUCH, PAGE_REQ: for writing */

@@ -205,20 +205,25 @@ static int map_errno(int fd, size_t len, int flags, off_t offset)
 /* A queue's own page and nothing else */
 TEST_F(sva_bind, mmap_limits)
 {
+	const size_t len = SVADEV_QPAGE_SIZE;
 	char path[64];
 	int fd;
 
 	snprintf(path, sizeof(path), "/dev/%s", self->s.dev[0].name);
 	fd = open(path, O_RDWR);
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(EINVAL, map_errno(fd, 2 * SVA_PAGE, MAP_SHARED, 0));
-	EXPECT_EQ(EINVAL, map_errno(fd, SVA_PAGE, MAP_SHARED,
-				    UACCE_QFRT_DUS * SVA_PAGE));
-	EXPECT_EQ(EINVAL, map_errno(fd, SVA_PAGE, MAP_SHARED, 2 * SVA_PAGE));
-	EXPECT_EQ(EINVAL, map_errno(fd, SVA_PAGE, MAP_PRIVATE, 0));
-	EXPECT_EQ(0, map_errno(fd, SVA_PAGE, MAP_SHARED, 0));
+	EXPECT_EQ(EINVAL, map_errno(fd, 2 * len, MAP_SHARED, 0));
+	EXPECT_EQ(EINVAL, map_errno(fd, len + 1, MAP_SHARED, 0));
+	/* nor a part, if mmap() knows parts of it */
+	if (SVA_PAGE < len)
+		EXPECT_EQ(EINVAL, map_errno(fd, len - SVA_PAGE, MAP_SHARED, 0));
+	/* offsets are in pages of the CPU */
+	EXPECT_EQ(EINVAL, map_errno(fd, len, MAP_SHARED, UACCE_QFRT_DUS * SVA_PAGE));
+	EXPECT_EQ(EINVAL, map_errno(fd, len, MAP_SHARED, 2 * SVA_PAGE));
+	EXPECT_EQ(EINVAL, map_errno(fd, len, MAP_PRIVATE, 0));
+	EXPECT_EQ(0, map_errno(fd, len, MAP_SHARED, 0));
 	/* the first mapping is gone, so the queue can be mapped again */
-	EXPECT_EQ(0, map_errno(fd, SVA_PAGE, MAP_SHARED, 0));
+	EXPECT_EQ(0, map_errno(fd, len, MAP_SHARED, 0));
 	close(fd);
 }
 
@@ -272,8 +277,8 @@ TEST_F(sva_bind, poll)
 	EXPECT_EQ(SVADEV_ERR_ABORTED, sva_wait(&q));
 	EXPECT_EQ(1, poll(&pfd, 1, 0));
 
-	/* 20 ms before it starts: poll sleeps, and an interrupt wakes it */
-	sva_write(q.dev->ctl, SVADEV_STEP, SVA_PAGE / 4 | 5000000ULL << 32);
+	/* 20 ms for each 4 KiB: poll sleeps, and an interrupt wakes it */
+	sva_write(q.dev->ctl, SVADEV_STEP, SVADEV_PAGE_SIZE / 4 | 5000000ULL << 32);
 	sva_submit(&q, SVADEV_OP_FILL, SVADEV_FLAG_IRQ, NULL, self->buf,
 		   SVA_PAGE, 6);
 	EXPECT_EQ(1, poll(&pfd, 1, SVA_TIMEOUT_S * 1000));
@@ -299,7 +304,7 @@ TEST_F(sva_bind, driver_unbind)
 	ASSERT_TRUE(sva_driver_write(d, "unbind"));
 	EXPECT_EQ(-1, ioctl(q.fd, UACCE_CMD_START_Q));
 	EXPECT_EQ(ENXIO, errno);
-	EXPECT_EQ(ENXIO, map_errno(q.fd, SVA_PAGE, MAP_SHARED, 0));
+	EXPECT_EQ(ENXIO, map_errno(q.fd, SVADEV_QPAGE_SIZE, MAP_SHARED, 0));
 	ASSERT_TRUE(sva_driver_write(d, "bind"));
 	/* The driver has reset the function. */
 	sva_set_mode(&self->s, self->s.mode);
@@ -321,6 +326,7 @@ TEST_F(sva_bind, driver_unbind)
 
 #define REQUESTERS	2
 #define REQUESTED	16	/* pages, again and again */
+#define REQUESTS	(REQUESTED * SVA_PAGE / SVADEV_PAGE_SIZE)
 #define ROUNDS		20	/* in which others waited for answers */
 
 /* Page requests for all of @p; or writes to all of it, which is not there */
@@ -335,7 +341,7 @@ static void ask_for(struct sva *s, struct sva_queue *q, char *p, size_t len)
 static bool has_come(struct sva *s, struct sva_queue *q)
 {
 	return !sva_wait(q) && (s->mode == SVA_STALL ||
-				sva_reg(q, SVADEV_Q_RESULT) == REQUESTED);
+				sva_reg(q, SVADEV_Q_RESULT) == REQUESTS);
 }
 
 /* Keeps page requests of its own on the way at all functions until it is told. */

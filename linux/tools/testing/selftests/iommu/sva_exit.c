@@ -283,7 +283,8 @@ static bool kill_and_wait(pid_t pid, int sync, enum death how)
 
 static bool map_queue(struct sva_queue *q, struct sva_dev *d, int fd)
 {
-	void *p = mmap(NULL, SVA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *p = mmap(NULL, SVADEV_QPAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       fd, 0);
 
 	*q = (struct sva_queue){ .dev = d, .fd = fd, .page = p };
 	return p != MAP_FAILED;
@@ -339,7 +340,7 @@ TEST_F(sva_exit, held_and_handed_on)
 }
 
 #define RUN_PAGES	256
-#define RUN_NS		(20 * SVA_MS)	/* for each of them */
+#define RUN_NS		(20 * SVA_MS)	/* for each step */
 
 /* Long enough to be in the middle of it, which the parent makes sure of */
 static void run_and_die(struct sva *s, int sync, enum death how, bool requests)
@@ -353,7 +354,8 @@ static void run_and_die(struct sva *s, int sync, enum death how, bool requests)
 	if (!requests)
 		memset(p, 1, RUN_PAGES * SVA_PAGE);
 	for (i = 0; i < s->nr; i++) {
-		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE | RUN_NS << 32);
+		sva_write(s->dev[i].ctl, SVADEV_STEP,
+			  SVADEV_PAGE_SIZE | RUN_NS << 32);
 		if (sva_open(&q[i], &s->dev[i]))
 			_exit(3);
 		sva_submit(&q[i], SVADEV_OP_FILL, 0, NULL, p,
@@ -474,7 +476,7 @@ TEST_F(sva_exit, one_has_left)
 		}
 		sva_count_cached(&self->s.dev[i], SVADEV_PASID_ALL,
 				 self->shared, LEN, &cached);
-		ASSERT_EQ(sva_untranslated(&self->s) ? 0 : NR_PAGES,
+		ASSERT_EQ(sva_untranslated(&self->s) ? 0 : LEN / SVADEV_PAGE_SIZE,
 			  cached.atc);
 		EXPECT_EQ(SVA_SMMU ? NR_PAGES : 0, cached.iotlb);
 	}

@@ -120,7 +120,8 @@ static int child_is_unbound(struct sva *s, char *buf)
 	bool refused;
 
 	/* no PASID comes with fork, and the parent's queue is not inherited */
-	if (mmap(NULL, SVA_PAGE, PROT_READ, MAP_SHARED, parents->fd, 0) != MAP_FAILED)
+	if (mmap(NULL, SVADEV_QPAGE_SIZE, PROT_READ, MAP_SHARED, parents->fd,
+		 0) != MAP_FAILED)
 		return 1;
 	if (msync(parents->page, SVA_PAGE,
 		  MS_ASYNC) != -1 || errno != ENOMEM)

@@ -14,8 +14,10 @@
 #include "../kselftest_harness.h"
 #include "sva_utils.h"
 
-#define NR_PAGES	512		/* with the one before, in blocks of 2 MiB */
-#define GROUP		16		/* pages, which can have one entry */
+#define NR_PAGES	512		/* with the one before, in blocks as large */
+/* Pages that can have one entry: a contiguous group of arm64, also elsewhere */
+#define GROUP_BYTES	(SVA_PAGE == 4096 ? 64UL << 10 : 2UL << 20)
+#define GROUP		(GROUP_BYTES / SVA_PAGE)
 #define LOOK		16		/* changes between two looks at the caches */
 #define DEFAULT_OPS	200
 #define MAX_RANGE	40
@@ -41,7 +43,7 @@ FIXTURE(sva_random)
 	unsigned char state[NR_PAGES];
 	unsigned char byte[NR_PAGES];
 	/* groups that were changed since the caches were looked at */
-	bool touched[NR_PAGES / GROUP];
+	bool touched[NR_PAGES];
 	bool cont;
 	uint64_t left[SVA_MAX_DEVS];	/* by each function's IOMMU, as far as looked at */
 	uint64_t seed;
@@ -54,7 +56,16 @@ FIXTURE(sva_random)
 	struct sva_thread thread;
 };
 
-#define MTHP	"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"
+/* Whether the kernel takes such groups, where there are any: always, or never */
+static void set_groups(const char *when)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/mm/transparent_hugepage/hugepages-%lukB/enabled",
+		 GROUP_BYTES >> 10);
+	sva_write_file(path, when);
+}
 
 FIXTURE_SETUP(sva_random)
 {
@@ -67,8 +78,7 @@ FIXTURE_SETUP(sva_random)
 		sva_set_mode(&self->s, SVA_ATS);
 	if (!sva_lacks(&self->s, SVA_STALL))
 		sva_set_mode(&self->s, SVA_STALL);
-	/* contiguous groups, where there are any */
-	sva_write_file(MTHP, "always");
+	set_groups("always");
 	self->seed = seed ? strtoull(seed, NULL, 0) : 1 + sva_now() * 1e9;
 	self->random = self->seed;
 	self->cont = getenv("SVA_CONT") && *getenv("SVA_CONT") == '1';
@@ -84,7 +94,7 @@ FIXTURE_TEARDOWN(sva_random)
 {
 	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);
 	sva_thread_end(&self->thread);
-	sva_write_file(MTHP, "never");
+	set_groups("never");
 	sva_close_all(&self->s);
 	sva_teardown(&self->s);
 }

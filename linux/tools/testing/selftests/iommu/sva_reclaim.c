@@ -15,7 +15,7 @@
 #include "sva_utils.h"
 
 #define ZRAM_CONTROL	"/sys/class/zram-control/"
-#define SWAP_BYTES	"8388608"
+#define SWAP_PAGES	2048
 #define SWAP_LABEL	"sva_reclaim"
 #define LABEL_AT	(1024 + 28)	/* in the header: see union swap_header */
 /* Few enough that one flush for all of them would still be a range */
@@ -42,19 +42,21 @@ static bool zram_write(int zram, const char *file, const char *text)
 /* The header that mkswap(8) writes, version 1 */
 static bool make_swap(const char *device)
 {
-	static char page[SVA_PAGE];
+	char *page = calloc(1, SVA_PAGE);
 	uint32_t *info = (uint32_t *)(page + 1024);
 	int fd = open(device, O_RDWR | O_CLOEXEC);
-	bool ok;
+	bool ok = page && fd >= 0;
 
-	if (fd < 0)
-		return false;
-	info[0] = 1;
-	info[1] = atoi(SWAP_BYTES) / SVA_PAGE - 1;
-	memcpy(page + LABEL_AT, SWAP_LABEL, sizeof(SWAP_LABEL));
-	memcpy(page + SVA_PAGE - 10, "SWAPSPACE2", 10);
-	ok = pwrite(fd, page, sizeof(page), 0) == sizeof(page) && !fsync(fd);
-	close(fd);
+	if (ok) {
+		info[0] = 1;
+		info[1] = SWAP_PAGES - 1;
+		memcpy(page + LABEL_AT, SWAP_LABEL, sizeof(SWAP_LABEL));
+		memcpy(page + SVA_PAGE - 10, "SWAPSPACE2", 10);
+		ok = pwrite(fd, page, SVA_PAGE, 0) == (ssize_t)SVA_PAGE && !fsync(fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(page);
 	return ok;
 }
 
@@ -105,7 +107,7 @@ static void drop_left(void)
 static int add_swap(void)
 {
 	FILE *f = fopen(ZRAM_CONTROL "hot_add", "r");
-	char device[32];
+	char device[32], bytes[32];
 	int zram = -1;
 
 	if (f && fscanf(f, "%d", &zram) != 1)
@@ -115,7 +117,8 @@ static int add_swap(void)
 	if (zram < 0)
 		return -1;
 	snprintf(device, sizeof(device), "/dev/zram%d", zram);
-	if (zram_write(zram, "disksize", SWAP_BYTES) && make_swap(device) &&
+	snprintf(bytes, sizeof(bytes), "%lu", SWAP_PAGES * SVA_PAGE);
+	if (zram_write(zram, "disksize", bytes) && make_swap(device) &&
 	    !swapon(device, 0))
 		return zram;
 	drop_swap(zram);

@@ -278,7 +278,7 @@ TEST_F(sva_timeout, late)
 
 /* --- no memory is given away that the function can still write to --- */
 
-#define ALONE		(2UL << 20)
+#define ALONE		SVA_TABLE
 
 /* Room that shares no page table with others, so that nobody waits for its lock */
 static char *alone(void)

@@ -216,7 +216,7 @@ int sva_open(struct sva_queue *q, struct sva_dev *d)
 	if (q->fd < 0)
 		return -errno;
 	p = mmap(NULL, SVADEV_QPAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		 q->fd, UACCE_QFRT_MMIO * SVADEV_QPAGE_SIZE);
+		 q->fd, UACCE_QFRT_MMIO * SVA_PAGE);
 	if (p != MAP_FAILED && !ioctl(q->fd, UACCE_CMD_START_Q)) {
 		q->page = p;
 		return 0;
@@ -639,15 +639,15 @@ void sva_count_cached(struct sva_dev *d, uint64_t pasid, const void *p,
 #define SVA_CONFIG	(SVA_SMMU ? 3 : 2)
 
 /*
- * Does each cache have all of these pages, once: that of the function, unless it
- * leaves translating to its IOMMU, that of the IOMMU, and besides what the IOMMU
- * needs of its configuration?
+ * Does each cache have all of these pages, once: that of the function, in pages of its
+ * own, unless it leaves translating to its IOMMU, that of the IOMMU, and besides what
+ * the IOMMU needs of its configuration?
  */
 bool sva_is_cached(const struct sva *s, struct sva_dev *d, uint64_t pasid,
 		   const void *p, size_t len)
 {
 	uint64_t pages = len / SVA_PAGE;
-	uint64_t atc = sva_untranslated(s) ? 0 : pages;
+	uint64_t atc = sva_untranslated(s) ? 0 : len / SVADEV_PAGE_SIZE;
 	struct sva_cached c;
 
 	sva_count_cached(d, pasid, p, len, &c);
@@ -1055,7 +1055,7 @@ void sva_set_mode(struct sva *s, enum sva_mode mode)
 	s->mode = mode;
 	for (i = 0; i < s->nr; i++) {
 		sva_give_back_any(&s->dev[i]);
-		sva_write(s->dev[i].ctl, SVADEV_STEP, SVA_PAGE);
+		sva_write(s->dev[i].ctl, SVADEV_STEP, SVADEV_PAGE_SIZE);
 		sva_write(s->dev[i].ctl, SVADEV_CTRL, ctrl[mode]);
 		sva_mute(&s->dev[i], 0);
 	}

@@ -46,7 +46,13 @@
 #include <misc/uacce/uacce.h>
 
 #define SVA_MAX_DEVS	8
-#define SVA_PAGE	4096UL
+
+/*
+ * A page of the running kernel; arm64 has those of 4, 16 and 64 KiB. A table of the last
+ * level is one page, for as many as there are entries of 8 bytes in it.
+ */
+#define SVA_PAGE	((unsigned long)sysconf(_SC_PAGESIZE))
+#define SVA_TABLE	(SVA_PAGE / 8 * SVA_PAGE)
 /*
  * For one operation: emulation can be slow. Less than the harness gives a test,
  * so that the test says what it has waited for.

@@ -179,7 +179,6 @@ TEST_F(sva_window, unmap)
 
 /* SMMUv3's TLB has 256 entries, for other pages, too. */
 #define NR_TABLES	(SVA_SMMU ? 128 : 256)
-#define TABLE		(2UL << 20)	/* what one of them is for */
 
 /* One page of each table is used by the function, and nothing else is. */
 static bool use_tables(struct sva_queue *q, char *p)
@@ -191,10 +190,10 @@ static bool use_tables(struct sva_queue *q, char *p)
 		if (tries)
 			sva_do(q, SVADEV_OP_ATC_FLUSH, 0, NULL, NULL, 0, 0);
 		for (i = 0; i < NR_TABLES; i++)
-			if (sva_fill(q, p + i * TABLE, 2, 8))
+			if (sva_fill(q, p + i * SVA_TABLE, 2, 8))
 				return false;
 		sva_count_cached(q->dev, sva_reg(q, SVADEV_Q_PASID), p,
-				 NR_TABLES * TABLE, &c);
+				 NR_TABLES * SVA_TABLE, &c);
 		if (c.atc == (q->dev->ats ? NR_TABLES : 0) &&
 		    c.iotlb == NR_TABLES && c.tables == NR_TABLES)
 			return true;
@@ -216,17 +215,17 @@ static void unmap_tables(struct __test_metadata *_metadata, struct sva *s,
 	double end;
 	char *map, *p;
 
-	map = mmap(NULL, (NR_TABLES + 1) * TABLE, PROT_READ | PROT_WRITE,
+	map = mmap(NULL, (NR_TABLES + 1) * SVA_TABLE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	p = (char *)(((uintptr_t)map + TABLE - 1) & -TABLE);
-	madvise(p, NR_TABLES * TABLE, MADV_NOHUGEPAGE);
+	p = (char *)(((uintptr_t)map + SVA_TABLE - 1) & -SVA_TABLE);
+	madvise(p, NR_TABLES * SVA_TABLE, MADV_NOHUGEPAGE);
 	for (i = 0; i < NR_TABLES; i++)
-		p[i * TABLE] = 1;
+		p[i * SVA_TABLE] = 1;
 	ASSERT_TRUE(use_tables(q, p));
 
 	ASSERT_TRUE(sva_unmap_prepare(u, s, p, 1));
-	u->len = NR_TABLES * TABLE;
+	u->len = NR_TABLES * SVA_TABLE;
 	sva_settle();
 	before = sva_free_pages(true);
 	late = sva_counter(q->dev, SVADEV_U_LATE);
@@ -254,7 +253,7 @@ static void unmap_tables(struct __test_metadata *_metadata, struct sva *s,
 	EXPECT_CLEAN(s);
 	for (i = 0; i < NR_TABLES; i += NR_TABLES / 4)
 		EXPECT_TRUE(sva_is_fault(s,
-					 sva_fill(q, p + i * TABLE, 3, 8)));
+					 sva_fill(q, p + i * SVA_TABLE, 3, 8)));
 }
 
 /*
