@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holds: UNORDERED
+ * holds: UNORDERED FLUSH_LAST_USER UNORDERED+FLUSH_LAST_USER
  * variants freed: NO_COMMIT_MB NO_FLUSH_MB NO_JOIN_FLUSH UNORDERED+NO_JOIN_FLUSH
  * variants answers: NO_SYNCHRONIZE
- * variants old_in_iotlb: NO_TAG_FLUSH
+ * variants old_in_iotlb: NO_TAG_FLUSH FLUSH_LAST_USER+NO_TAG_FLUSH
  *
  * The parts of the contract one after the other, as often as one likes: both functions
  * come and go, ATS goes off or stays on, and a page is mapped and unmapped all the time.
+ *
+ * FLUSH_LAST_USER: who leaves the tag to the other does not flush it.
  */
 #define MEMORY	{ OLD, UNLISTED, UNLISTED, CLEAR, CLEAR }
 #define ATS	false
 #include "cpu.h"
 #include "iommu.h"
+
+#ifdef FLUSH_LAST_USER
+#define stays(other)	(other)
+#else
+#define stays(other)	false
+#endif
 
 #define CHANGER		0	/* whoever has iommu_alist.lock */
 #define INVALIDATOR	1
@@ -43,7 +51,10 @@ end:	do
 		wait(CHANGER);
 		/* iommu_alist_remove() */
 #ifndef NO_TAG_FLUSH
-		issue(CHANGER, tag);
+		if
+		:: stays(function)
+		:: else -> issue(CHANGER, tag)
+		fi;
 #endif
 		wait(CHANGER);
 		if
@@ -79,7 +90,10 @@ end:	do
 		issue(CHANGER, entry);
 		wait(CHANGER);
 		/* iommu_alist_remove() */
-		issue(CHANGER, tag);
+		if
+		:: stays(neighbour)
+		:: else -> issue(CHANGER, tag)
+		fi;
 #ifdef UNORDERED
 		wait(CHANGER);
 #endif

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holds: INTERRUPT
+ * holds: INTERRUPT PUSH TWO_PHASES
  * variants deadlock: OTHER_ORDER SECOND_SYNC REISSUE_HOLDING_SLOTS
- * variants deadlock: INTERRUPT+IRQS_ON
+ * variants deadlock: INTERRUPT+IRQS_ON PUSH+PUSHED_ARE_HELD TWO_PHASES+WITHIN_A_PHASE
  *
  * Three walks through two instances whose queues, as that of VT-d, get slots back from
  * waiters only, the oldest first. Once, an instance aborts all that it has.
  *
  * INTERRUPT: the last walk is one, on the CPU of the first.
+ * PUSH: the instances give back the slot of a batch without a sync by themselves.
+ * TWO_PHASES: INTERRUPT, and the first walk has two phases, with interrupts on in between.
  */
+#ifdef TWO_PHASES
+#define INTERRUPT
+#endif
 #define INSTANCES	2
 #define WALKS		3
 
@@ -17,6 +22,7 @@
 #define TO_BE_FREED	1	/* waited for, but not the oldest */
 #define USED_BY(walk)	(2 + walk)
 #define ABORTED(walk)	(2 + WALKS + walk)
+#define PUSHED		(2 + 2 * WALKS)
 
 typedef slots {
 	byte oldest;
@@ -41,16 +47,20 @@ bool in_irq;
 	:: else \
 	fi
 
+#define is_mine(slot)	(slot == USED_BY(_pid) || slot == ABORTED(_pid))
+#define done_if(yes, slot) \
+	if \
+	:: yes -> slot = TO_BE_FREED \
+	:: else \
+	fi
+
 /* The instance gets to it sooner or later: there is nothing to wait for. */
 #define wait(i, aborted) \
 	d_step { \
 		aborted = queue[i].oldest == ABORTED(_pid) || \
 			  queue[i].newest == ABORTED(_pid); \
-		if \
-		:: queue[i].oldest == USED_BY(_pid) || queue[i].oldest == ABORTED(_pid) -> \
-			queue[i].oldest = TO_BE_FREED \
-		:: else -> queue[i].newest = TO_BE_FREED \
-		fi; \
+		done_if(is_mine(queue[i].oldest), queue[i].oldest); \
+		done_if(is_mine(queue[i].newest), queue[i].newest); \
 		free_oldest(i); \
 		free_oldest(i) }
 
@@ -62,18 +72,48 @@ bool in_irq;
 	od; \
 	skip
 
-/* iommu_alist_issue(), iommu_alist_add_again(): one batch, or two, with -ENOSPC between them */
+/*
+ * iommu_alist_issue(), iommu_alist_add_more(): one batch, or two, with -ENOSPC between
+ * them. The first of two needs no sync if there are only tags in it.
+ */
+#ifdef PUSH
+#ifdef PUSHED_ARE_HELD
+#define push(i)		submit(i)
+#else
+#define push(i) \
+	d_step { queue[i].newest == FREE -> \
+		if \
+		:: queue[i].oldest == FREE -> queue[i].oldest = PUSHED \
+		:: else -> queue[i].newest = PUSHED \
+		fi }
+#endif
+#define or_push(i)	:: push(i)
+#else
+#define or_push(i)
+#endif
+
 #define issue(i, aborted) \
-	submit(i); \
 	if \
-	:: true -> wait(i, aborted); reissue(i, aborted); submit(i) \
+	:: true -> submit(i); wait(i, aborted); reissue(i, aborted) \
+	or_push(i) \
 	:: true \
+	fi; \
+	submit(i)
+
+/* iommu_alist_next_phase() */
+#define next_phase() \
+	if \
+	:: _pid == 0 -> irqs_off = false; irqs_off = true \
+	:: else \
 	fi
 
 active [WALKS] proctype walk() provided (!in_irq || _pid != 0)
 {
 	byte a = 0, b = 1;
 	bool a_aborted, b_aborted;
+#ifdef TWO_PHASES
+	bool second;
+#endif
 
 #ifdef OTHER_ORDER
 	if
@@ -91,12 +131,15 @@ active [WALKS] proctype walk() provided (!in_irq || _pid != 0)
 	:: else
 	fi;
 #endif
-	issue(a, a_aborted);
+phase:	issue(a, a_aborted);
 #ifdef SECOND_SYNC
 	submit(a);
 	wait(a, a_aborted);
 #endif
 	issue(b, b_aborted);
+#ifdef WITHIN_A_PHASE
+	next_phase();
+#endif
 	/* iommu_alist_drain() */
 	wait(a, a_aborted);
 #ifdef REISSUE_HOLDING_SLOTS
@@ -105,6 +148,12 @@ active [WALKS] proctype walk() provided (!in_irq || _pid != 0)
 	wait(b, b_aborted);
 	reissue(a, a_aborted);
 	reissue(b, b_aborted);
+#ifdef TWO_PHASES
+	if
+	:: _pid == 0 && !second -> next_phase(); second = true; goto phase
+	:: else
+	fi;
+#endif
 #ifdef INTERRUPT
 	if
 	:: _pid == 0 -> irqs_off = false
@@ -127,3 +176,19 @@ end:	if
 	:: d_step { queue[1].oldest -> abort_slot(queue[1].oldest); abort_slot(queue[1].newest) }
 	fi
 }
+
+#ifdef PUSH
+#define execute(slot) \
+	d_step { slot == PUSHED -> slot = TO_BE_FREED; \
+		free_oldest(0); free_oldest(0); free_oldest(1); free_oldest(1) }
+
+active proctype instances()
+{
+end:	do
+	:: execute(queue[0].oldest)
+	:: execute(queue[0].newest)
+	:: execute(queue[1].oldest)
+	:: execute(queue[1].newest)
+	od
+}
+#endif

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
+ * holds: FLUSH_LAST_USER
  * variants owner: PUT_UNLOCKED GET_REVIVES
  * variants iotlb: FREE_BEFORE_FLUSH ERROR_FORGOTTEN
+ * variants iotlb: FLUSH_LAST_USER+ERROR_FORGOTTEN FLUSH_LAST_USER+LAST_USER_TOO
  *
  * Get and put of the tag that domain X has on an instance, by functions that come and
  * go, while domain Y takes any tag that is free. Functions 0 and 1 share a PASID and so
  * an element; function 2 has another element of the same tag. One flush fails.
+ *
+ * FLUSH_LAST_USER: who leaves an element that has other users does not flush it.
  */
 #define NOBODY		0
 #define X		1
@@ -44,6 +48,21 @@ bool y_present;
 /* iommu_alist_remove() of function f, with PASID p, step by step */
 #define flush()		issued[f] = true; !issued[f]
 #define is_last()	last = users[p] == 1 && !listed[1 - p]
+/* iommu_alist_tag_stays() */
+#ifdef FLUSH_LAST_USER
+#ifdef LAST_USER_TOO
+#define stays(p)	true
+#else
+#define stays(p)	(users[p] > 1)
+#endif
+#else
+#define stays(p)	false
+#endif
+#define flush_unless_stays() \
+	if \
+	:: stays(p) \
+	:: else -> flush() \
+	fi
 #define drop()		users[p]--
 #define unpublish() \
 	if \
@@ -119,7 +138,7 @@ end:	do
 		/* the driver */
 		present[f] = false;
 		/* iommu_alist_remove() */
-		flush(); is_last(); drop(); unpublish(); tag_free();
+		flush_unless_stays(); is_last(); drop(); unpublish(); tag_free();
 #endif
 		error[f] = false;
 		unlock()

@@ -19,6 +19,7 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
+#include <linux/hrtimer.h>
 #include <linux/kthread.h>
 #include <linux/moduleparam.h>
 #include <linux/prandom.h>
@@ -450,6 +451,7 @@ struct atk_streams {
 	const char *tags;
 	const char *atcs;
 	const char *detach;	/* of function 2 */
+	const char *itself;	/* its domain replaced by the same one */
 };
 
 static const struct atk_streams atk_streams[] = {
@@ -459,17 +461,20 @@ static const struct atk_streams atk_streams[] = {
 		"T0S0T1S1T2S2W0W1W2",
 		"A0A0S0A1S1A2A2S2W0W1W2",
 		"T2A2S2W2",
+		"T2S2W2T2A2S2W2",
 	}, {
 		"vtd_sl", IMOCK_VTD_SL,
 		"T0A0A0S0T1A1S1T2A2A2S2W0W1W2",
 		"T0S0T1S1T2S2W0W1W2",
 		"A0A0S0A1S1A2A2S2W0W1W2",
 		"T2A2S2W2",
+		"T2S2W2T2A2S2W2",
 	}, {
 		"smmu", IMOCK_SMMU,
 		"T0S0T1S1T2S2W0W1W2A0A0S0A1S1A2A2S2W0W1W2",
 		"T0S0T1S1T2S2W0W1W2",
 		"A0A0S0A1S1A2A2S2W0W1W2",
+		"A2S2W2",
 		"T2S2W2A2S2W2",
 	}, {
 		"amd", IMOCK_AMD,
@@ -477,6 +482,7 @@ static const struct atk_streams atk_streams[] = {
 		"T0T0S0T1T1S1T2T2S2W0W1W2",
 		"A0A0S0A1S1A2A2S2W0W1W2",
 		"T2A2S2W2",
+		"T2S2W2T2A2S2W2",
 	},
 };
 
@@ -504,6 +510,86 @@ static void order_of_commands(struct kunit *test)
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->all);
 }
 
+/* An interrupt that comes while a walk waits for tags */
+struct atk_irq {
+	struct hrtimer timer;
+	bool came;
+	bool in_time;		/* before the walk went on with ATCs */
+};
+
+static enum hrtimer_restart atk_irq_comes(struct hrtimer *timer)
+{
+	struct atk_irq *irq = container_of(timer, struct atk_irq, timer);
+
+	WRITE_ONCE(irq->came, true);
+	return HRTIMER_NORESTART;
+}
+
+static void atk_raise_irq(struct imock_walk *mw, enum imock_what what,
+			  unsigned int inst)
+{
+	struct atk_irq *irq = mw->mock->priv;
+
+	if (what == IMOCK_WAIT && !mw->mock->inst[inst].count[IMOCK_ATC]) {
+		hrtimer_start(&irq->timer, 0, HRTIMER_MODE_REL_PINNED_HARD);
+		mdelay(20);
+		if (READ_ONCE(irq->came))
+			imock_complain(mw->mock, "interrupt in a walk");
+	} else if (what == IMOCK_SYNC && mw->cmd[0].what == IMOCK_ATC) {
+		irq->in_time = READ_ONCE(irq->came);
+	}
+}
+
+static struct imock *atk_irq_machine(struct kunit *test, struct atk_irq *irq)
+{
+	static struct imock_driver driver;
+	struct imock *mock;
+
+	driver = imock_drivers[IMOCK_SMMU];
+	driver.ops.flags |= IOMMU_ALIST_IRQS_OFF;
+	mock = atk_machine(test, &driver, 1, 1);
+	mock->priv = irq;
+	hrtimer_init_on_stack(&irq->timer, CLOCK_MONOTONIC,
+			      HRTIMER_MODE_REL_PINNED_HARD);
+	irq->timer.function = atk_irq_comes;
+	return mock;
+}
+
+static void atk_expect_irq(struct kunit *test, struct imock *mock,
+			   struct atk_irq *irq)
+{
+	KUNIT_EXPECT_FALSE(test, irqs_disabled());
+	hrtimer_cancel(&irq->timer);
+	KUNIT_EXPECT_TRUE(test, irq->in_time);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "T0S0W0A0S0W0");
+}
+
+/* It has to wait until the walk holds no slots, but not for the whole walk. */
+static void interrupt_between_the_phases(struct kunit *test)
+{
+	struct atk_irq irq = {};
+	struct imock *mock = atk_irq_machine(test, &irq);
+	struct imock_walk mw;
+
+	atk_attach_all(test, mock);
+	imock_clear(mock);
+	atk_walk_init(&mw, mock);
+	mw.hook = atk_raise_irq;
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_flush(&mock->domain[0].list,
+						   &mw.walk));
+	imock_walk_end(&mw);
+	atk_expect_irq(test, mock, &irq);
+
+	imock_clear(mock);
+	irq.came = false;
+	irq.in_time = false;
+	mock->hook = atk_raise_irq;
+	atk_detach(test, mock, 0, 1);
+	mock->hook = NULL;
+	atk_expect_irq(test, mock, &irq);
+	destroy_hrtimer_on_stack(&irq.timer);
+}
+
 static void kinds_are_separate(struct kunit *test)
 {
 	const struct atk_streams *streams = test->param_value;
@@ -528,6 +614,57 @@ static void detach_commands_its_own_only(struct kunit *test)
 	imock_clear(mock);
 	atk_detach(test, mock, 2, 1);
 	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->detach);
+}
+
+/* One more attachment of a tag comes and goes: the walk says that nothing is left. */
+static void atk_attach_and_remove(struct kunit *test, struct imock_fn *fn,
+				  u32 pasid)
+{
+	struct imock_domain *domain = fn->attached[1];
+	struct iommu_alist_where where = imock_where(fn, pasid, domain);
+	struct iommu_alist_attach attach;
+	struct imock_walk mw;
+
+	mutex_lock(&domain->list.lock);
+	KUNIT_ASSERT_EQ(test, 0, iommu_alist_prepare(&domain->list, &attach,
+						     &where));
+	atk_walk_init(&mw, domain->mock);
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_commit(&domain->list, &attach,
+						    &mw.walk));
+	imock_walk_end(&mw);
+	atk_walk_init(&mw, domain->mock);
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_remove(&domain->list, &attach,
+						    &mw.walk));
+	KUNIT_EXPECT_EQ(test, 0, mw.walk.failed);
+	imock_walk_end(&mw);
+	mutex_unlock(&domain->list.lock);
+}
+
+/* What the IOTLB has is others', too. The last one to go flushes it. */
+static void tag_in_use_is_not_flushed(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 3);
+	struct imock_domain *domain = &mock->domain[0];
+
+	imock_set_ats(&mock->fn[1], false);
+	atk_attach_all(test, mock);
+	atk_attach_and_remove(test, &mock->fn[0], 2);
+	imock_access_all(mock);
+	imock_clear(mock);
+	atk_detach(test, mock, 0, 1);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "A0S0W0");
+	imock_clear(mock);
+	atk_detach(test, mock, 1, 1);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+	atk_expect_list(test, domain, 2);
+	atk_expect_flushed(test, domain);
+
+	imock_access_all(mock);
+	imock_clear(mock);
+	atk_detach(test, mock, 2, 1);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "T0S0W0A0S0W0");
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
 }
 
 /* The driver has no command for the ATCs at one of two instances. */
@@ -600,6 +737,125 @@ static void batch_overflows(struct kunit *test)
 	atk_expect_flushed(test, &mock->domain[0]);
 	atk_expect_stream(test, mock, 0,
 			  "T0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0S0W0A0A0S0W0");
+}
+
+/*
+ * Elements of eight commands, in batches of three. Of those of a tag only the last has
+ * a sync; those of ATCs have one each.
+ */
+static void element_goes_on_in_the_next_batch(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_by_page, 2, 3);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	atk_change(domain);
+	atk_flush_kinds(domain, BIT(IOMMU_ALIST_TAG));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE,
+			  "T0T0T0T0T0T0T0T0S0T1T1T1T1T1T1T1T1S1W0W1");
+	imock_clear(mock);
+	atk_flush_kinds(domain, BIT(IOMMU_ALIST_ATC));
+	atk_expect_stream(test, mock, 0,
+			  "A0A0A0S0W0A0A0A0S0W0A0A0A0S0W0A0A0A0S0W0A0A0A0S0W0A0S0W0");
+	atk_expect_stream(test, mock, 1, "A1A1A1S1W1A1A1A1S1W1A1A1S1W1");
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
+/* One of two queues takes no batch without a sync. */
+static void element_goes_on_with_syncs(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_by_page, 2, 2);
+
+	mock->inst[0].needs_sync = true;
+	imock_set_ats(&mock->fn[0], false);
+	imock_set_ats(&mock->fn[1], false);
+	atk_attach_all(test, mock);
+	atk_expect_flushed(test, &mock->domain[0]);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE,
+			  "T0T0T0S0W0T0T0T0S0W0T0T0S0T1T1T1T1T1T1T1T1S1W0W1");
+}
+
+/* A queue that does not answer is not asked for the rest. */
+static void element_ends_when_a_batch_fails(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_by_page, 2, 2);
+	struct imock_domain *domain = &mock->domain[0];
+
+	mock->inst[0].needs_sync = true;
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	atk_change(domain);
+	imock_break(&mock->inst[0], -EIO);
+	KUNIT_EXPECT_EQ(test, -EIO, atk_flush(domain));
+	imock_break(&mock->inst[0], 0);
+	atk_expect_stream(test, mock, 0, "T0T0T0S0W0A0A0A0S0W0");
+	KUNIT_EXPECT_EQ(test, 1, imock_access(&mock->fn[0], 1, 0));
+	KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[1], 1, 0));
+}
+
+/* Any of six batches, and what is repeated */
+static void element_aborts_in_the_middle(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_by_page, 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+	unsigned int n;
+
+	atk_attach_all(test, mock);
+	for (n = 1; n <= 6; n++) {
+		imock_access_all(mock);
+		atk_change(domain);
+		imock_abort(&mock->inst[0], n);
+		KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+		KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+		KUNIT_EXPECT_EQ(test, 1, imock_aborts(mock));
+	}
+}
+
+/* A batch without a sync was aborted: the sync behind it says so, and all is repeated. */
+static void aborted_batch_without_sync(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_by_page, 1, 1);
+	struct imock_domain *domain = &mock->domain[0];
+
+	imock_set_ats(&mock->fn[0], false);
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	atk_change(domain);
+	imock_abort(&mock->inst[0], 1);
+	KUNIT_EXPECT_EQ(test, 0, atk_flush(domain));
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE,
+			  "T0T0T0T0T0T0T0T0S0W0T0T0T0S0W0T0T0T0S0W0T0T0S0W0");
+}
+
+/* Its last user goes, and has it flushed, while a walk is in the middle of its tag. */
+static void atk_tag_loses_its_user(struct imock_walk *mw, enum imock_what what,
+				   unsigned int inst)
+{
+	if (what == IMOCK_IOTLB)
+		mw->mock->fn[inst].attach[1].tag->users = 0;
+}
+
+/* What was handed over without a sync gets one, whatever becomes of the rest. */
+static void batch_without_sync_gets_one(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_by_page, 2, 2);
+	struct imock_walk mw;
+
+	imock_set_ats(&mock->fn[0], false);
+	imock_set_ats(&mock->fn[1], false);
+	atk_attach_all(test, mock);
+	imock_clear(mock);
+	atk_walk_init(&mw, mock);
+	mw.hook = atk_tag_loses_its_user;
+	KUNIT_EXPECT_EQ(test, 0, iommu_alist_flush(&mock->domain[0].list,
+						   &mw.walk));
+	imock_walk_end(&mw);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE,
+			  "T0T0T0S0T1T1T1S1W0W1");
+	mock->fn[0].attach[1].tag->users = 1;
+	mock->fn[1].attach[1].tag->users = 1;
 }
 
 /* Two instances, both of them more than once */
@@ -759,6 +1015,136 @@ static void no_more_commands_than_necessary(struct kunit *test)
 	}
 }
 
+/* --- functions with several IDs --- */
+
+/* A function with three IDs, two of which are aliases of one */
+static const u32 atk_ids[] = { 2, 0, 2, 1 };
+static const u32 atk_distinct_ids[] = { 2, 0, 1 };
+
+static void atk_attach_ids(struct kunit *test, struct imock *mock)
+{
+	unsigned int nr = ARRAY_SIZE(atk_ids);
+
+	KUNIT_ASSERT_EQ(test, 0, imock_attach_ids(mock, 1, &mock->domain[0],
+						  atk_ids, &nr));
+	KUNIT_EXPECT_EQ(test, ARRAY_SIZE(atk_distinct_ids), nr);
+}
+
+static int atk_detach_ids(struct imock *mock)
+{
+	return imock_detach_ids(mock, 1, atk_distinct_ids,
+				ARRAY_SIZE(atk_distinct_ids));
+}
+
+/* One tag, which the last ID takes with it, and an ATC for each */
+static void ids_share_a_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 3);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_attach_ids(test, mock);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+	atk_expect_list(test, domain, 4);
+	atk_expect_flushed(test, domain);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "T0S0W0A0A0A0S0W0");
+	imock_access_all(mock);
+	imock_clear(mock);
+	KUNIT_EXPECT_EQ(test, 0, atk_detach_ids(mock));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "T0S0W0A0A0A0S0W0");
+	atk_expect_list(test, domain, 0);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+}
+
+/* Function 3 has the tag before, and afterwards: it is flushed once, not for each ID. */
+static void ids_join_a_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 4);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_attach(test, mock, 3, 1, 0);
+	imock_access_all(mock);
+	imock_clear(mock);
+	atk_attach_ids(test, mock);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "T0S0W0");
+	atk_expect_flushed(test, domain);
+	imock_access_all(mock);
+	imock_clear(mock);
+	KUNIT_EXPECT_EQ(test, 0, atk_detach_ids(mock));
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "A0A0A0S0W0");
+	atk_expect_list(test, domain, 2);
+	atk_expect_flushed(test, domain);
+}
+
+/* The same IDs again: each of the new attachments shares both elements with an old one. */
+static void ids_are_replaced_by_themselves(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 3);
+	struct imock_domain *domain = &mock->domain[0];
+	struct iommu_alist_attach old[ARRAY_SIZE(atk_distinct_ids)];
+	struct imock_walk mw;
+	unsigned int n;
+
+	atk_attach_ids(test, mock);
+	for (n = 0; n < ARRAY_SIZE(old); n++)
+		old[n] = mock->fn[atk_distinct_ids[n]].attach[1];
+	imock_access_all(mock);
+	imock_clear(mock);
+	atk_attach_ids(test, mock);
+	atk_walk_init(&mw, mock);
+	mutex_lock(&domain->list.lock);
+	KUNIT_EXPECT_EQ(test, 0,
+			iommu_alist_remove_ids(&domain->list, old,
+					       ARRAY_SIZE(old), &mw.walk));
+	mutex_unlock(&domain->list.lock);
+	imock_walk_end(&mw);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "T0S0W0A0A0A0S0W0");
+	atk_expect_list(test, domain, 4);
+	atk_expect_flushed(test, domain);
+	KUNIT_EXPECT_EQ(test, 0, atk_detach_ids(mock));
+	atk_expect_list(test, domain, 0);
+}
+
+/* Prepare a function's IDs, and think better of it. */
+static void atk_cancel_ids(struct kunit *test, struct imock *mock, bool ats)
+{
+	struct imock_domain *domain = &mock->domain[0];
+	struct iommu_alist_where where = imock_where(mock->fn, 1, domain);
+	struct iommu_alist_attach attach[ARRAY_SIZE(atk_ids)];
+	unsigned int nr = ARRAY_SIZE(atk_ids);
+
+	where.ats = ats;
+	mutex_lock(&domain->list.lock);
+	KUNIT_EXPECT_EQ(test, 0,
+			iommu_alist_prepare_ids(&domain->list, attach, &where,
+						atk_ids, &nr));
+	/* Without ATCs, the IDs have nothing but the tag. */
+	KUNIT_EXPECT_EQ(test, ats ? ARRAY_SIZE(atk_distinct_ids) : 1, nr);
+	iommu_alist_cancel_ids(&domain->list, attach, nr);
+	mutex_unlock(&domain->list.lock);
+}
+
+static void cancel_of_ids_leaves_nothing(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 4);
+	struct imock_domain *domain = &mock->domain[0];
+
+	atk_cancel_ids(test, mock, true);
+	atk_cancel_ids(test, mock, false);
+	KUNIT_EXPECT_FALSE(test, imock_has_tags(mock));
+	atk_attach(test, mock, 3, 1, 0);
+	atk_cancel_ids(test, mock, true);
+	atk_cancel_ids(test, mock, false);
+	KUNIT_EXPECT_EQ(test, 1, mock->fn[3].attach[1].tag->users);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+	atk_expect_list(test, domain, 2);
+	atk_expect_flushed(test, domain);
+	atk_detach(test, mock, 3, 1);
+	atk_expect_list(test, domain, 0);
+}
+
 /* --- replace --- */
 
 static void replace_forgets_the_old(struct kunit *test)
@@ -781,19 +1167,26 @@ static void replace_forgets_the_old(struct kunit *test)
 			mock->fn[0].attached[1] == &mock->domain[0] ? 2 : 0);
 }
 
-/* Both lists are one: its lock is taken once. */
+/*
+ * Both lists are one: its lock is taken once, and the attachment that goes has both
+ * elements in common with the one that comes.
+ */
 static void replace_by_itself(struct kunit *test)
 {
-	struct imock *mock = atk_machine(test, test->param_value, 1, 1);
+	const struct atk_streams *streams = test->param_value;
+	struct imock *mock = atk_stream_machine(test);
 	struct imock_domain *domain = &mock->domain[0];
+	struct iommu_alist_attach *attach = &mock->fn[2].attach[1];
+	unsigned int users = attach->tag->users;
 
-	atk_attach(test, mock, 0, 1, 0);
-	imock_access_all(mock);
-	atk_replace(test, mock, 0, 1, 0);
+	imock_clear(mock);
+	atk_replace(test, mock, 2, 1, 0);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->itself);
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&domain->list.lock));
-	atk_expect_list(test, domain, 2);
-	imock_access_all(mock);
+	KUNIT_EXPECT_EQ(test, users, attach->tag->users);
+	KUNIT_EXPECT_EQ(test, 1, attach->atc->users);
 	atk_expect_flushed(test, domain);
+	atk_expect_stream(test, mock, ATK_EVERYWHERE, streams->all);
 }
 
 /* In the middle of what an attach or a detach flushes: everybody flushes. */
@@ -970,6 +1363,26 @@ static void ats_goes_on_behind_a_walk(struct kunit *test)
 	atk_expect_flushed(test, domain);
 }
 
+/* The same for a function with several IDs, with none of them. */
+static void ids_join_behind_a_walk(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 4);
+	struct imock_domain *domain = &mock->domain[0];
+	struct atk_parked *parked;
+	unsigned int n;
+
+	atk_attach(test, mock, 3, 1, 0);
+	imock_access_all(mock);
+	atk_change(domain);
+	parked = atk_flush_and_park(test, domain, IMOCK_WAIT, 0);
+	atk_attach_ids(test, mock);
+	for (n = 0; n < 3; n++)
+		KUNIT_EXPECT_EQ(test, 2, imock_access(&mock->fn[n], 1, 0));
+	atk_go_on(test, parked);
+	KUNIT_EXPECT_EQ(test, 0, atk_stale(domain));
+}
+
 /* Where a sync stands in between, whoever joins cannot be behind the tags only. */
 static void join_between_the_phases(struct kunit *test)
 {
@@ -1139,6 +1552,35 @@ static void no_memory_left(struct kunit *test)
 	KUNIT_EXPECT_GT(test, n, 2);
 	atk_expect_list(test, domain, 4);
 	atk_expect_flushed(test, domain);
+}
+
+/* As no_memory_left(), for a function with several IDs: all of them, or none */
+static void no_memory_left_for_ids(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, test->param_value, 1, 4);
+	struct imock_domain *domain = &mock->domain[0];
+	unsigned int nr, n = 0;
+	int ret;
+
+	nomem_start(test, NOMEM_SLAB);
+	atk_attach(test, mock, 3, 1, 0);
+	do {
+		nr = ARRAY_SIZE(atk_ids);
+		imock_clear(mock);
+		nomem_nth(++n);
+		ret = imock_attach_ids(mock, 1, domain, atk_ids, &nr);
+		if (nomem_nth(0))
+			KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+		if (ret) {
+			atk_expect_stream(test, mock, ATK_EVERYWHERE, "");
+			atk_expect_list(test, domain, 2);
+		}
+		atk_expect_flushed(test, domain);
+	} while (ret && n < 20);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_GT(test, n, 3);
+	KUNIT_EXPECT_EQ(test, 0, atk_detach_ids(mock));
+	atk_expect_list(test, domain, 2);
 }
 
 /* Two functions behind each of three instances, all caches filled */
@@ -1349,6 +1791,53 @@ static void failed_removal_keeps_the_tag(struct kunit *test)
 	atk_expect_flush_by_next_user(test, mock);
 }
 
+/* Who went first did not flush it, as it was in use; who went last could not. */
+static void failed_last_removal_keeps_the_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 2);
+
+	atk_attach_all(test, mock);
+	imock_access_all(mock);
+	atk_detach(test, mock, 1, 1);
+	imock_break(&mock->inst[0], -EIO);
+	KUNIT_EXPECT_EQ(test, -EIO, imock_detach(&mock->fn[0], 1));
+	imock_break(&mock->inst[0], 0);
+	atk_expect_flush_by_next_user(test, mock);
+}
+
+/* The tag that the IDs join cannot be flushed: its other user keeps it. */
+static void failed_commit_of_ids(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 4);
+	struct imock_domain *domain = &mock->domain[0];
+	unsigned int nr = ARRAY_SIZE(atk_ids);
+
+	atk_attach(test, mock, 3, 1, 0);
+	imock_break(&mock->inst[0], -EIO);
+	KUNIT_EXPECT_EQ(test, -EIO,
+			imock_attach_ids(mock, 1, domain, atk_ids, &nr));
+	imock_break(&mock->inst[0], 0);
+	KUNIT_EXPECT_EQ(test, 1, mock->fn[3].attach[1].tag->users);
+	atk_expect_list(test, domain, 2);
+	atk_expect_flushed(test, domain);
+}
+
+/* None of its IDs gives the tag back. */
+static void failed_removal_of_ids_keeps_the_tag(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_SMMU],
+					 1, 3);
+
+	atk_attach_ids(test, mock);
+	imock_access_all(mock);
+	imock_break(&mock->inst[0], -EIO);
+	KUNIT_EXPECT_EQ(test, -EIO, atk_detach_ids(mock));
+	imock_break(&mock->inst[0], 0);
+	atk_expect_flush_by_next_user(test, mock);
+}
+
 /* A driver has left the tag out, perhaps because it took it for shared. */
 static void removal_without_the_tag_keeps_it(struct kunit *test)
 {
@@ -1433,18 +1922,31 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE_PARAM(first_attachment_allocates_nothing, driver_gen_params),
 	KUNIT_CASE_PARAM(own_elements_return, driver_gen_params),
 	KUNIT_CASE_PARAM(order_of_commands, stream_gen_params),
+	KUNIT_CASE(interrupt_between_the_phases),
 	KUNIT_CASE_PARAM(kinds_are_separate, stream_gen_params),
 	KUNIT_CASE_PARAM(detach_commands_its_own_only, stream_gen_params),
+	KUNIT_CASE(tag_in_use_is_not_flushed),
 	KUNIT_CASE_PARAM(nothing_to_send_no_sync, driver_gen_params),
 	KUNIT_CASE_PARAM(join_flushes_the_tag, join_gen_params),
 	KUNIT_CASE(batch_overflows),
+	KUNIT_CASE(element_goes_on_in_the_next_batch),
+	KUNIT_CASE(element_goes_on_with_syncs),
+	KUNIT_CASE(element_ends_when_a_batch_fails),
+	KUNIT_CASE(element_aborts_in_the_middle),
+	KUNIT_CASE(aborted_batch_without_sync),
+	KUNIT_CASE(batch_without_sync_gets_one),
 	KUNIT_CASE_PARAM(batches_overflow_in_turn, driver_gen_params),
 	KUNIT_CASE_PARAM(more_instances_than_pending_syncs, driver_gen_params),
 	KUNIT_CASE_PARAM(no_more_commands_than_necessary, shape_gen_params),
+	KUNIT_CASE(ids_share_a_tag),
+	KUNIT_CASE(ids_join_a_tag),
+	KUNIT_CASE(ids_are_replaced_by_themselves),
+	KUNIT_CASE_PARAM(cancel_of_ids_leaves_nothing, driver_gen_params),
 	KUNIT_CASE_PARAM(replace_forgets_the_old, driver_gen_params),
-	KUNIT_CASE_PARAM(replace_by_itself, driver_gen_params),
+	KUNIT_CASE_PARAM(replace_by_itself, stream_gen_params),
 	KUNIT_CASE_PARAM(removed_after_its_flush, driver_gen_params),
 	KUNIT_CASE(join_behind_a_walk),
+	KUNIT_CASE(ids_join_behind_a_walk),
 	KUNIT_CASE(ats_goes_on_behind_a_walk),
 	KUNIT_CASE(join_between_the_phases),
 	KUNIT_CASE(own_elements_wait_for_walks),
@@ -1452,6 +1954,7 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE(synchronize_waits_for_walks),
 	KUNIT_CASE_PARAM(no_tag_left, driver_gen_params),
 	KUNIT_CASE_PARAM(no_memory_left, driver_gen_params),
+	KUNIT_CASE_PARAM(no_memory_left_for_ids, driver_gen_params),
 	KUNIT_CASE(aborted_commands_are_repeated),
 	KUNIT_CASE(aborted_phase_is_repeated),
 	KUNIT_CASE_PARAM(every_instance_aborts, driver_gen_params),
@@ -1460,6 +1963,9 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE_PARAM(dead_function, driver_gen_params),
 	KUNIT_CASE_PARAM(removal_of_a_dead_function, driver_gen_params),
 	KUNIT_CASE_PARAM(failed_removal_keeps_the_tag, driver_gen_params),
+	KUNIT_CASE(failed_last_removal_keeps_the_tag),
+	KUNIT_CASE(failed_commit_of_ids),
+	KUNIT_CASE(failed_removal_of_ids_keeps_the_tag),
 	KUNIT_CASE_PARAM(removal_without_the_tag_keeps_it, driver_gen_params),
 	KUNIT_CASE(failed_removal_keeps_the_shared_tag),
 	KUNIT_CASE(left_tag_is_chosen),
@@ -1545,7 +2051,8 @@ static void atk_race_change(struct atk_racer *racer)
 	struct imock_walk mw;
 
 	imock_write(domain, page, version);
-	imock_walk_init(&mw, mock, IOMMU_ALIST_ALL_KINDS, page, page);
+	imock_walk_init(&mw, mock, IOMMU_ALIST_ALL_KINDS,
+			mock->driver->by_page ? 0 : page, page);
 	mw.hook = atk_race_hook;
 	if (iommu_alist_flush(&domain->list, &mw.walk))
 		imock_complain(mock, "flush failed");
@@ -1597,7 +2104,7 @@ static void atk_race_attach(struct atk_racer *racer)
 	if (!fn->attached[pasid]) {
 		atk_race_switch_ats(racer, fn);
 		error = imock_attach(fn, pasid, domain);
-	} else if (fn->attached[pasid] != domain) {
+	} else if (fn->attached[pasid] != domain || !atk_random(racer, 4)) {
 		error = imock_replace(fn, pasid, domain);
 	} else {
 		error = imock_detach(fn, pasid);
@@ -1711,10 +2218,10 @@ static void atk_race_start(struct kunit *test, struct atk_race *race)
 	}
 }
 
-static void atk_race(struct kunit *test, bool aborts)
+static void atk_race(struct kunit *test, const struct imock_driver *driver,
+		     bool aborts)
 {
-	struct imock *mock = atk_machine(test, test->param_value, RACE_INSTS,
-					 RACE_FNS);
+	struct imock *mock = atk_machine(test, driver, RACE_INSTS, RACE_FNS);
 	struct atk_race *race = kunit_kzalloc(test, sizeof(*race), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, race);
@@ -1736,12 +2243,22 @@ static void atk_race(struct kunit *test, bool aborts)
 
 static void everybody_at_once(struct kunit *test)
 {
-	atk_race(test, false);
+	atk_race(test, test->param_value, false);
 }
 
 static void everybody_and_aborts(struct kunit *test)
 {
-	atk_race(test, true);
+	atk_race(test, test->param_value, true);
+}
+
+static void everybody_in_many_batches(struct kunit *test)
+{
+	atk_race(test, &imock_by_page, false);
+}
+
+static void many_batches_and_aborts(struct kunit *test)
+{
+	atk_race(test, &imock_by_page, true);
 }
 
 static struct kunit_case atk_race_cases[] = {
@@ -1749,6 +2266,8 @@ static struct kunit_case atk_race_cases[] = {
 			      { .speed = KUNIT_SPEED_SLOW }),
 	KUNIT_CASE_PARAM_ATTR(everybody_and_aborts, driver_gen_params,
 			      { .speed = KUNIT_SPEED_SLOW }),
+	KUNIT_CASE_SLOW(everybody_in_many_batches),
+	KUNIT_CASE_SLOW(many_batches_and_aborts),
 	{}
 };
 

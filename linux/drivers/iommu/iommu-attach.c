@@ -23,6 +23,8 @@
  * Detach:     clear the hardware's entry, flush the	the driver
  *             cache that the entry may be in, and wait
  *             flush tag and ATC, and wait		iommu_alist_remove()
+ *             (the tag: if nobody else uses it, with
+ *             IOMMU_ALIST_FLUSH_LAST_USER)
  *             unpublish the elements
  *             free the tag
  *             iommu_alist_synchronize(), and only then	the driver
@@ -30,7 +32,9 @@
  *
  * Replace:    attach of the new domain, where "make present" overwrites the entry
  *             of the old one and flushes the cache that it may be in; then
- *             iommu_alist_remove() from the old domain.
+ *             iommu_alist_remove() from the old domain. The two may be one: when
+ *             the attach of a group is undone, devices that never left it get
+ *             the old domain again.
  *
  * The two barriers pair with each other:
  *
@@ -88,7 +92,8 @@
  * is what keeps walks that hold slots of one queue while they wait for room in the
  * next from waiting for each other. For the same reason a walk never has two syncs
  * under way at one instance, and repeats what one has dropped when it has nothing
- * under way at the ones behind it.
+ * under way at the ones behind it. Batches without a sync may precede a sync: their slots
+ * come back without the walk.
  *
  * A walk issues to all instances before it waits for any, and waits for exactly what
  * it issued: it notes each sync that it has under way. A second walk could not tell,
@@ -325,6 +330,18 @@ static noinline bool iommu_alist_passed_over(struct iommu_alist_walk *walk,
 	}
 }
 
+/* A few attachments share a tag. */
+static bool iommu_alist_is_among(const struct iommu_alist_walk *walk,
+				 const struct iommu_alist_elm *elm)
+{
+	unsigned int n;
+
+	for (n = 0; n < walk->nr_only; n++)
+		if (elm == walk->only[n].tag || elm == walk->only[n].atc)
+			return true;
+	return false;
+}
+
 /*
  * In this phase, and of one attachment's walk its own. A tag that was left behind
  * is flushed by its next user, who is on the list before the smp_mb() of
@@ -335,7 +352,7 @@ static bool iommu_alist_wanted(struct iommu_alist_walk *walk,
 {
 	if (!(walk->phase & BIT(elm->kind)) || !READ_ONCE(elm->users))
 		return false;
-	if (walk->only && elm != walk->only->tag && elm != walk->only->atc)
+	if (walk->only && !iommu_alist_is_among(walk, elm))
 		return false;
 	return !elm->fn || READ_ONCE(elm->fn->state) == IOMMU_ALIST_LIVE ||
 		!iommu_alist_passed_over(walk, elm->fn);
@@ -365,11 +382,37 @@ static noinline void iommu_alist_finish_fences(struct iommu_alist_walk *walk)
 			iommu_alist_block(walk, elm);
 }
 
+/*
+ * One element, in as many batches as it takes, each of them waited for. Stops at the
+ * first that fails. Returns 0, or what @add or @wait said.
+ */
+static int iommu_alist_add_alone(struct iommu_alist_walk *walk,
+				 const struct iommu_alist_elm *elm)
+{
+	const struct iommu_alist_ops *ops = walk->list->ops;
+	unsigned int done;
+	int ret, error;
+
+	/* Another element may be half done. */
+	walk->done = 0;
+	do {
+		done = walk->done;
+		ret = ops->add(walk, elm);
+		error = ret;
+		if (ret <= 0 && (ret != -ENOSPC || walk->done == done))
+			break;
+		walk->syncs++;
+		error = ops->wait(walk, elm->iommu,
+				  ops->submit(walk, elm->iommu));
+	} while (!error && ret == -ENOSPC);
+	walk->done = 0;
+	return error;
+}
+
 /* Invalidate one element by itself. The batch is empty. */
 static void iommu_alist_repeat(struct iommu_alist_walk *walk,
 			       const struct iommu_alist_elm *elm)
 {
-	const struct iommu_alist_ops *ops = walk->list->ops;
 	int error = 0;
 	int try;
 
@@ -377,12 +420,7 @@ static void iommu_alist_repeat(struct iommu_alist_walk *walk,
 		/* Another may have fenced its function meanwhile. */
 		if (!iommu_alist_wanted(walk, elm))
 			return;
-		error = ops->add(walk, elm);
-		if (error <= 0)
-			break;
-		walk->syncs++;
-		error = ops->wait(walk, elm->iommu,
-				  ops->submit(walk, elm->iommu));
+		error = iommu_alist_add_alone(walk, elm);
 		if (error != -EAGAIN)
 			break;
 	}
@@ -407,28 +445,28 @@ static void iommu_alist_reissue(struct iommu_alist_walk *walk,
 			iommu_alist_repeat(walk, elm);
 }
 
-static noinline bool iommu_alist_wait_failed(struct iommu_alist_walk *walk,
-					     struct iommu_device *iommu,
-					     int error)
+static noinline int iommu_alist_wait_failed(struct iommu_alist_walk *walk,
+					    struct iommu_device *iommu,
+					    int error)
 {
 	/* -ETIMEDOUT: an ATC that was alone in the batch, and whose function gets fenced */
 	if (error == -EAGAIN || (error == -ETIMEDOUT && walk->list->ops->fence))
-		return true;
+		return -EAGAIN;
 
 	walk->error = walk->error ?: error;
 	walk->failed |= walk->phase;
 	pr_attach_err(iommu, "waiting for invalidations failed: %d\n", error);
-	return false;
+	return error;
 }
 
-/* Wait for one sync. True if what came before it has to be repeated. */
-static inline bool iommu_alist_wait(struct iommu_alist_walk *walk,
-				    unsigned int n)
+/* Wait for one sync. -EAGAIN if what came before it has to be repeated. */
+static inline int iommu_alist_wait(struct iommu_alist_walk *walk,
+				   unsigned int n)
 {
 	struct iommu_device *iommu = walk->pending[n].iommu;
 	int error = walk->list->ops->wait(walk, iommu, walk->pending[n].sync);
 
-	return unlikely(error) && iommu_alist_wait_failed(walk, iommu, error);
+	return unlikely(error) ? iommu_alist_wait_failed(walk, iommu, error) : 0;
 }
 
 static void iommu_alist_wait_all(struct iommu_alist_walk *walk)
@@ -436,20 +474,25 @@ static void iommu_alist_wait_all(struct iommu_alist_walk *walk)
 	unsigned int n, aborted = 0;
 
 	for (n = 0; n < walk->nr_pending; n++)
-		if (iommu_alist_wait(walk, n))
+		if (iommu_alist_wait(walk, n) == -EAGAIN)
 			walk->pending[aborted++] = walk->pending[n];
 	walk->nr_pending = 0;
 	for (n = 0; n < aborted; n++)
 		iommu_alist_reissue(walk, walk->pending[n].iommu);
 }
 
-/* A batch was full: the instance gets another one, but not before this is done. */
-static void iommu_alist_wait_last(struct iommu_alist_walk *walk)
+/*
+ * A batch was full: the instance gets another one, but not before this is done. False:
+ * it did not answer.
+ */
+static bool iommu_alist_wait_last(struct iommu_alist_walk *walk)
 {
 	unsigned int n = --walk->nr_pending;
+	int error = iommu_alist_wait(walk, n);
 
-	if (iommu_alist_wait(walk, n))
+	if (error == -EAGAIN)
 		iommu_alist_reissue(walk, walk->pending[n].iommu);
+	return !error || error == -EAGAIN;
 }
 
 /* Hand over the batch, and note the sync behind it. */
@@ -468,18 +511,49 @@ static inline void iommu_alist_submit(struct iommu_alist_walk *walk)
 	walk->syncs++;
 }
 
-/* The batch is full. No second sync at an instance: see "Following the list". */
-static noinline int iommu_alist_add_again(struct iommu_alist_walk *walk,
-					  const struct iommu_alist_elm *elm)
+/*
+ * The batch is full, and there are more commands for @elm. No second sync at an instance:
+ * see "Following the list". False: they need not be sent.
+ */
+static bool iommu_alist_make_room(struct iommu_alist_walk *walk,
+				  const struct iommu_alist_elm *elm)
 {
-	if (WARN_ON_ONCE(!walk->open))
-		return -ENOSPC;
-	iommu_alist_submit(walk);
-	iommu_alist_wait_last(walk);
+	const struct iommu_alist_ops *ops = walk->list->ops;
+
+	/* What is pushed gets a sync even if it turns out to have been the last. */
+	walk->open = elm->iommu;
+	/* Nothing but tags comes before a tag of the same instance. */
+	if (elm->kind != IOMMU_ALIST_TAG || !ops->push ||
+	    !ops->push(walk, elm->iommu)) {
+		iommu_alist_submit(walk);
+		if (!iommu_alist_wait_last(walk))
+			return false;
+	}
 	/* After an abort, its function may have been fenced. */
-	if (!iommu_alist_wanted(walk, elm))
-		return 0;
-	return walk->list->ops->add(walk, elm);
+	return iommu_alist_wanted(walk, elm);
+}
+
+/* Go on with an element that does not fit into the batch. */
+static noinline int iommu_alist_add_more(struct iommu_alist_walk *walk,
+					 const struct iommu_alist_elm *elm)
+{
+	unsigned int done;
+	int ret;
+
+	/* It was given an empty batch, and put nothing into it. */
+	if (WARN_ON_ONCE(!walk->open && !walk->done))
+		return -ENOSPC;
+	do {
+		done = walk->done;
+		ret = 0;
+		if (!iommu_alist_make_room(walk, elm))
+			break;
+		/* Others may have been repeated meanwhile. */
+		walk->done = done;
+		ret = walk->list->ops->add(walk, elm);
+	} while (ret == -ENOSPC && walk->done != done);
+	walk->done = 0;
+	return ret;
 }
 
 static inline void iommu_alist_issue(struct iommu_alist_walk *walk,
@@ -498,7 +572,7 @@ static inline void iommu_alist_issue(struct iommu_alist_walk *walk,
 
 	ret = walk->list->ops->add(walk, elm);
 	if (unlikely(ret == -ENOSPC))
-		ret = iommu_alist_add_again(walk, elm);
+		ret = iommu_alist_add_more(walk, elm);
 	if (unlikely(ret < 0))
 		iommu_alist_failed(walk, elm, ret);
 	if (ret > 0)
@@ -536,6 +610,22 @@ static inline void iommu_alist_end(struct iommu_alist_walk *walk,
 	trace_iommu_alist_walk(walk->list, walk);
 }
 
+/*
+ * Nothing is under way, so that an interrupt has nothing to wait for. On arm64, one that
+ * is pending need not be taken before the next context synchronization event.
+ */
+static void iommu_alist_next_phase(struct iommu_alist_walk *walk,
+				   unsigned long *flags)
+{
+	if (!(walk->list->ops->flags & IOMMU_ALIST_IRQS_OFF))
+		return;
+	local_irq_restore(*flags);
+#ifdef CONFIG_ARM64
+	isb();
+#endif
+	local_irq_save(*flags);
+}
+
 static inline void iommu_alist_pass(struct iommu_alist_walk *walk,
 				    unsigned int kinds)
 {
@@ -559,7 +649,8 @@ static inline void iommu_alist_pass(struct iommu_alist_walk *walk,
  *
  * Context: any, also with interrupts off and under page-table locks. Takes no lock
  * but those of @list's driver for its queues, allocates nothing. Busy-waits for
- * the slowest instance; with %IOMMU_ALIST_IRQS_OFF, with interrupts off.
+ * the slowest instance; with %IOMMU_ALIST_IRQS_OFF, with interrupts off, which get in
+ * between the tags and the ATCs of %IOMMU_ALIST_SYNC_BEFORE_ATC.
  * Return: 0, or the first error: then the memory behind the old translations must
  * not be trusted to be out of the devices' reach.
  */
@@ -577,6 +668,7 @@ int iommu_alist_flush(struct iommu_alist *list,
 	iommu_alist_begin(list, walk, NULL, &flags);
 	if (list->ops->flags & IOMMU_ALIST_SYNC_BEFORE_ATC) {
 		iommu_alist_pass(walk, BIT(IOMMU_ALIST_TAG));
+		iommu_alist_next_phase(walk, &flags);
 		iommu_alist_pass(walk, BIT(IOMMU_ALIST_ATC));
 	} else {
 		iommu_alist_pass(walk, IOMMU_ALIST_ALL_KINDS);
@@ -586,22 +678,29 @@ int iommu_alist_flush(struct iommu_alist *list,
 }
 EXPORT_SYMBOL_GPL(iommu_alist_flush);
 
-/* One phase of it: the tag, the ATC, or both. */
+/* One phase of it: the tag, the ATCs, or both. */
 static void iommu_alist_pass_only(struct iommu_alist_walk *walk,
 				  unsigned int kinds)
 {
+	const struct iommu_alist_elm *atc;
+	unsigned int n;
+
 	walk->phase = walk->kinds & kinds;
 	if (iommu_alist_wanted(walk, walk->only->tag))
 		iommu_alist_issue(walk, walk->only->tag);
-	if (walk->only->atc && iommu_alist_wanted(walk, walk->only->atc))
-		iommu_alist_issue(walk, walk->only->atc);
+	for (n = 0; n < walk->nr_only; n++) {
+		atc = walk->only[n].atc;
+		if (atc && iommu_alist_wanted(walk, atc))
+			iommu_alist_issue(walk, atc);
+	}
 	iommu_alist_drain(walk);
 }
 
-/* Invalidate one attachment, or only its tag. */
-static int iommu_alist_flush_only(struct iommu_alist *list,
+/* Invalidate attachments of one tag. */
+static int iommu_alist_flush_some(struct iommu_alist *list,
 				  struct iommu_alist_walk *walk,
-				  const struct iommu_alist_attach *only)
+				  const struct iommu_alist_attach *only,
+				  unsigned int nr)
 {
 	unsigned long flags = 0;
 
@@ -613,15 +712,25 @@ static int iommu_alist_flush_only(struct iommu_alist *list,
 
 	/* What is left out has not been flushed, either. */
 	walk->failed = IOMMU_ALIST_ALL_KINDS & ~walk->kinds;
+	walk->nr_only = nr;
 	iommu_alist_begin(list, walk, only, &flags);
 	if (list->ops->flags & IOMMU_ALIST_SYNC_BEFORE_ATC) {
 		iommu_alist_pass_only(walk, BIT(IOMMU_ALIST_TAG));
+		iommu_alist_next_phase(walk, &flags);
 		iommu_alist_pass_only(walk, BIT(IOMMU_ALIST_ATC));
 	} else {
 		iommu_alist_pass_only(walk, IOMMU_ALIST_ALL_KINDS);
 	}
 	iommu_alist_end(walk, flags);
 	return walk->error;
+}
+
+/* Invalidate one attachment, or only its tag. */
+static int iommu_alist_flush_only(struct iommu_alist *list,
+				  struct iommu_alist_walk *walk,
+				  const struct iommu_alist_attach *only)
+{
+	return iommu_alist_flush_some(list, walk, only, 1);
 }
 
 /* --- attach and detach --- */
@@ -757,6 +866,31 @@ void iommu_alist_cancel(struct iommu_alist *list,
 }
 EXPORT_SYMBOL_GPL(iommu_alist_cancel);
 
+static void iommu_alist_publish_both(struct iommu_alist *list,
+				     struct iommu_alist_attach *attach)
+{
+	if (attach->tag_after)
+		iommu_alist_publish(list, attach->tag, attach->tag_after);
+	if (attach->atc && attach->atc_after)
+		iommu_alist_publish(list, attach->atc,
+				    attach->atc_after == attach->tag_after ?
+				    &attach->tag->node : attach->atc_after);
+}
+
+/*
+ * Another attachment of a tag that is published by now: its place was found before those
+ * of the others were taken.
+ */
+static void iommu_alist_publish_another(struct iommu_alist *list,
+					struct iommu_alist_attach *attach)
+{
+	if (!attach->atc_after)
+		return;
+	attach->atc_after = &attach->tag->node;
+	iommu_alist_find(list, &attach->atc_after, attach->atc);
+	iommu_alist_publish(list, attach->atc, attach->atc_after);
+}
+
 /**
  * iommu_alist_commit() - publish an attachment
  * @list: where the domain is attached
@@ -777,27 +911,7 @@ int iommu_alist_commit(struct iommu_alist *list,
 		       struct iommu_alist_attach *attach,
 		       struct iommu_alist_walk *walk)
 {
-	struct iommu_alist_attach tag_only = { .tag = attach->tag };
-	bool joins = !attach->tag_after;
-
-	lockdep_assert_held(&list->lock);
-
-	if (!joins)
-		iommu_alist_publish(list, attach->tag, attach->tag_after);
-	if (attach->atc && attach->atc_after)
-		iommu_alist_publish(list, attach->atc,
-				    attach->atc_after == attach->tag_after ?
-				    &attach->tag->node : attach->atc_after);
-	/*
-	 * Pairs with the smp_mb() in iommu_alist_flush(): a walk that misses the
-	 * elements has changed the page table before the hardware reads it.
-	 */
-	smp_mb();
-
-	/* Not from an entry of the IOTLB that a walk is about to flush, either. */
-	if ((joins && attach->atc) || attach->tag_dirty)
-		return iommu_alist_flush_only(list, walk, &tag_only);
-	return 0;
+	return iommu_alist_commit_ids(list, attach, 1, walk);
 }
 EXPORT_SYMBOL_GPL(iommu_alist_commit);
 
@@ -865,6 +979,30 @@ int iommu_alist_add_atc(struct iommu_alist *list,
 }
 EXPORT_SYMBOL_GPL(iommu_alist_add_atc);
 
+/*
+ * What the IOTLB has under a tag in use is the domain's, and walks keep it right: with
+ * the entry gone, nothing gets there through the attachment. The last to go flushes.
+ */
+static bool iommu_alist_tag_stays(const struct iommu_alist *list,
+				  const struct iommu_alist_attach *attach,
+				  unsigned int nr)
+{
+	return list->ops->flags & IOMMU_ALIST_FLUSH_LAST_USER &&
+		attach->tag->users > nr;
+}
+
+/* One attachment of those that were flushed together, and that share a tag */
+static void iommu_alist_forget(struct iommu_alist *list,
+			       struct iommu_alist_attach *attach,
+			       const struct iommu_alist_walk *walk)
+{
+	if (attach->atc && !iommu_alist_count(attach->atc, -1))
+		iommu_alist_unpublish(list, attach->atc);
+	if (!iommu_alist_count(attach->tag, -1) &&
+	    !(walk->failed & BIT(IOMMU_ALIST_TAG)))
+		iommu_alist_put_tag(list, attach->tag);
+}
+
 /**
  * iommu_alist_remove() - flush an attachment and forget it
  * @list: where the domain is attached
@@ -880,6 +1018,7 @@ EXPORT_SYMBOL_GPL(iommu_alist_add_atc);
  * and no walk will tell it any more: it has to be kept from memory by other means, as
  * by switching its ATS off, or by a reset. A tag that could not be flushed stays with
  * the domain, until its next user has flushed it; so does one that @walk leaves out.
+ * With %IOMMU_ALIST_FLUSH_LAST_USER, a tag that others use is left alone.
  *
  * Context: &iommu_alist.lock held.
  * Return: 0, or the error of the flush.
@@ -888,21 +1027,7 @@ int iommu_alist_remove(struct iommu_alist *list,
 		       struct iommu_alist_attach *attach,
 		       struct iommu_alist_walk *walk)
 {
-	int error;
-
-	lockdep_assert_held(&list->lock);
-
-	error = iommu_alist_flush_only(list, walk, attach);
-	/* Walks pass it over when it has no users. */
-	if (walk->failed & BIT(IOMMU_ALIST_TAG) && attach->tag->users == 1 &&
-	    list->ops->tag_left)
-		list->ops->tag_left(list);
-	if (attach->atc && !iommu_alist_count(attach->atc, -1))
-		iommu_alist_unpublish(list, attach->atc);
-	if (!iommu_alist_count(attach->tag, -1) &&
-	    !(walk->failed & BIT(IOMMU_ALIST_TAG)))
-		iommu_alist_put_tag(list, attach->tag);
-	return error;
+	return iommu_alist_remove_ids(list, attach, 1, walk);
 }
 EXPORT_SYMBOL_GPL(iommu_alist_remove);
 
@@ -920,6 +1045,178 @@ void iommu_alist_synchronize(void)
 	synchronize_rcu();
 }
 EXPORT_SYMBOL_GPL(iommu_alist_synchronize);
+
+/* --- functions with several requester IDs --- */
+
+static bool iommu_alist_is_repeated(const u32 *ids, unsigned int n)
+{
+	unsigned int m;
+
+	for (m = 0; m < n; m++)
+		if (ids[m] == ids[n])
+			return true;
+	return false;
+}
+
+/* One more ID of a function, the @n-th, with the tag of the first */
+static int iommu_alist_prepare_another(struct iommu_alist *list,
+				       struct iommu_alist_attach *attach,
+				       unsigned int n,
+				       const struct iommu_alist_where *where)
+{
+	int ret;
+
+	attach[n] = (struct iommu_alist_attach) {
+		.tag = attach->tag,
+		/* Where the tag is going to be: it may not be there yet. */
+		.tag_after = attach->tag_after,
+	};
+	ret = iommu_alist_prepare_atc(list, &attach[n], where);
+	if (ret)
+		return ret;
+	iommu_alist_count(attach->tag, 1);
+	attach[n].tag_after = NULL;
+	return 0;
+}
+
+/**
+ * iommu_alist_prepare_ids() - iommu_alist_prepare() of a function with several IDs
+ * @list: where the domain is attached
+ * @attach: what to fill in, one for each of @ids
+ * @where: what is to be attached, with &iommu_alist_where.requester of no importance
+ * @ids: IDs of the function in ATC commands, perhaps some of them more than once
+ * @nr: how many there are, at least one; on return, how many attachments the function
+ *	has: one for each distinct ID, or one if it has no ATC
+ *
+ * The attachments share the tag. Followed by iommu_alist_commit_ids() or
+ * iommu_alist_cancel_ids() of all of them.
+ *
+ * Context: may sleep; &iommu_alist.lock held.
+ * Return: as iommu_alist_prepare(). After an error there is no attachment.
+ */
+int iommu_alist_prepare_ids(struct iommu_alist *list,
+			    struct iommu_alist_attach *attach,
+			    const struct iommu_alist_where *where,
+			    const u32 *ids, unsigned int *nr)
+{
+	struct iommu_alist_where each = *where;
+	unsigned int n, nr_ids = where->ats ? *nr : 1;
+	int ret;
+
+	*nr = 0;
+	for (n = 0; n < nr_ids; n++) {
+		if (iommu_alist_is_repeated(ids, n))
+			continue;
+		each.requester = ids[n];
+		ret = n ? iommu_alist_prepare_another(list, attach, *nr, &each) :
+			iommu_alist_prepare(list, attach, &each);
+		if (ret)
+			goto out_cancel;
+		++*nr;
+	}
+	return 0;
+
+out_cancel:
+	iommu_alist_cancel_ids(list, attach, *nr);
+	*nr = 0;
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_alist_prepare_ids);
+
+/**
+ * iommu_alist_cancel_ids() - undo iommu_alist_prepare_ids()
+ * @list: where the domain is attached
+ * @attach: what was prepared, and not committed
+ * @nr: how many there are
+ *
+ * Context: &iommu_alist.lock held.
+ */
+void iommu_alist_cancel_ids(struct iommu_alist *list,
+			    struct iommu_alist_attach *attach, unsigned int nr)
+{
+	while (nr--)
+		iommu_alist_cancel(list, &attach[nr]);
+}
+EXPORT_SYMBOL_GPL(iommu_alist_cancel_ids);
+
+/**
+ * iommu_alist_commit_ids() - iommu_alist_commit() of a function with several IDs
+ * @list: where the domain is attached
+ * @attach: what iommu_alist_prepare_ids() has filled in
+ * @nr: how many there are
+ * @walk: an unused walk over everything that the domain can translate
+ *
+ * The caller makes the hardware's entries present afterwards, those of all IDs. The tag
+ * is flushed once, if at all.
+ *
+ * Context: as iommu_alist_commit().
+ * Return: as iommu_alist_commit(). After an error undo all of it with
+ * iommu_alist_remove_ids().
+ */
+int iommu_alist_commit_ids(struct iommu_alist *list,
+			   struct iommu_alist_attach *attach, unsigned int nr,
+			   struct iommu_alist_walk *walk)
+{
+	struct iommu_alist_attach tag_only = { .tag = attach->tag };
+	bool joins = !attach->tag_after;
+	unsigned int n;
+
+	lockdep_assert_held(&list->lock);
+
+	iommu_alist_publish_both(list, attach);
+	for (n = 1; n < nr; n++)
+		iommu_alist_publish_another(list, &attach[n]);
+	/*
+	 * Pairs with the smp_mb() in iommu_alist_flush(): a walk that misses the
+	 * elements has changed the page table before the hardware reads it.
+	 */
+	smp_mb();
+
+	/* Not from an entry of the IOTLB that a walk is about to flush, either. */
+	if ((joins && attach->atc) || attach->tag_dirty)
+		return iommu_alist_flush_only(list, walk, &tag_only);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(iommu_alist_commit_ids);
+
+/**
+ * iommu_alist_remove_ids() - flush the attachments of a function and forget them
+ * @list: where the domain is attached
+ * @attach: committed attachments
+ * @nr: how many there are
+ * @walk: an unused walk over everything that the domain can translate
+ *
+ * iommu_alist_remove() of all of them, after the hardware's entries of all IDs have been
+ * cleared or replaced: the tag is flushed once, and the ATCs together.
+ *
+ * Context: &iommu_alist.lock held.
+ * Return: 0, or the error of the flush. The attachments are gone whatever is returned.
+ */
+int iommu_alist_remove_ids(struct iommu_alist *list,
+			   struct iommu_alist_attach *attach, unsigned int nr,
+			   struct iommu_alist_walk *walk)
+{
+	unsigned int n;
+	bool stays;
+	int error;
+
+	lockdep_assert_held(&list->lock);
+
+	stays = iommu_alist_tag_stays(list, attach, nr);
+	if (stays)
+		walk->kinds &= ~BIT(IOMMU_ALIST_TAG);
+	error = iommu_alist_flush_some(list, walk, attach, nr);
+	if (stays)
+		walk->failed &= ~BIT(IOMMU_ALIST_TAG);
+	/* Walks pass it over when it has no users. */
+	if (walk->failed & BIT(IOMMU_ALIST_TAG) && attach->tag->users == nr &&
+	    list->ops->tag_left)
+		list->ops->tag_left(list);
+	for (n = 0; n < nr; n++)
+		iommu_alist_forget(list, &attach[n], walk);
+	return error;
+}
+EXPORT_SYMBOL_GPL(iommu_alist_remove_ids);
 
 /* --- functions that do not answer --- */
 

@@ -15,7 +15,8 @@
  *
  * The slot of a batch is given back by whoever waits for its sync, and slots are
  * used in turn, as in the queue of VT-d: walks that enter queues in different
- * orders will sooner or later wait for each other.
+ * orders will sooner or later wait for each other. A batch without a sync, as
+ * SMMUv3 has it, gives its slot back itself.
  *
  * An unordered queue executes the ATC commands of a batch before its IOTLB ones, as
  * SMMUv3 is free to do.
@@ -183,7 +184,7 @@ static void imock_step(struct imock_instance *inst)
 	    ktime_before(ktime_get(), batch->ready))
 		return;
 	if (batch->result || batch->next == batch->nr) {
-		batch->state = IMOCK_DONE;
+		batch->state = batch->pushed ? IMOCK_FREE : IMOCK_DONE;
 		inst->head++;
 		return;
 	}
@@ -463,7 +464,7 @@ void imock_set_dead(struct imock_fn *fn, bool dead)
 }
 
 /**
- * imock_abort() - abort one of the next syncs
+ * imock_abort() - abort one of the next batches
  * @inst: the instance
  * @nth: which, the next one is 1
  */
@@ -501,7 +502,8 @@ void imock_break(struct imock_instance *inst, int error)
  * @last: page
  *
  * Set @mw->hook afterwards to have a function called at each %IMOCK_SYNC and
- * %IMOCK_WAIT, with the instance's index. It must not sleep.
+ * %IMOCK_WAIT, and for a batch without a sync at %IMOCK_IOTLB, with the instance's
+ * index. It must not sleep.
  */
 void imock_walk_init(struct imock_walk *mw, struct imock *mock,
 		     unsigned int kinds, unsigned int first, unsigned int last)
@@ -513,6 +515,8 @@ void imock_walk_init(struct imock_walk *mw, struct imock *mock,
 	mw->last = last;
 	mw->pending = 0;
 	mw->syncs = 0;
+	mw->pushed = NULL;
+	mw->lost = 0;
 	mw->nr = 0;
 }
 
@@ -531,6 +535,8 @@ void imock_walk_end(struct imock_walk *mw)
 {
 	if (mw->nr)
 		imock_complain(mw->mock, "commands were not submitted");
+	if (mw->pushed)
+		imock_complain(mw->mock, "commands got no sync");
 	if (mw->pending)
 		imock_complain(mw->mock, "syncs were not waited for");
 	if (mw->syncs != mw->walk.syncs)
@@ -553,28 +559,45 @@ static void imock_check_context(struct imock *mock)
 		imock_complain(mock, "walk with interrupts on");
 }
 
+/* One for all pages, or the @n-th of one for each. False: it is one too many. */
+static bool imock_next_cmd(const struct imock_walk *mw, unsigned int n,
+			   struct imock_cmd *cmd)
+{
+	cmd->first = mw->first;
+	cmd->last = mw->last;
+	if (!mw->mock->driver->by_page)
+		return !n;
+	cmd->first += n;
+	cmd->last = cmd->first;
+	return cmd->last <= mw->last;
+}
+
 static int imock_add(struct iommu_alist_walk *walk,
 		     const struct iommu_alist_elm *elm)
 {
-	struct imock_walk *mw = to_imock_walk(walk);
-	struct imock_instance *inst = to_imock_instance(elm->iommu);
-
-	imock_check_context(mw->mock);
-	if (mw->nr && mw->inst != inst)
-		imock_complain(mw->mock, "batch for two instances");
-	if (elm->kind == IOMMU_ALIST_ATC && elm->info == IMOCK_QUIET)
-		return 0;
-	if (mw->nr == mw->mock->driver->batch)
-		return -ENOSPC;
-
-	mw->inst = inst;
-	mw->cmd[mw->nr++] = (struct imock_cmd) {
+	struct imock_cmd cmd = {
 		.what = elm->kind == IOMMU_ALIST_TAG ? IMOCK_IOTLB : IMOCK_ATC,
-		.first = mw->first,
-		.last = mw->last,
 		.id = elm->id,
 		.pasid = elm->pasid,
 	};
+	struct imock_walk *mw = to_imock_walk(walk);
+	struct imock_instance *inst = to_imock_instance(elm->iommu);
+	unsigned int n = walk->done;
+
+	imock_check_context(mw->mock);
+	if ((mw->nr && mw->inst != inst) || (mw->pushed && mw->pushed != inst))
+		imock_complain(mw->mock, "batch for two instances");
+	if (elm->kind == IOMMU_ALIST_ATC && elm->info == IMOCK_QUIET)
+		return 0;
+
+	for (; imock_next_cmd(mw, n, &cmd); n++) {
+		if (mw->nr == mw->mock->driver->batch) {
+			walk->done = n;
+			return -ENOSPC;
+		}
+		mw->inst = inst;
+		mw->cmd[mw->nr++] = cmd;
+	}
 	return 1;
 }
 
@@ -584,7 +607,7 @@ static int imock_add(struct iommu_alist_walk *walk,
  */
 static void imock_check_order(struct imock_walk *mw, struct imock_instance *inst)
 {
-	if (!mw->nr || mw->inst != inst)
+	if (inst != (mw->nr ? mw->inst : mw->pushed))
 		imock_complain(mw->mock, "sync without commands");
 	if (mw->pending >> inst->index)
 		imock_complain(mw->mock,
@@ -647,9 +670,13 @@ static void imock_note_cmd(struct imock_instance *inst,
 		inst->mock->fn[cmd->id].asked++;
 }
 
-/* Put commands into the queue. False: it has no room. */
+/*
+ * Put commands into the queue. False: it has no room. With @lost there is no sync, and
+ * this is whether they are going to be aborted.
+ */
 static bool imock_enqueue(struct imock_instance *inst,
-			  const struct imock_cmd *cmd, unsigned int nr, u64 *sync)
+			  const struct imock_cmd *cmd, unsigned int nr, u64 *sync,
+			  bool *lost)
 {
 	struct imock_batch *batch;
 	unsigned long flags;
@@ -663,8 +690,12 @@ static bool imock_enqueue(struct imock_instance *inst,
 		imock_fill(inst, batch, cmd, nr);
 		for (n = 0; n < nr; n++)
 			imock_note_cmd(inst, &cmd[n]);
-		imock_note(inst, IMOCK_SYNC);
 		*sync = inst->tail++;
+		batch->pushed = lost;
+		if (lost)
+			*lost = batch->result;
+		else
+			imock_note(inst, IMOCK_SYNC);
 	} else {
 		imock_step(inst);
 	}
@@ -673,8 +704,8 @@ static bool imock_enqueue(struct imock_instance *inst,
 }
 
 /* The same as soon as it has. Returns the sync. */
-static u64 imock_push(struct imock_instance *inst, const struct imock_cmd *cmd,
-		      unsigned int nr)
+static u64 imock_send(struct imock_instance *inst, const struct imock_cmd *cmd,
+		      unsigned int nr, bool *lost)
 {
 	struct imock *mock = inst->mock;
 	u64 sync = IMOCK_NO_SYNC;
@@ -682,7 +713,7 @@ static u64 imock_push(struct imock_instance *inst, const struct imock_cmd *cmd,
 
 	end = ktime_add_ms(ktime_get(), imock_is_good(mock) ?
 			   IMOCK_DEADLOCK_MS : IMOCK_DEADLOCK_AGAIN_MS);
-	while (!imock_enqueue(inst, cmd, nr, &sync)) {
+	while (!imock_enqueue(inst, cmd, nr, &sync, lost)) {
 		if (ktime_after(ktime_get(), end)) {
 			imock_complain(mock, "deadlock at instance %u",
 				       inst->index);
@@ -691,6 +722,27 @@ static u64 imock_push(struct imock_instance *inst, const struct imock_cmd *cmd,
 		cpu_relax();
 	}
 	return sync;
+}
+
+static bool imock_push(struct iommu_alist_walk *walk,
+		       struct iommu_device *iommu)
+{
+	struct imock_walk *mw = to_imock_walk(walk);
+	struct imock_instance *inst = to_imock_instance(iommu);
+	bool lost = false;
+
+	imock_check_context(mw->mock);
+	if (inst->needs_sync)
+		return false;
+	imock_check_order(mw, inst);
+	if (mw->nr != mw->mock->driver->batch)
+		imock_complain(mw->mock, "batch without a sync is not full");
+	imock_hook(mw, IMOCK_IOTLB, inst);
+	imock_send(inst, mw->cmd, mw->nr, &lost);
+	mw->lost |= (u64)lost << inst->index;
+	mw->pushed = inst;
+	mw->nr = 0;
+	return true;
 }
 
 static u64 imock_submit(struct iommu_alist_walk *walk,
@@ -703,9 +755,10 @@ static u64 imock_submit(struct iommu_alist_walk *walk,
 	imock_check_context(mw->mock);
 	imock_check_order(mw, inst);
 	imock_hook(mw, IMOCK_SYNC, inst);
-	sync = imock_push(inst, mw->cmd, mw->nr);
+	sync = imock_send(inst, mw->cmd, mw->nr, NULL);
 	mw->pending |= BIT_ULL(inst->index);
 	mw->syncs++;
+	mw->pushed = NULL;
 	mw->nr = 0;
 	return sync;
 }
@@ -754,14 +807,16 @@ static int imock_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 {
 	struct imock_walk *mw = to_imock_walk(walk);
 	struct imock_instance *inst = to_imock_instance(iommu);
+	bool lost = mw->lost & BIT_ULL(inst->index);
 
 	imock_check_context(mw->mock);
 	if (!(mw->pending & BIT_ULL(inst->index)))
 		imock_complain(mw->mock, "wait for nothing");
 	mw->pending &= ~BIT_ULL(inst->index);
+	mw->lost &= ~BIT_ULL(inst->index);
 	imock_note_wait(inst);
 	imock_hook(mw, IMOCK_WAIT, inst);
-	return imock_pull(inst, sync);
+	return imock_pull(inst, sync) ?: (lost ? -EAGAIN : 0);
 }
 
 /**
@@ -799,7 +854,7 @@ static int imock_order(struct imock_instance *inst, const struct imock_cmd *cmd)
 	u64 sync;
 
 	for (try = 0; try < IMOCK_TRIES && result == -EAGAIN; try++) {
-		sync = imock_push(inst, cmd, 1);
+		sync = imock_send(inst, cmd, 1, NULL);
 		imock_note_wait(inst);
 		result = imock_pull(inst, sync);
 	}
@@ -1137,6 +1192,103 @@ int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain)
 	return ret;
 }
 
+static int imock_remove_ids(struct imock_domain *domain,
+			    struct iommu_alist_attach *attach, unsigned int nr)
+{
+	struct imock_walk mw;
+	int error;
+
+	imock_walk_init_all(&mw, domain->mock);
+	error = iommu_alist_remove_ids(&domain->list, attach, nr, &mw.walk);
+	imock_walk_end(&mw);
+	return error;
+}
+
+/* What was published for the distinct ones of some IDs */
+static void imock_set_entries(struct imock *mock, u32 pasid,
+			      struct imock_domain *domain,
+			      const struct iommu_alist_attach *attach,
+			      unsigned int nr)
+{
+	struct imock_fn *fn;
+	unsigned int n;
+
+	for (n = 0; n < nr; n++) {
+		fn = &mock->fn[attach[n].atc->id];
+		fn->attach[pasid] = attach[n];
+		fn->attached[pasid] = domain;
+		imock_set_entry(fn, pasid, domain);
+	}
+}
+
+/**
+ * imock_attach_ids() - attach a PASID of functions that are one, with several IDs
+ * @mock: the machine
+ * @pasid: PASID, not attached
+ * @domain: the domain
+ * @ids: functions behind one instance, all of them with an ATC, perhaps repeated
+ * @nr: number of @ids, up to %IMOCK_IDS; on return, of attachments
+ *
+ * Context: may sleep. One thread per function.
+ * Return: what iommu_alist_prepare_ids() or iommu_alist_commit_ids() returns.
+ */
+int imock_attach_ids(struct imock *mock, u32 pasid,
+		     struct imock_domain *domain, const u32 *ids,
+		     unsigned int *nr)
+{
+	struct iommu_alist_where where = imock_where(&mock->fn[ids[0]], pasid,
+						     domain);
+	struct iommu_alist_attach attach[IMOCK_IDS];
+	struct imock_walk mw;
+	int ret;
+
+	mutex_lock(&domain->list.lock);
+	ret = iommu_alist_prepare_ids(&domain->list, attach, &where, ids, nr);
+	if (ret)
+		goto out_unlock;
+	imock_walk_init_all(&mw, mock);
+	ret = iommu_alist_commit_ids(&domain->list, attach, *nr, &mw.walk);
+	imock_walk_end(&mw);
+	if (ret)
+		imock_remove_ids(domain, attach, *nr);
+	else
+		imock_set_entries(mock, pasid, domain, attach, *nr);
+out_unlock:
+	mutex_unlock(&domain->list.lock);
+	return ret;
+}
+
+/**
+ * imock_detach_ids() - undo imock_attach_ids()
+ * @mock: the machine
+ * @pasid: PASID
+ * @ids: the distinct ones
+ * @nr: number of attachments, up to %IMOCK_IDS
+ *
+ * Context: may sleep. One thread per function.
+ * Return: what iommu_alist_remove_ids() returns. They are detached in any case.
+ */
+int imock_detach_ids(struct imock *mock, u32 pasid, const u32 *ids,
+		     unsigned int nr)
+{
+	struct imock_domain *domain = mock->fn[ids[0]].attached[pasid];
+	struct iommu_alist_attach attach[IMOCK_IDS];
+	unsigned int n;
+	int error;
+
+	mutex_lock(&domain->list.lock);
+	for (n = 0; n < nr; n++) {
+		imock_clear_entry(&mock->fn[ids[n]], pasid);
+		attach[n] = mock->fn[ids[n]].attach[pasid];
+		mock->fn[ids[n]].attached[pasid] = NULL;
+	}
+	error = imock_remove_ids(domain, attach, nr);
+	mutex_unlock(&domain->list.lock);
+	for (n = 0; !error && n < nr; n++)
+		imock_settle(&mock->fn[ids[n]], pasid);
+	return error;
+}
+
 /**
  * imock_enable_ats() - switch ATS of a function on that is attached
  * @fn: the function, whose ATS is off
@@ -1257,6 +1409,9 @@ out_unlock:
 	.tag_alloc = imock_tag_alloc,					\
 	.tag_free = imock_tag_free
 
+#define IMOCK_SMMU_FLAGS	(IOMMU_ALIST_SYNC_BEFORE_ATC |		\
+				 IOMMU_ALIST_FLUSH_LAST_USER)
+
 const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
 	[IMOCK_VTD] = {
 		.name = "vtd",
@@ -1273,8 +1428,8 @@ const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
 	},
 	[IMOCK_SMMU] = {
 		.name = "smmu",
-		.ops = { IMOCK_OPS, IMOCK_TAG_OPS,
-			 .flags = IOMMU_ALIST_SYNC_BEFORE_ATC },
+		.ops = { IMOCK_OPS, IMOCK_TAG_OPS, .push = imock_push,
+			 .flags = IMOCK_SMMU_FLAGS },
 		.batch = 64,
 		.unordered = true,
 	},
@@ -1285,6 +1440,15 @@ const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS] = {
 		.tag_per_fn = true,
 		.tag_pasid = true,
 	},
+};
+
+const struct imock_driver imock_by_page = {
+	.name = "by_page",
+	.ops = { IMOCK_OPS, IMOCK_TAG_OPS, .push = imock_push,
+		 .flags = IMOCK_SMMU_FLAGS },
+	.batch = 3,
+	.unordered = true,
+	.by_page = true,
 };
 
 /* --- machines --- */

@@ -16,6 +16,7 @@
 #define IMOCK_PASIDS	8	/* 0 means none */
 #define IMOCK_TAGS	32	/* of each instance */
 #define IMOCK_DOMAINS	2
+#define IMOCK_IDS	4	/* of a function with several */
 #define IMOCK_BATCH	64	/* commands in front of a sync, at most */
 #define IMOCK_SLOTS	8	/* batches that an instance's queue holds, at most */
 #define IMOCK_LOG	256
@@ -28,7 +29,8 @@ struct imock_walk;
 
 /**
  * enum imock_what - what can be counted, logged, and hooked
- * @IMOCK_IOTLB: command, invalidate a range of pages of a tag
+ * @IMOCK_IOTLB: command, invalidate a range of pages of a tag; as a hook, before a
+ *	batch of them without a sync is put into the queue
  * @IMOCK_ATC: command, invalidate a range of pages in a function's ATC
  * @IMOCK_SYNC: command, say that those before it are done; as a hook, before the
  *	batch that ends with it is put into the queue
@@ -82,6 +84,7 @@ typedef void imock_stop_t(struct imock_fn *fn, enum imock_stop stop);
  * @ops: what the core calls
  * @batch: commands that a walk collects before it submits them
  * @unordered: the queue lets ATC commands overtake IOTLB ones up to the sync
+ * @by_page: commands are for one page each, as on SMMUv3 without range invalidation
  * @tag_per_fn: tags are given by the attachment, one per function. Otherwise,
  *	and without &iommu_alist_ops.tag_alloc, there is one per domain
  * @tag_pasid: IOTLB entries are told apart by PASID, too
@@ -91,6 +94,7 @@ struct imock_driver {
 	struct iommu_alist_ops ops;
 	unsigned int batch;
 	bool unordered;
+	bool by_page;
 	bool tag_per_fn;
 	bool tag_pasid;
 };
@@ -104,6 +108,9 @@ enum imock_driver_id {
 };
 
 extern const struct imock_driver imock_drivers[IMOCK_NR_DRIVERS];
+
+/* One that needs several batches for most elements */
+extern const struct imock_driver imock_by_page;
 
 /**
  * struct imock_domain - a domain and its page table
@@ -211,8 +218,9 @@ enum imock_state {
 };
 
 /**
- * struct imock_batch - commands with a sync behind them, in a queue
+ * struct imock_batch - commands in a queue, with a sync behind them or without
  * @state: a batch that is done is freed by whoever waits for it
+ * @pushed: there is no sync, and it is free when it is done
  * @result: what it will tell him. If not 0, the commands have no effect
  * @ready: nothing of it happens before
  * @nr: number of commands
@@ -221,6 +229,7 @@ enum imock_state {
  */
 struct imock_batch {
 	enum imock_state state;
+	bool pushed;
 	int result;
 	ktime_t ready;
 	unsigned int nr;
@@ -239,6 +248,7 @@ struct imock_batch {
  * @tail: the next to be submitted
  * @abort: abort the sync that comes as this one from now, 1 is the next; 0: none
  * @broken: what every sync reports
+ * @needs_sync: takes no batch without one. Set while nothing is under way
  * @aborts: syncs since imock_clear() that report anything but 0
  * @iotlb: by tag, PASID and page
  * @count: of what happened since imock_clear()
@@ -256,6 +266,7 @@ struct imock_instance {
 	u32 tail;
 	unsigned int abort;
 	int broken;
+	bool needs_sync;
 	unsigned int aborts;
 	struct imock_xlate iotlb[IMOCK_TAGS][IMOCK_PASIDS][IMOCK_PAGES];
 	unsigned int count[IMOCK_NR_WHAT];
@@ -326,6 +337,8 @@ struct imock {
  * @last: page
  * @pending: instances at which it has a sync under way
  * @syncs: that it has sent
+ * @pushed: instance at which it has commands without a sync
+ * @lost: instances that aborted some of these
  * @inst: to which the batch belongs
  * @nr: commands in the batch
  * @cmd: the batch
@@ -338,6 +351,8 @@ struct imock_walk {
 	u16 last;
 	u64 pending;
 	unsigned int syncs;
+	struct imock_instance *pushed;
+	u64 lost;
 	struct imock_instance *inst;
 	unsigned int nr;
 	struct imock_cmd cmd[IMOCK_BATCH];
@@ -370,6 +385,11 @@ int imock_flush(struct imock_domain *domain, unsigned int kinds,
 struct iommu_alist_where imock_where(struct imock_fn *fn, u32 pasid,
 				     struct imock_domain *domain);
 int imock_attach(struct imock_fn *fn, u32 pasid, struct imock_domain *domain);
+int imock_attach_ids(struct imock *mock, u32 pasid,
+		     struct imock_domain *domain, const u32 *ids,
+		     unsigned int *nr);
+int imock_detach_ids(struct imock *mock, u32 pasid, const u32 *ids,
+		     unsigned int nr);
 int imock_enable_ats(struct imock_fn *fn, u32 pasid);
 int imock_detach_kinds(struct imock_fn *fn, u32 pasid, unsigned int kinds);
 int imock_detach(struct imock_fn *fn, u32 pasid);

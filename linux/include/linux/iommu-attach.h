@@ -92,14 +92,24 @@ struct iommu_alist_elm {
 
 /**
  * struct iommu_alist_ops - how a driver turns elements into commands
- * @flags: %IOMMU_ALIST_SYNC_BEFORE_ATC, %IOMMU_ALIST_IRQS_OFF
- * @add: add the commands for an element to the walk's batch. Returns 1 if there
- *	were any, 0 if the element needs none, -ENOSPC if the batch is full; then
- *	nothing was added, and the core calls again after @submit. The batch
- *	holds commands of one instance only.
+ * @flags: %IOMMU_ALIST_SYNC_BEFORE_ATC, %IOMMU_ALIST_IRQS_OFF,
+ *	%IOMMU_ALIST_FLUSH_LAST_USER
+ * @add: add the commands for an element to the walk's batch, from the
+ *	&iommu_alist_walk.done-th on. Returns 1 if there were any, 0 if the element
+ *	needs none, -ENOSPC if the batch is full and there are more. Then @done is how
+ *	many of them earlier batches and this one hold, and the core calls again with
+ *	an empty batch, which has to take at least one. The batch holds commands of one
+ *	instance only. The driver limits how many an element needs, and invalidates
+ *	all of the tag, or of the ATC, if a range needs more: interrupts may be off.
+ * @push: hand a full batch of commands for tags to the instance's queue without a sync,
+ *	and empty it; the sync that follows at the instance is for this batch, too.
+ *	May wait for room in the queue, which has to come without the walk: there is no
+ *	sync yet for it to wait for. Returns false, and does nothing, if the instance
+ *	needs a sync behind each batch. NULL if all do. Batches with ATCs have one each
+ *	in any case, so that a failure has a name.
  * @submit: hand the batch, followed by a sync, to the instance's queue, and empty
- *	it. Returns what @wait wants to know. May wait for room in the queue,
- *	which other walks make by waiting.
+ *	it. It may be empty after @push. Returns what @wait wants to know. May wait for
+ *	room in the queue, which other walks make by waiting.
  * @wait: wait for a sync. 0; -EAGAIN if the instance aborted and commands before
  *	the sync may have had no effect, for whichever reason; -ETIMEDOUT if the only
  *	element in the batch was an ATC that can be fenced, and its function does not
@@ -113,13 +123,14 @@ struct iommu_alist_elm {
  *	from now on, until its next user has flushed it. Optional. Must not sleep
  * @tag_free: one of these tags, that is on no list and in no IOTLB any more
  *
- * @add, @submit, @wait and @fence are called in any context, inside
+ * @add, @push, @submit, @wait and @fence are called in any context, inside
  * rcu_read_lock(): they must not sleep, allocate, or look at devices.
  */
 struct iommu_alist_ops {
 	unsigned int flags;
 	int (*add)(struct iommu_alist_walk *walk,
 		   const struct iommu_alist_elm *elm);
+	bool (*push)(struct iommu_alist_walk *walk, struct iommu_device *iommu);
 	u64 (*submit)(struct iommu_alist_walk *walk, struct iommu_device *iommu);
 	int (*wait)(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		    u64 sync);
@@ -135,6 +146,11 @@ struct iommu_alist_ops {
 #define IOMMU_ALIST_SYNC_BEFORE_ATC	BIT(0)
 /* The queue gets slots back from its waiters only: they must not be preempted. */
 #define IOMMU_ALIST_IRQS_OFF		BIT(1)
+/*
+ * A tag that others use is not flushed when an attachment goes. Not for hardware where
+ * the flush of the IOTLB is what pushes the function's last requests to memory.
+ */
+#define IOMMU_ALIST_FLUSH_LAST_USER	BIT(2)
 
 /**
  * struct iommu_alist - where a domain is attached
@@ -144,7 +160,8 @@ struct iommu_alist_ops {
  * @lock: held by whoever attaches or detaches, from iommu_alist_prepare()
  *	until the hardware's entry is present, and from before the entry is
  *	cleared until iommu_alist_remove(). A driver that replaces one domain
- *	by another holds both lists' locks, in an order of its own.
+ *	by another holds both lists' locks, in an order of its own; a domain by
+ *	itself, its lock once.
  *
  * A flush of a domain with one attachment reads @elms, @ops and @own only.
  */
@@ -216,6 +233,8 @@ struct iommu_alist_attach {
  * @syncs: issued so far
  * @failed: set of BIT(&enum iommu_alist_kind) of which something was not flushed; a
  *	kind that iommu_alist_remove() was told to leave out is among them
+ * @done: how much of an element is in batches already, in whatever
+ *	&iommu_alist_ops.add counts, which sets it with -ENOSPC; 0 for a new element
  *
  * The driver embeds it in what holds the range and the batch, on the stack of
  * the caller.
@@ -225,11 +244,13 @@ struct iommu_alist_walk {
 	int error;
 	unsigned int syncs;
 	unsigned int failed;
+	unsigned int done;
 	/* private: */
 	unsigned int phase;		/* the kinds that are being walked */
 	bool met_fencing;		/* of a function that was passed over */
 	struct iommu_alist *list;
 	const struct iommu_alist_attach *only;	/* NULL: the whole list */
+	unsigned int nr_only;
 	struct iommu_device *open;	/* has commands in the batch */
 	unsigned int nr_pending;
 	struct {
@@ -255,6 +276,7 @@ static inline void iommu_alist_walk_init(struct iommu_alist_walk *walk,
 	walk->error = 0;
 	walk->syncs = 0;
 	walk->failed = 0;
+	walk->done = 0;
 	walk->met_fencing = false;
 	walk->nr_pending = 0;
 }
@@ -290,6 +312,18 @@ void iommu_alist_drop_atc(struct iommu_alist *list,
 int iommu_alist_remove(struct iommu_alist *list,
 		       struct iommu_alist_attach *attach,
 		       struct iommu_alist_walk *walk);
+int iommu_alist_prepare_ids(struct iommu_alist *list,
+			    struct iommu_alist_attach *attach,
+			    const struct iommu_alist_where *where,
+			    const u32 *ids, unsigned int *nr);
+void iommu_alist_cancel_ids(struct iommu_alist *list,
+			    struct iommu_alist_attach *attach, unsigned int nr);
+int iommu_alist_commit_ids(struct iommu_alist *list,
+			   struct iommu_alist_attach *attach, unsigned int nr,
+			   struct iommu_alist_walk *walk);
+int iommu_alist_remove_ids(struct iommu_alist *list,
+			   struct iommu_alist_attach *attach, unsigned int nr,
+			   struct iommu_alist_walk *walk);
 int iommu_alist_flush(struct iommu_alist *list,
 		      struct iommu_alist_walk *walk);
 void iommu_alist_synchronize(void);
