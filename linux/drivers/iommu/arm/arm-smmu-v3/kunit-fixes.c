@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of bugs that the SMMUv3 driver has had
+ * KUnit tests of bugs and bottlenecks that the SMMUv3 driver has had
  *
  * Where somebody has to do something while somebody else is in the middle of an attach or
  * a detach, a thread does the one, and the queue stops, or ATS goes on; meanwhile the test
@@ -242,6 +242,30 @@ static void exit_while_unbound(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, kiommu_join(&thread));
 	KUNIT_EXPECT_EQ(test, 0, le64_to_cpu(cd->data[0]));
 	KUNIT_EXPECT_EQ(test, 0, master_of(fn)->cd_table.used_ssids);
+}
+
+/* A function does not answer for a while, and another process binds to another function. */
+static void bind_beside_unbind(struct kunit *test)
+{
+	struct smmu_machine *m = smmu_machine(test, 2, NULL);
+	struct smmu_fn *a = smmu_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
+	struct smmu_fn *b = smmu_add_fn(test, 1, KIOMMU_ATS | KIOMMU_PASID);
+	struct iommu_domain *domain;
+	struct kiommu_thread thread;
+
+	kiommu_two_cpus(test);
+	rid_of(test, a, 1);
+	rid_of(test, b, 1);
+	domain = smmu_sva(test, a, kiommu_mm(test));
+	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(a, PASID, domain));
+	domain = smmu_sva(test, b, kiommu_mm(test));
+	kiommu_hold(&m->unit[0].hold, CMDQ_OP_ATC_INV, 1, 20 * HOLD_MS);
+	kiommu_start(test, &thread, remove_pasid, a);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &m->unit[0].hold));
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(b, PASID, domain));
+	KUNIT_EXPECT_TRUE(test, kiommu_is_held(&m->unit[0].hold));
+	kiommu_let_go(&m->unit[0].hold);
+	KUNIT_EXPECT_EQ(test, 0, kiommu_join(&thread));
 }
 
 /* PASID 0 uses CD 0 until that is cleared: the ATC is flushed, and the old domain left, then. */
@@ -551,6 +575,7 @@ static struct kunit_case smmu_fixes_cases[] = {
 	KUNIT_CASE(unmap_while_ats_goes_on),
 	KUNIT_CASE(ats_cannot_go_on),
 	KUNIT_CASE(exit_while_unbound),
+	KUNIT_CASE(bind_beside_unbind),
 	KUNIT_CASE(cd0_is_cleared_first),
 	KUNIT_CASE(pages_are_limited),
 	KUNIT_CASE(atc_keeps_the_rest),
