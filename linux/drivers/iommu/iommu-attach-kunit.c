@@ -739,6 +739,20 @@ static void batch_overflows(struct kunit *test)
 			  "T0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0S0W0A0A0S0W0");
 }
 
+/* What comes behind a batch that failed for good is sent all the same. */
+static void batch_fails_and_the_next_does_not(struct kunit *test)
+{
+	struct imock *mock = atk_machine(test, &imock_drivers[IMOCK_VTD_SL],
+					 1, 17);
+
+	atk_attach_all(test, mock);
+	imock_break(&mock->inst[0], -EIO);
+	KUNIT_EXPECT_EQ(test, -EIO, atk_flush(&mock->domain[0]));
+	imock_break(&mock->inst[0], 0);
+	atk_expect_stream(test, mock, 0,
+			  "T0A0A0A0A0A0A0A0A0A0A0A0A0A0A0A0S0W0A0A0S0W0");
+}
+
 /*
  * Elements of eight commands, in batches of three. Of those of a tag only the last has
  * a sync; those of ATCs have one each.
@@ -1929,6 +1943,7 @@ static struct kunit_case atk_cases[] = {
 	KUNIT_CASE_PARAM(nothing_to_send_no_sync, driver_gen_params),
 	KUNIT_CASE_PARAM(join_flushes_the_tag, join_gen_params),
 	KUNIT_CASE(batch_overflows),
+	KUNIT_CASE(batch_fails_and_the_next_does_not),
 	KUNIT_CASE(element_goes_on_in_the_next_batch),
 	KUNIT_CASE(element_goes_on_with_syncs),
 	KUNIT_CASE(element_ends_when_a_batch_fails),

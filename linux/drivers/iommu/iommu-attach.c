@@ -399,7 +399,7 @@ static int iommu_alist_add_alone(struct iommu_alist_walk *walk,
 		done = walk->done;
 		ret = ops->add(walk, elm);
 		error = ret;
-		if (ret <= 0 && (ret != -ENOSPC || walk->done == done))
+		if (ret <= 0 && (ret != -ENOSPC || walk->done <= done))
 			break;
 		walk->syncs++;
 		error = ops->wait(walk, elm->iommu,
@@ -483,7 +483,7 @@ static void iommu_alist_wait_all(struct iommu_alist_walk *walk)
 
 /*
  * A batch was full: the instance gets another one, but not before this is done. False:
- * it did not answer.
+ * it failed, and is not repeated.
  */
 static bool iommu_alist_wait_last(struct iommu_alist_walk *walk)
 {
@@ -513,12 +513,13 @@ static inline void iommu_alist_submit(struct iommu_alist_walk *walk)
 
 /*
  * The batch is full, and there are more commands for @elm. No second sync at an instance:
- * see "Following the list". False: they need not be sent.
+ * see "Following the list". False: @elm has failed, or is not wanted any more.
  */
 static bool iommu_alist_make_room(struct iommu_alist_walk *walk,
 				  const struct iommu_alist_elm *elm)
 {
 	const struct iommu_alist_ops *ops = walk->list->ops;
+	unsigned int done = walk->done;
 
 	/* What is pushed gets a sync even if it turns out to have been the last. */
 	walk->open = elm->iommu;
@@ -526,7 +527,8 @@ static bool iommu_alist_make_room(struct iommu_alist_walk *walk,
 	if (elm->kind != IOMMU_ALIST_TAG || !ops->push ||
 	    !ops->push(walk, elm->iommu)) {
 		iommu_alist_submit(walk);
-		if (!iommu_alist_wait_last(walk))
+		/* An element that had no commands in the batch has not failed. */
+		if (!iommu_alist_wait_last(walk) && done)
 			return false;
 	}
 	/* After an abort, its function may have been fenced. */
@@ -551,7 +553,7 @@ static noinline int iommu_alist_add_more(struct iommu_alist_walk *walk,
 		/* Others may have been repeated meanwhile. */
 		walk->done = done;
 		ret = walk->list->ops->add(walk, elm);
-	} while (ret == -ENOSPC && walk->done != done);
+	} while (ret == -ENOSPC && walk->done > done);
 	walk->done = 0;
 	return ret;
 }
@@ -570,6 +572,7 @@ static inline void iommu_alist_issue(struct iommu_alist_walk *walk,
 	if (unlikely(walk->nr_pending == IOMMU_ALIST_MAX_PENDING))
 		iommu_alist_wait_all(walk);
 
+	walk->done = 0;
 	ret = walk->list->ops->add(walk, elm);
 	if (unlikely(ret == -ENOSPC))
 		ret = iommu_alist_add_more(walk, elm);
@@ -821,7 +824,8 @@ static int iommu_alist_prepare_atc(struct iommu_alist *list,
  *
  * Finds the attachment's tag or allocates one, and what the list needs to keep
  * it. No walk sees anything of it. Followed by iommu_alist_commit() or
- * iommu_alist_cancel(), without giving up the lock in between.
+ * iommu_alist_cancel(), without giving up the lock, and without another change of
+ * @list, in between.
  *
  * Context: may sleep; &iommu_alist.lock held.
  * Return: 0, -ENOMEM, or what &iommu_alist_ops.tag_alloc said.
