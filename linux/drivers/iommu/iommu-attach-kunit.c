@@ -746,6 +746,7 @@ static void batch_fails_and_the_next_does_not(struct kunit *test)
 					 1, 17);
 
 	atk_attach_all(test, mock);
+	imock_clear(mock);
 	imock_break(&mock->inst[0], -EIO);
 	KUNIT_EXPECT_EQ(test, -EIO, atk_flush(&mock->domain[0]));
 	imock_break(&mock->inst[0], 0);

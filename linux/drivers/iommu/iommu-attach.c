@@ -405,7 +405,6 @@ static int iommu_alist_add_alone(struct iommu_alist_walk *walk,
 		error = ops->wait(walk, elm->iommu,
 				  ops->submit(walk, elm->iommu));
 	} while (!error && ret == -ENOSPC);
-	walk->done = 0;
 	return error;
 }
 
@@ -554,7 +553,6 @@ static noinline int iommu_alist_add_more(struct iommu_alist_walk *walk,
 		walk->done = done;
 		ret = walk->list->ops->add(walk, elm);
 	} while (ret == -ENOSPC && walk->done > done);
-	walk->done = 0;
 	return ret;
 }
 

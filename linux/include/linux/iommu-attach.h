@@ -276,7 +276,6 @@ static inline void iommu_alist_walk_init(struct iommu_alist_walk *walk,
 	walk->error = 0;
 	walk->syncs = 0;
 	walk->failed = 0;
-	walk->done = 0;
 	walk->met_fencing = false;
 	walk->nr_pending = 0;
 }
