@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Invalidation of a domain, wherever it is attached
+ *
+ * What a domain's attach list means on SMMUv3. A tag is an ASID or, for the second
+ * stage, a VMID. An ATC is that of a stream, for one SubstreamID. A CMD_ATC_INV must not
+ * be issued before a CMD_SYNC has completed that follows the TLBI (IHI 0070, 4.5.1), so
+ * there are two phases; all instances get the commands of a phase before the first is
+ * waited for.
+ */
+#include <linux/iommu.h>
+
+#include "arm-smmu-v3.h"
+
+/*
+ * An SMMU without range invalidations takes a command for each page. From this
+ * number on one for all of the domain does less harm than that many commands,
+ * which hold up everybody else's.
+ */
+#define CMDQ_MAX_TLBI_OPS		512
+
+/**
+ * struct arm_smmu_flush - one invalidation of a domain, on the stack of who makes it
+ * @walk: over the domain's list
+ * @domain: the domain
+ * @iova: first byte
+ * @size: in bytes, 0 for everything that the domain can translate
+ * @granule: size of the entries that have changed, where @leaf
+ * @leaf: no table was freed, only entries of @granule have changed
+ * @cmdq: the queue of the batch, NULL before its first command
+ * @last: the sync behind the last batch, whose commands still are in @cmds
+ * @nr_syncs: how many there have been
+ * @syncs: those that may be under way
+ * @num: commands in @cmds
+ * @cmds: the batch of one instance
+ *
+ * On the stack it is __uninitialized: most flushes need two of the commands and one of
+ * the syncs.
+ */
+struct arm_smmu_flush {
+	struct iommu_alist_walk walk;
+	struct arm_smmu_domain *domain;
+	unsigned long iova;
+	size_t size;
+	size_t granule;
+	bool leaf;
+	struct arm_smmu_cmdq *cmdq;
+	unsigned int last;
+	unsigned int nr_syncs;
+	struct arm_smmu_cmdq_sync syncs[IOMMU_ALIST_MAX_PENDING];
+	int num;
+	u64 cmds[CMDQ_BATCH_ENTRIES * CMDQ_ENT_DWORDS];
+};
+
+static void arm_smmu_flush_init(struct arm_smmu_flush *flush,
+				struct arm_smmu_domain *smmu_domain)
+{
+	iommu_alist_walk_init(&flush->walk, IOMMU_ALIST_ALL_KINDS);
+	flush->domain = smmu_domain;
+	flush->iova = 0;
+	flush->size = 0;
+	flush->granule = 0;
+	flush->leaf = false;
+	flush->cmdq = NULL;
+	flush->last = 0;
+	flush->nr_syncs = 0;
+	flush->num = 0;
+}
+
+static struct arm_smmu_flush *walk_to_flush(struct iommu_alist_walk *walk)
+{
+	return container_of(walk, struct arm_smmu_flush, walk);
+}
+
+static struct arm_smmu_device *iommu_to_smmu(struct iommu_device *iommu)
+{
+	return container_of(iommu, struct arm_smmu_device, iommu);
+}
+
+/* --- commands --- */
+
+/* Erratum 2812531 wants a CMD_SYNC behind at most 63 others. */
+static bool flush_is_full(const struct arm_smmu_flush *flush,
+			  const struct arm_smmu_device *smmu)
+{
+	return flush->num == CMDQ_BATCH_ENTRIES -
+		!!(smmu->options & ARM_SMMU_OPT_CMDQ_FORCE_SYNC);
+}
+
+static void flush_put(struct arm_smmu_flush *flush, struct arm_smmu_device *smmu,
+		      struct arm_smmu_cmdq_ent *cmd)
+{
+	/* One queue for the batch, and for those that were pushed before it. */
+	if (!flush->cmdq)
+		flush->cmdq = arm_smmu_get_cmdq(smmu, cmd);
+	arm_smmu_cmdq_build_cmd(&flush->cmds[flush->num++ * CMDQ_ENT_DWORDS],
+				cmd);
+}
+
+static int inv_add_one(struct arm_smmu_flush *flush,
+		       struct arm_smmu_device *smmu,
+		       struct arm_smmu_cmdq_ent *cmd)
+{
+	if (flush_is_full(flush, smmu))
+		return -ENOSPC;
+	flush_put(flush, smmu, cmd);
+	return 1;
+}
+
+/* All that the instance has of the tag */
+static int inv_add_whole(struct arm_smmu_flush *flush,
+			 struct arm_smmu_device *smmu,
+			 struct arm_smmu_cmdq_ent *cmd)
+{
+	if (flush->domain->stage == ARM_SMMU_DOMAIN_S2)
+		cmd->opcode = CMDQ_OP_TLBI_S12_VMALL;
+	else if (smmu->features & ARM_SMMU_FEAT_E2H)
+		cmd->opcode = CMDQ_OP_TLBI_EL2_ASID;
+	else
+		cmd->opcode = CMDQ_OP_TLBI_NH_ASID;
+	return inv_add_one(flush, smmu, cmd);
+}
+
+/*
+ * With erratum 3777127 a range that covers a part of a contiguous group leaves
+ * the TLB entry of the group. Groups of which an event changes a part have been
+ * unfolded before, by the mm; those that it covers must not be cut between two
+ * commands. Page tables that io-pgtable makes have no such groups.
+ */
+static bool inv_needs_one_range(const struct arm_smmu_flush *flush,
+				const struct arm_smmu_device *smmu)
+{
+	return smmu->options & ARM_SMMU_OPT_ONE_RANGE_TLBI &&
+	       flush->domain->domain.type == IOMMU_DOMAIN_SVA;
+}
+
+/*
+ * The next range of @pages, which are of size BIT(@tg): a number of 5 bits, shifted.
+ * Usually the one that the lowest bits give; where it has to be one command, the
+ * smallest that covers all of them. Returns how many pages the command is for.
+ */
+static unsigned long inv_next_range(struct arm_smmu_cmdq_ent *cmd,
+				    unsigned long pages, bool one_range)
+{
+	unsigned long scale, num;
+
+	if (one_range) {
+		scale = max(fls_long(pages - 1), 5U) - 5;
+		num = DIV_ROUND_UP(pages, 1UL << scale);
+	} else {
+		scale = __ffs(pages);
+		num = (pages >> scale) & CMDQ_TLBI_RANGE_NUM_MAX;
+	}
+	cmd->tlbi.scale = scale;
+	cmd->tlbi.num = num - 1;
+	return min(num << scale, pages);
+}
+
+/* walk.done counts pages of the domain's smallest size. */
+static int inv_add_ranges(struct arm_smmu_flush *flush,
+			  struct arm_smmu_device *smmu,
+			  struct arm_smmu_cmdq_ent *cmd)
+{
+	unsigned long tg = __ffs(flush->domain->domain.pgsize_bitmap);
+	unsigned long pages = flush->size >> tg;
+	unsigned long done = flush->walk.done;
+
+	/* Convert page size of 12,14,16 (log2) to 1,2,3 */
+	cmd->tlbi.tg = (tg - 10) / 2;
+
+	/*
+	 * Determine what level the granule is at. For non-leaf, both io-pgtable
+	 * and SVA pass a nominal last-level granule because they don't know what
+	 * level(s) actually apply, so ignore that and leave TTL=0. However for
+	 * various errata reasons we still want to use a range command, so avoid
+	 * the SVA corner case where both scale and num could be 0 as well.
+	 */
+	if (flush->leaf)
+		cmd->tlbi.ttl = 4 - ((ilog2(flush->granule) - 3) / (tg - 3));
+	else if ((pages & CMDQ_TLBI_RANGE_NUM_MAX) == 1)
+		pages++;
+
+	while (done < pages) {
+		if (flush_is_full(flush, smmu)) {
+			flush->walk.done = done;
+			return -ENOSPC;
+		}
+		cmd->tlbi.addr = flush->iova + (done << tg);
+		done += inv_next_range(cmd, pages - done,
+				       inv_needs_one_range(flush, smmu));
+		flush_put(flush, smmu, cmd);
+	}
+	return 1;
+}
+
+/* One at a time; walk.done counts granules. */
+static int inv_add_pages(struct arm_smmu_flush *flush,
+			 struct arm_smmu_device *smmu,
+			 struct arm_smmu_cmdq_ent *cmd)
+{
+	unsigned long nr = DIV_ROUND_UP(flush->size, flush->granule);
+	unsigned long done;
+
+	if (nr >= CMDQ_MAX_TLBI_OPS)
+		return inv_add_whole(flush, smmu, cmd);
+
+	for (done = flush->walk.done; done < nr; done++) {
+		if (flush_is_full(flush, smmu)) {
+			flush->walk.done = done;
+			return -ENOSPC;
+		}
+		cmd->tlbi.addr = flush->iova + done * flush->granule;
+		flush_put(flush, smmu, cmd);
+	}
+	return 1;
+}
+
+static int inv_add_tag(struct arm_smmu_flush *flush,
+		       struct arm_smmu_device *smmu, u32 tag)
+{
+	struct arm_smmu_cmdq_ent cmd = {
+		.tlbi.leaf = flush->leaf,
+	};
+
+	if (flush->domain->stage == ARM_SMMU_DOMAIN_S2) {
+		cmd.opcode = CMDQ_OP_TLBI_S2_IPA;
+		cmd.tlbi.vmid = tag;
+	} else {
+		cmd.opcode = smmu->features & ARM_SMMU_FEAT_E2H ?
+			     CMDQ_OP_TLBI_EL2_VA : CMDQ_OP_TLBI_NH_VA;
+		cmd.tlbi.asid = tag;
+	}
+
+	if (!flush->size)
+		return inv_add_whole(flush, smmu, &cmd);
+	if (smmu->features & ARM_SMMU_FEAT_RANGE_INV)
+		return inv_add_ranges(flush, smmu, &cmd);
+	return inv_add_pages(flush, smmu, &cmd);
+}
+
+static int inv_add_atc(struct arm_smmu_flush *flush,
+		       struct arm_smmu_device *smmu,
+		       const struct iommu_alist_elm *elm)
+{
+	struct arm_smmu_cmdq_ent cmd;
+
+	/* Not only the leaves: a whole table may have been zapped. */
+	arm_smmu_atc_inv_to_cmd(elm->pasid, flush->iova, flush->size, &cmd);
+	cmd.atc.sid = elm->id;
+	return inv_add_one(flush, smmu, &cmd);
+}
+
+/* --- what the core's walk asks for --- */
+
+static int inv_add(struct iommu_alist_walk *walk,
+		   const struct iommu_alist_elm *elm)
+{
+	struct arm_smmu_flush *flush = walk_to_flush(walk);
+	struct arm_smmu_device *smmu = iommu_to_smmu(elm->iommu);
+
+	return elm->kind == IOMMU_ALIST_TAG ? inv_add_tag(flush, smmu, elm->id) :
+		inv_add_atc(flush, smmu, elm);
+}
+
+static bool inv_push(struct iommu_alist_walk *walk, struct iommu_device *iommu)
+{
+	struct arm_smmu_flush *flush = walk_to_flush(walk);
+	struct arm_smmu_device *smmu = iommu_to_smmu(iommu);
+
+	if (smmu->options & ARM_SMMU_OPT_CMDQ_FORCE_SYNC)
+		return false;
+	/* If the SMMU is off, so it is for the CMD_SYNC that follows. */
+	arm_smmu_cmdq_submit(smmu, flush->cmdq, flush->cmds, flush->num, NULL);
+	flush->num = 0;
+	return true;
+}
+
+static u64 inv_submit(struct iommu_alist_walk *walk, struct iommu_device *iommu)
+{
+	struct arm_smmu_flush *flush = walk_to_flush(walk);
+	unsigned int n = flush->nr_syncs++ % ARRAY_SIZE(flush->syncs);
+
+	if (arm_smmu_cmdq_submit(iommu_to_smmu(iommu), flush->cmdq, flush->cmds,
+				 flush->num, &flush->syncs[n]))
+		flush->syncs[n].cmdq = NULL;
+	flush->last = n;
+	flush->cmdq = NULL;
+	flush->num = 0;
+	return n;
+}
+
+/*
+ * What the hardware gave up on is an ATC_INV, of which the core finds out whose it was. The
+ * other commands have had their effect.
+ */
+static int inv_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
+		    u64 n)
+{
+	struct arm_smmu_flush *flush = walk_to_flush(walk);
+	struct arm_smmu_cmdq_sync *sync = &flush->syncs[n];
+	unsigned int nr = sync->n;
+	int ret;
+
+	if (!sync->cmdq)
+		return -EIO;
+	/* Only for messages, and only if they are still there */
+	if (n != flush->last)
+		sync->n = 0;
+	ret = arm_smmu_cmdq_wait(iommu_to_smmu(iommu), sync, flush->cmds);
+	if (!ret)
+		return 0;
+	return ret == -EIO && nr > 1 ? -EAGAIN : -EIO;
+}
+
+static const struct iommu_alist_ops arm_smmu_alist_ops = {
+	.flags	= IOMMU_ALIST_SYNC_BEFORE_ATC | IOMMU_ALIST_FLUSH_LAST_USER,
+	.add	= inv_add,
+	.push	= inv_push,
+	.submit	= inv_submit,
+	.wait	= inv_wait,
+};
+
+/* --- what the driver asks for --- */
+
+void arm_smmu_inv_init(struct arm_smmu_domain *smmu_domain)
+{
+	iommu_alist_init(&smmu_domain->attach, &arm_smmu_alist_ops);
+	INIT_LIST_HEAD(&smmu_domain->attachments);
+}
+
+/**
+ * arm_smmu_inv_range() - invalidate a range of a domain
+ * @smmu_domain: the domain
+ * @iova: first byte, aligned to @granule
+ * @size: in bytes
+ * @granule: size of the entries that have changed, or nominally that of a page
+ * @leaf: no table was freed
+ *
+ * Context: any. Waits for the slowest instance.
+ * Return: 0, or the error of what did not answer.
+ */
+int arm_smmu_inv_range(struct arm_smmu_domain *smmu_domain, unsigned long iova,
+		       size_t size, size_t granule, bool leaf)
+{
+	struct arm_smmu_flush flush __uninitialized;
+
+	if (!size)
+		return 0;
+	arm_smmu_flush_init(&flush, smmu_domain);
+	flush.iova = iova;
+	flush.size = size;
+	flush.granule = granule;
+	flush.leaf = leaf;
+	return iommu_alist_flush(&smmu_domain->attach, &flush.walk);
+}
+
+/* All that it can translate. Context and return value as arm_smmu_inv_range(). */
+int arm_smmu_inv_all(struct arm_smmu_domain *smmu_domain)
+{
+	struct arm_smmu_flush flush __uninitialized;
+
+	arm_smmu_flush_init(&flush, smmu_domain);
+	return iommu_alist_flush(&smmu_domain->attach, &flush.walk);
+}
+
+/**
+ * arm_smmu_inv_publish() - let invalidations reach an attachment
+ * @smmu_domain: the domain
+ * @at: prepared with iommu_alist_prepare_ids()
+ *
+ * Before the STE or CD is made valid.
+ *
+ * Context: &iommu_alist.lock held.
+ * Return: as iommu_alist_commit_ids().
+ */
+int arm_smmu_inv_publish(struct arm_smmu_domain *smmu_domain,
+			 struct arm_smmu_attachment *at)
+{
+	struct arm_smmu_flush flush __uninitialized;
+
+	arm_smmu_flush_init(&flush, smmu_domain);
+	return iommu_alist_commit_ids(&smmu_domain->attach, at->at, at->nr,
+				      &flush.walk);
+}
+
+/**
+ * arm_smmu_inv_forget() - flush an attachment, and let no invalidation reach it
+ * @smmu_domain: the domain
+ * @at: the attachment
+ * @kinds: set of BIT(&enum iommu_alist_kind) to flush. Without ATCs if the function is gone
+ *
+ * After the STE or CD is no longer valid.
+ *
+ * Context: &iommu_alist.lock held.
+ * Return: as iommu_alist_remove_ids().
+ */
+int arm_smmu_inv_forget(struct arm_smmu_domain *smmu_domain,
+			struct arm_smmu_attachment *at, unsigned int kinds)
+{
+	struct arm_smmu_flush flush __uninitialized;
+
+	arm_smmu_flush_init(&flush, smmu_domain);
+	flush.walk.kinds = kinds;
+	return iommu_alist_remove_ids(&smmu_domain->attach, at->at, at->nr,
+				      &flush.walk);
+}
