@@ -691,6 +691,14 @@ static void test_walk_cache64(void)
     g_assert_false(table64_dropped(&f, tlbi_range(1, 2, 0), VA | TG_4K));
     g_assert_false(table64_dropped(&f, tlbi_range(1, 2, 0),
                                    VA | TG_64K | LEAF));
+    /* It is one, wherever in the 512 MiB a walk begins. */
+    set_space64(&f);
+    set_page64(&f, 1, PTE64);
+    set_page64(&f, 37, PTE64);
+    g_assert_cmpint(page64_at(&f, VA), ==, 1);
+    g_assert_cmpint(page64_at(&f, 0x250000), ==, 37);
+    g_assert_cmpint(stale(&f, A), ==, 0);
+    g_assert_cmpint(dev_read(&f, A, SVADEV_CACHED_UPPER), ==, 1);
     stop(&f);
 }
 

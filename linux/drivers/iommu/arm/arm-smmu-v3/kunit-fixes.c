@@ -244,7 +244,7 @@ static void exit_while_unbound(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, master_of(fn)->cd_table.used_ssids);
 }
 
-/* A function does not answer for a while, and another process binds to another function. */
+/* A function does not answer for a while, and a PASID of another one gets a domain. */
 static void bind_beside_unbind(struct kunit *test)
 {
 	struct smmu_machine *m = smmu_machine(test, 2, NULL);
@@ -256,9 +256,8 @@ static void bind_beside_unbind(struct kunit *test)
 	kiommu_two_cpus(test);
 	rid_of(test, a, 1);
 	rid_of(test, b, 1);
-	domain = smmu_sva(test, a, kiommu_mm(test));
-	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(a, PASID, domain));
-	domain = smmu_sva(test, b, kiommu_mm(test));
+	domain = smmu_paging(test, b, 0);
+	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(a, PASID, smmu_sva(test, a, kiommu_mm(test))));
 	kiommu_hold(&m->unit[0].hold, CMDQ_OP_ATC_INV, 1, 20 * HOLD_MS);
 	kiommu_start(test, &thread, remove_pasid, a);
 	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &m->unit[0].hold));

@@ -203,9 +203,32 @@ unsigned int sva_waits_of(const struct sva *s, unsigned int unit)
 
 /* --- queues --- */
 
-/* 0, or a negative errno as the kernel gave it. The queue runs. */
-int sva_open(struct sva_queue *q, struct sva_dev *d)
+/*
+ * Where the page of a queue can be, aligned: an IOMMU that is told of its end forgets
+ * nothing else then. See sva_pages().
+ */
+static void *sva_room_for_queue(void)
 {
+	const size_t len = SVADEV_QPAGE_SIZE;
+	char *p, *room;
+
+	p = mmap(NULL, 2 * len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	room = (char *)(((uintptr_t)p + len - 1) & -len);
+	if (room > p)
+		munmap(p, room - p);
+	munmap(room + len, p + len - room);
+	return room;
+}
+
+/*
+ * 0, or a negative errno as the kernel gave it. The queue runs. Its page is mapped at @at,
+ * which is free and aligned, or NULL.
+ */
+int sva_open_at(struct sva_queue *q, struct sva_dev *d, void *at)
+{
+	const size_t len = SVADEV_QPAGE_SIZE;
 	char path[64];
 	void *p;
 	int err;
@@ -215,17 +238,24 @@ int sva_open(struct sva_queue *q, struct sva_dev *d)
 	q->fd = open(path, O_RDWR | O_CLOEXEC);
 	if (q->fd < 0)
 		return -errno;
-	p = mmap(NULL, SVADEV_QPAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		 q->fd, UACCE_QFRT_MMIO * SVA_PAGE);
+	at = at ?: sva_room_for_queue();
+	p = !at ? MAP_FAILED : mmap(at, len, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_FIXED, q->fd,
+				    UACCE_QFRT_MMIO * SVA_PAGE);
 	if (p != MAP_FAILED && !ioctl(q->fd, UACCE_CMD_START_Q)) {
 		q->page = p;
 		return 0;
 	}
 	err = -errno;
 	if (p != MAP_FAILED)
-		munmap(p, SVADEV_QPAGE_SIZE);
+		munmap(p, len);
 	close(q->fd);
 	return err;
+}
+
+int sva_open(struct sva_queue *q, struct sva_dev *d)
+{
+	return sva_open_at(q, d, NULL);
 }
 
 void sva_close(struct sva_queue *q)

@@ -205,6 +205,7 @@ static inline bool sva_first_of_unit(const struct sva *s, unsigned int i)
 /* --- queues --- */
 
 int sva_open(struct sva_queue *q, struct sva_dev *d);
+int sva_open_at(struct sva_queue *q, struct sva_dev *d, void *at);
 void sva_close(struct sva_queue *q);
 bool sva_open_all(struct sva *s);
 void sva_close_all(struct sva *s);
