@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holds: MSI INTERRUPT INTERRUPT+MSI
+ * holds: MSI INTERRUPT MSI+LOST
  * variants early: REGISTER_FIRST MSI+REGISTER_FIRST
- * variants overwritten: MSI+NO_AWAIT MSI+SLOTS_FIRST MSI+NO_CMPXCHG
+ * variants overwritten: MSI+NOT_BEFORE MSI+FIRST_ONLY MSI+SLOTS_FIRST MSI+NO_CMPXCHG
  * variants deadlock: MSI+SLOT_ONLY MSI+CONS_FIRST
  * variants lost: BY_SLOT SAMPLE_LATE RESULT_EARLY
  * variants deadlock: INTERRUPT+IRQS_ON INTERRUPT+WAITERS_RECLAIM
@@ -15,7 +15,9 @@
  * A CMD_SYNC of the thread may fail. The queue stands then, until whoever waits for it, for
  * completion or for room, has noted that.
  *
- * MSI: completion is a write to the CMD_SYNC's slot, which may come after CONS has passed it.
+ * MSI: completion is a write to the CMD_SYNC's slot. It may come at any time after CONS has passed
+ * it, up to when CONS passes another CMD_SYNC. LOST: or not at all, which is known when nothing
+ * else happens any more: the limit is over.
  */
 #define SIZE		2
 #define POSITIONS	5
@@ -35,7 +37,6 @@ byte PROD, CONS;
 byte slot[SIZE];
 byte owner[SIZE];	/* of a slot: the position that wrote it last */
 bool msi_due[SIZE];
-byte msi_of[SIZE];
 
 bool stopped;
 byte nr_failed;
@@ -83,26 +84,31 @@ bool lost;		/* a CMD_SYNC has failed, and nobody was told */
 
 #define has_msi(what)	(what == SYNC || what == SYNC_TO_FAIL)
 
-/* arm_smmu_cmdq_await_msis(): of at most SIZE slots */
+/* arm_smmu_cmdq_before_msi(): there are SIZE slots at most, and the last is looked at first */
 #if defined(MSI) && defined(SLOTS_FIRST)
 #define see_slots()	d_step { seen0 = slot[0]; seen1 = slot[1] }
-#define await(c, end, pos) \
+#define seen(pos)	(index(pos) == 0 -> seen0 : seen1)
+#else
+#define see_slots()
+#define seen(pos)	slot[index(pos)]
+#endif
+
+#if defined(MSI) && defined(FIRST_ONLY)
+#define before_msi(c, end) \
 	if \
-	:: pos < end && (index(pos) == 0 && has_msi(seen0) || \
-			 index(pos) == 1 && has_msi(seen1)) -> \
-		!has_msi(slot[index(pos)]) || cons != c \
+	:: end > c && has_msi(seen(c)) -> end = c \
 	:: else \
 	fi
-#elif defined(MSI) && !defined(NO_AWAIT)
-#define see_slots()
-#define await(c, end, pos) \
+#elif defined(MSI) && !defined(NOT_BEFORE)
+#define before_msi(c, end) \
 	if \
-	:: pos < end -> !has_msi(slot[index(pos)]) || cons != c \
+	:: end == c + 2 && has_msi(seen(c + 1)) -> end = c + 1 \
+	:: end == c + 2 && seen(c + 1) == COMMAND && has_msi(seen(c)) -> end = c \
+	:: end == c + 1 && has_msi(seen(c)) -> end = c \
 	:: else \
 	fi
 #else
-#define see_slots()
-#define await(c, end, pos)
+#define before_msi(c, end)
 #endif
 
 #ifdef NO_CMPXCHG
@@ -120,8 +126,7 @@ bool lost;		/* a CMD_SYNC has failed, and nobody was told */
 #define reclaim(c, r, end) \
 	see_slots(); \
 	read_cons(c, r, end); \
-	await(c, end, c); \
-	await(c, end, c + 1); \
+	before_msi(c, end); \
 	move_cons(c, end); \
 	c = 0; r = 0; end = 0
 
@@ -131,13 +136,30 @@ bool lost;		/* a CMD_SYNC has failed, and nobody was told */
 #define may_reclaim	true
 #endif
 
-/* arm_smmu_cmdq_wait_for_room(): again when something has happened */
-#define wait_for_room(c, r, end) \
+/* The first slot that is in use has been consumed, and is kept for an MSI */
+#ifdef MSI
+#define kept \
+	(has_msi(slot[index(cons)]) && (CONS == cons + 1 || slot[index(cons + 1)] == COMMAND))
+#else
+#define kept		false
+#endif
+
+#ifdef LOST
+#define give_up_msi() \
+	:: timeout -> d_step { CONS != cons && kept -> cons++ }
+#else
+#define give_up_msi()
+#endif
+
+/* arm_smmu_cmdq_alloc(), which looks for room again when something has happened */
+#define alloc(c, r, end, pos, off) \
 	do \
-	:: prod - cons < SIZE -> break \
-	:: may_reclaim && (CONS != cons || stopped) -> \
+	:: d_step { prod - cons < SIZE -> pos = prod; prod++; irqs_off = off }; \
+		break \
+	:: prod - cons >= SIZE && may_reclaim && (CONS != cons && !kept || stopped) -> \
 		check_err(); \
 		reclaim(c, r, end) \
+	give_up_msi() \
 	od; \
 	skip
 
@@ -167,15 +189,7 @@ active proctype thread() provided (!in_irq)
 #else
 		nr = nr_failed;
 #endif
-		wait_for_room(c, r, end);
-		/* It may be gone again */
-		do
-		:: d_step { prod - cons < SIZE -> pos = prod; prod++; irqs_off = IRQS_OFF };
-			break
-		:: prod - cons >= SIZE ->
-			wait_for_room(c, r, end)
-		od;
-		skip;
+		alloc(c, r, end, pos, IRQS_OFF);
 		if
 		:: fails = true
 		:: fails = false
@@ -214,6 +228,9 @@ active proctype thread() provided (!in_irq)
 			if
 			:: owner[index(mine)] != was || slot[index(mine)] != seen0
 			:: stopped -> check_err()
+#ifdef LOST
+			:: timeout -> CONS > mine -> break
+#endif
 			fi
 		od;
 		skip;
@@ -264,19 +281,19 @@ active proctype other()
 	:: n < 3 ->
 		n++;
 		what = (n == 3 -> SYNC : COMMAND);
-		do
-		:: d_step { prod - cons < SIZE -> pos = prod; prod++ };
-			break
-		:: prod - cons >= SIZE ->
-			wait_for_room(c, r, end)
-		od;
-		skip;
+		alloc(c, r, end, pos, irqs_off);
 		write_slot(pos, what);
 		publish(pos)
 	:: else -> break
 	od;
 	in_irq = false
 }
+
+#define write_msi(i) \
+	if \
+	:: msi_due[i] -> slot[i] = NOTHING; msi_due[i] = false \
+	:: else \
+	fi
 
 active proctype smmu()
 {
@@ -286,11 +303,23 @@ end:	do
 			:: slot[index(CONS)] == SYNC_TO_FAIL -> stopped = true
 			:: else ->
 #ifdef MSI
-				msi_due[index(CONS)] = slot[index(CONS)] == SYNC;
+				if
+				:: slot[index(CONS)] == SYNC ->
+					write_msi(0);
+					write_msi(1);
+					msi_due[index(CONS)] = true
+				:: else
+				fi;
 #endif
 				CONS++
 			fi }
+#ifdef MSI
 	:: d_step { msi_due[0] -> slot[0] = NOTHING; msi_due[0] = false }
 	:: d_step { msi_due[1] -> slot[1] = NOTHING; msi_due[1] = false }
+#ifdef LOST
+	:: d_step { msi_due[0] -> msi_due[0] = false }
+	:: d_step { msi_due[1] -> msi_due[1] = false }
+#endif
+#endif
 	od
 }

@@ -10,8 +10,8 @@
  * ask again before the TLB has forgotten: who sends both without a CMD_SYNC in between is
  * found out.
  *
- * A CMD_SYNC completes by CONS or, with an address, by a write of its data there as well, which
- * may come later, or not at all.
+ * A CMD_SYNC completes by CONS or, with an address, by a write of its data there as well. That
+ * may come later, up to when the next CMD_SYNC leaves the queue, or not at all.
  * It fails once for a function that has not answered (CERROR_ATC_INV_SYNC). Another command
  * can be an illegal one (CERROR_ILL). In both cases GERROR says so and the queue stands until
  * GERRORN does as well: the driver's interrupt handler is called by tests, or not at all.
@@ -355,6 +355,7 @@ static void smmu_sync(struct smmu_unit *unit, struct smmu_cmd *cmd)
 		smmu_answer(&unit->outstanding[n]);
 	unit->nr_outstanding = 0;
 	smmu_drop_doomed(unit);
+	smmu_write_msis(unit, true);
 	smmu_leave(unit, cmd);
 	smmu_complete(unit, cmd);
 }

@@ -695,9 +695,26 @@ static void interrupts_stay_off(struct kunit *test)
 
 /* --- MSIs --- */
 
-#define MSI_TURNS	20
+#define MSI_TURNS	150	/* of those who wait */
+#define LIMIT_MS	20
 
-/* CONS has passed a CMD_SYNC whose MSI is on its way: its slot is not used before. */
+/* After a CMD_SYNC, @n commands without another one */
+static unsigned int submit_unsynced(struct queue *q, unsigned int n)
+{
+	struct arm_smmu_device *smmu = &q->unit->smmu;
+	unsigned int errors = 0;
+	u64 cmd[CMDQ_ENT_DWORDS];
+
+	fill(cmd, OTHERS, 1);
+	while (n--)
+		errors += arm_smmu_cmdq_submit(smmu, &smmu->cmdq, cmd, 1, NULL) != 0;
+	return errors;
+}
+
+/*
+ * CONS has passed a CMD_SYNC whose MSI is on its way. Its slot is not used before, but those
+ * before it are: that is what others need if there is a CMD_SYNC among them.
+ */
 static void msi_on_its_way(struct kunit *test)
 {
 	struct queue *q = queue_setup(test);
@@ -705,27 +722,45 @@ static void msi_on_its_way(struct kunit *test)
 	q->unit->msi_turns = MSI_TURNS;
 	submit_full(q);
 	KUNIT_EXPECT_EQ(test, 0, submit_of(q, &q->full[LISTS], OTHERS, LIST));
-	KUNIT_EXPECT_GT(test, atomic_read(&q->polls), MSI_TURNS);
+	KUNIT_EXPECT_LT(test, atomic_read(&q->polls), MSI_TURNS);
 	wait_full(q);
 	KUNIT_EXPECT_EQ(test, 0, wait(q, &q->full[LISTS]));
 	KUNIT_EXPECT_EQ(test, 0, go_round(q, 3));
+	/* The slots up to its own */
+	KUNIT_EXPECT_EQ(test, 0, submit_of(q, q->full, MINE, LIST));
+	smmu_queue(&q->unit->hw, false);
+	KUNIT_EXPECT_EQ(test, 0, submit_unsynced(q, SLOTS - 1));
+	KUNIT_EXPECT_TRUE(test, q->unit->nr_msis);
+	atomic_set(&q->polls, 0);
+	KUNIT_EXPECT_EQ(test, 0, submit_unsynced(q, 1));
+	KUNIT_EXPECT_FALSE(test, q->unit->nr_msis);
+	KUNIT_EXPECT_GT(test, atomic_read(&q->polls), MSI_TURNS / 2);
+	KUNIT_EXPECT_EQ(test, 0, wait(q, q->full));
+	KUNIT_EXPECT_EQ(test, 0, go_round(q, 1));
 }
 
-/* An MSI that does not come is waited for up to the limit; CONS tells then. */
+/*
+ * An MSI that does not come is waited for up to the limit; CONS tells then. Who needs its slot
+ * waits as long if no CMD_SYNC comes after it, and not at all if one does.
+ */
 static void msi_is_lost(struct kunit *test)
 {
 	struct queue *q = queue_setup(test);
 	ktime_t start = ktime_get();
 
-	limit_ms(test, 20);
+	limit_ms(test, LIMIT_MS);
 	q->unit->lose_msis = 1;
 	KUNIT_EXPECT_EQ(test, 0, sync_of(q, q->full, MINE, LIST));
-	KUNIT_EXPECT_GE(test, ms_since(start), 20);
+	KUNIT_EXPECT_GE(test, ms_since(start), LIMIT_MS);
 	KUNIT_EXPECT_EQ(test, LIST, atomic_read(&q->executed[MINE]));
-	/* It keeps nobody from using the slot */
+	start = ktime_get();
+	KUNIT_EXPECT_EQ(test, 0, submit_unsynced(q, SLOTS));
+	KUNIT_EXPECT_GE(test, ms_since(start), LIMIT_MS);
 	q->unit->lose_msis = 1;
 	KUNIT_EXPECT_EQ(test, 0, submit_of(q, q->full, MINE, LIST));
+	atomic_set(&q->polls, 0);
 	KUNIT_EXPECT_EQ(test, 0, go_round(q, 3));
+	KUNIT_EXPECT_LT(test, atomic_read(&q->polls), 2 * (3 * LISTS + 1));
 	atomic_set(&q->polls, 0);
 	KUNIT_EXPECT_EQ(test, 0, wait(q, q->full));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&q->polls));
@@ -777,27 +812,35 @@ static void several_fail(struct kunit *test)
 	do_several_fail(test, true);
 }
 
-/* If more have failed than are remembered, a list may have been among them. */
-static void more_fail_than_remembered(struct kunit *test)
+/*
+ * However many fail, in the same slots too, before somebody looks: who has failed is told, and
+ * who has not is not.
+ */
+static void many_fail(struct kunit *test)
 {
 	struct smmu_fn *fn;
 	struct queue *q = queue_with_fn(test, &fn);
 	struct list *l = q->full;
-	unsigned int n;
+	unsigned int n, errors = 0;
 
 	kiommu_mute(&fn->fn, true);
 	KUNIT_ASSERT_EQ(test, 0, submit_of(q, &l[0], MINE, LIST));
 	KUNIT_ASSERT_EQ(test, 0, submit_atc(q, &l[1], fn, 0));
-	KUNIT_ASSERT_EQ(test, 0, submit_atc(q, &l[2], fn, 0));
-	for (n = 0; n < CMDQ_FAILED - 2; n++)
-		KUNIT_EXPECT_EQ(test, -EIO, sync_atc(q, &l[3], fn));
+	/* The CMD_SYNC of each of these is in a slot like that of the first ones: odd */
+	KUNIT_ASSERT_EQ(test, 0, (l[0].sync.prod ^ l[1].sync.prod) % 2);
+	for (n = 0; n < 5 * SLOTS / 4; n++) {
+		errors += sync_atc(q, &l[2], fn) != -EIO;
+		errors += (l[2].sync.prod ^ l[0].sync.prod) % 2;
+	}
+	KUNIT_EXPECT_EQ(test, 0, errors);
 	KUNIT_EXPECT_EQ(test, 0, wait(q, &l[0]));
 	KUNIT_EXPECT_EQ(test, -EIO, wait(q, &l[1]));
-	KUNIT_EXPECT_EQ(test, -EIO, sync_atc(q, &l[3], fn));
-	KUNIT_EXPECT_EQ(test, -EIO, wait(q, &l[0]));
-	KUNIT_EXPECT_EQ(test, -EIO, wait(q, &l[2]));
-	/* Who comes now has nothing to do with it */
-	KUNIT_EXPECT_EQ(test, 0, sync_of(q, &l[3], MINE, LIST));
+	KUNIT_EXPECT_EQ(test, -EIO, sync_atc(q, &l[2], fn));
+	/* Once around the queue: the slots are as good as others */
+	kiommu_mute(&fn->fn, false);
+	for (n = 0; n < SLOTS; n++)
+		errors += sync_atc(q, &l[3], fn) != 0;
+	KUNIT_EXPECT_EQ(test, 0, errors);
 }
 
 /* A command is replaced by a CMD_SYNC, which is told what is for the list. */
@@ -859,8 +902,12 @@ static void room_behind_an_error(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, (LISTS + 1) * LIST - 1, atomic_read(&q->executed[MINE]));
 }
 
-#define LIMIT_MS	20
 #define FOR_EVER_NS	(5 * NSEC_PER_SEC)	/* a queue that is broken is not for ever */
+
+/* Nothing is consumed. */
+static void say_nothing(struct iommu_kunit_hw *hw, bool submitted)
+{
+}
 
 static int wait_for_late(void *arg)
 {
@@ -910,6 +957,34 @@ static void late_keeps_its_slot(struct kunit *test)
 	next = &q->unit->log[LISTS * (LIST + 1)];
 	KUNIT_EXPECT_EQ(test, CMDQ_OP_CMD_SYNC, late->op);
 	KUNIT_EXPECT_LT(test, late->done, next->issued);
+}
+
+/* What CONS says counts for nothing if it cannot be: the SMMU was reset, or is not there. */
+static void cons_is_wrong(struct kunit *test)
+{
+	struct queue *q = queue_setup(test);
+	void __iomem *reg = q->unit->smmu.cmdq.q.cons_reg;
+	struct arm_smmu_ll_queue *llq = &q->unit->smmu.cmdq.q.llq;
+	u32 wrong, cons, n;
+
+	limit_ms(test, LIMIT_MS);
+	KUNIT_EXPECT_EQ(test, 0, go_round(q, 1));
+	KUNIT_EXPECT_EQ(test, 0, submit_of(q, q->full, MINE, LIST));
+	cons = readl(reg);
+	smmu_turn(q->unit, false);
+	q->unit->hw.run = say_nothing;
+	for (n = 0; n < 4; n++) {
+		wrong = cmdq_pos_to_reg(llq, cmdq_pos_add(llq->prod, n * (LIST + 2)));
+		writel(n ? wrong : ~0, reg);
+		KUNIT_EXPECT_EQ(test, -ETIMEDOUT, wait(q, q->full));
+		KUNIT_EXPECT_NE(test, 0, submit_unsynced(q, SLOTS));
+		KUNIT_EXPECT_GE(test, SLOTS, cmdq_pos_ahead(llq->prod, llq->cons));
+	}
+	writel(cons, reg);
+	smmu_turn(q->unit, true);
+	q->unit->hw.run = queue_run;
+	KUNIT_EXPECT_EQ(test, 0, wait(q, q->full));
+	KUNIT_EXPECT_EQ(test, 0, go_round(q, 1));
 }
 
 /* Nobody waits for an instance that is off, neither for completion nor for room. */
@@ -1068,11 +1143,12 @@ static struct kunit_case smmu_queue_cases[] = {
 	KUNIT_CASE_PARAM(msi_is_lost, msi_gen_params),
 	KUNIT_CASE_PARAM(failed_and_found_by_others, mode_gen_params),
 	KUNIT_CASE_PARAM(several_fail, mode_gen_params),
-	KUNIT_CASE_PARAM(more_fail_than_remembered, mode_gen_params),
+	KUNIT_CASE_PARAM(many_fail, mode_gen_params),
 	KUNIT_CASE_PARAM(replaced_one_fails, mode_gen_params),
 	KUNIT_CASE_PARAM(illegal_is_skipped, mode_gen_params),
 	KUNIT_CASE_PARAM(room_behind_an_error, mode_gen_params),
 	KUNIT_CASE_PARAM(late_keeps_its_slot, mode_gen_params),
+	KUNIT_CASE_PARAM(cons_is_wrong, mode_gen_params),
 	KUNIT_CASE_PARAM(off, mode_gen_params),
 	KUNIT_CASE_PARAM(several_cpus, mode_gen_params),
 	{}
