@@ -3,16 +3,11 @@
  * holds: INTERRUPT
  * variants deadlock: OTHER_ORDER SECOND_SYNC REISSUE_HOLDING_SLOTS
  * variants deadlock: INTERRUPT+IRQS_ON
- * holds: ANYONE ANYONE+OTHER_ORDER ANYONE+SECOND_SYNC
- * holds: ANYONE+REISSUE_HOLDING_SLOTS ANYONE+INTERRUPT+IRQS_ON
  *
- * Three walks through two instances whose queues get slots back from waiters only, the oldest
- * first. Once, an instance aborts all that it has.
+ * Three walks through two instances whose queues, as that of VT-d, get slots back from
+ * waiters only, the oldest first. Once, an instance aborts all that it has.
  *
  * INTERRUPT: the last walk is one, on the CPU of the first.
- *
- * ANYONE: slots are reclaimed by whoever needs some, as the hardware goes on: the queues of
- * VT-d and of SMMUv3. Then all orders do.
  */
 #define INSTANCES	2
 #define WALKS		3
@@ -39,17 +34,6 @@ bool in_irq;
 		:: else -> queue[i].newest = USED_BY(_pid) \
 		fi }
 
-#ifdef ANYONE
-bool aborted_of[INSTANCES * WALKS];
-
-#define is_of(slot)	(slot == USED_BY(_pid) || slot == ABORTED(_pid))
-
-/* Done, or aborted, with nobody's help: see reclaim() */
-#define wait(i, aborted) \
-	d_step { !is_of(queue[i].oldest) && !is_of(queue[i].newest) -> \
-		aborted = aborted_of[i * WALKS + _pid]; \
-		aborted_of[i * WALKS + _pid] = false }
-#else
 #define free_oldest(i) \
 	if \
 	:: queue[i].oldest == TO_BE_FREED -> \
@@ -69,7 +53,6 @@ bool aborted_of[INSTANCES * WALKS];
 		fi; \
 		free_oldest(i); \
 		free_oldest(i) }
-#endif
 
 /* iommu_alist_reissue(), where a wait said so */
 #define reissue(i, aborted) \
@@ -120,10 +103,7 @@ active [WALKS] proctype walk() provided (!in_irq || _pid != 0)
 	reissue(a, a_aborted);
 #endif
 	wait(b, b_aborted);
-#if !defined(ANYONE) || !defined(SECOND_SYNC) && !defined(REISSUE_HOLDING_SLOTS)
-	/* There, the one abort has been seen before */
 	reissue(a, a_aborted);
-#endif
 	reissue(b, b_aborted);
 #ifdef INTERRUPT
 	if
@@ -147,24 +127,3 @@ end:	if
 	:: d_step { queue[1].oldest -> abort_slot(queue[1].oldest); abort_slot(queue[1].newest) }
 	fi
 }
-
-#ifdef ANYONE
-/* The hardware goes on, and whoever looks for room sees it. */
-#define reclaim(i) \
-	d_step { queue[i].oldest != FREE -> \
-		if \
-		:: queue[i].oldest >= ABORTED(0) -> \
-			aborted_of[i * WALKS + queue[i].oldest - ABORTED(0)] = true \
-		:: else \
-		fi; \
-		queue[i].oldest = queue[i].newest; \
-		queue[i].newest = FREE }
-
-active proctype hardware()
-{
-end:	do
-	:: reclaim(0)
-	:: reclaim(1)
-	od
-}
-#endif
