@@ -161,7 +161,6 @@ static int evtq_init(struct kunit *test)
 	q->cons_reg = (u32 __force __iomem *)&e->cons;
 
 	raw_spin_lock_init(&e->smmu.cmdq.err_lock);
-	INIT_LIST_HEAD(&e->smmu.cmdq.parked);
 	e->smmu.cmdq.valid_map = e->valid_map;
 	q = &e->smmu.cmdq.q;
 	q->llq.max_n_shift = CMDQ_SHIFT;

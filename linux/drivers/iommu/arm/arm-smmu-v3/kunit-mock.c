@@ -10,7 +10,8 @@
  * ask again before the TLB has forgotten: who sends both without a CMD_SYNC in between is
  * found out.
  *
- * A CMD_SYNC completes by CONS or, with an address, by a write of its data there as well.
+ * A CMD_SYNC completes by CONS or, with an address, by a write of its data there as well. That
+ * may come later, up to when the next CMD_SYNC leaves the queue, or not at all.
  * It fails once for a function that has not answered (CERROR_ATC_INV_SYNC). Another command
  * can be an illegal one (CERROR_ILL). In both cases GERROR says so and the queue stands until
  * GERRORN does as well: the driver's interrupt handler is called by tests, or not at all.
@@ -122,12 +123,12 @@ static bool smmu_is_prod(struct smmu_unit *unit, u32 prod)
 /* New commands, which are in memory before PROD says so */
 static void smmu_accept(struct smmu_unit *unit)
 {
-	u32 prod = readl(unit->smmu.base + ARM_SMMU_CMDQ_PROD) & smmu_mask(unit);
+	u32 prod = readl(unit->smmu.base + ARM_SMMU_CMDQ_PROD);
 	struct smmu_slot *slot;
 
 	lockdep_assert_held(&unit->lock);
 
-	if (!smmu_is_prod(unit, prod)) {
+	if (prod & ~smmu_mask(unit) || !smmu_is_prod(unit, prod)) {
 		kiommu_complain(&unit->machine->k,
 				"PROD of instance %u goes from %x to %x, CONS is %x",
 				unit->index, unit->tail, prod, unit->head);
@@ -295,16 +296,43 @@ static void smmu_atc_inv(struct smmu_unit *unit, const struct smmu_cmd *cmd)
 
 /* --- the queue: execution --- */
 
-/* Whoever has waited may use the slots again at once. */
-static void smmu_complete(const struct smmu_cmd *cmd)
+static void smmu_write_msi(const struct smmu_msi *msi)
 {
-	u32 *msi;
+	/* Hardware's writes to memory are in order; nobody pairs. */
+	smp_store_release(msi->at, msi->data);
+}
+
+/* Those that have been on their way for long enough, or all */
+static void smmu_write_msis(struct smmu_unit *unit, bool all)
+{
+	unsigned int n, kept = 0;
+
+	for (n = 0; n < unit->nr_msis; n++) {
+		if (all || !unit->msi[n].turns--)
+			smmu_write_msi(&unit->msi[n]);
+		else
+			unit->msi[kept++] = unit->msi[n];
+	}
+	unit->nr_msis = kept;
+}
+
+/* Whoever has waited may use the slots again at once. */
+static void smmu_complete(struct smmu_unit *unit, const struct smmu_cmd *cmd)
+{
+	struct smmu_msi msi = {
+		.at = phys_to_virt(cmd->qw[1] & CMDQ_SYNC_1_MSIADDR_MASK),
+		.data = FIELD_GET(CMDQ_SYNC_0_MSIDATA, cmd->qw[0]),
+		.turns = unit->msi_turns,
+	};
 
 	if (FIELD_GET(CMDQ_SYNC_0_CS, cmd->qw[0]) != CMDQ_SYNC_0_CS_IRQ)
 		return;
-	msi = phys_to_virt(cmd->qw[1] & CMDQ_SYNC_1_MSIADDR_MASK);
-	/* Hardware's writes to memory are in order; nobody pairs. */
-	smp_store_release(msi, FIELD_GET(CMDQ_SYNC_0_MSIDATA, cmd->qw[0]));
+	if (unit->lose_msis)
+		unit->lose_msis--;
+	else if (!msi.turns || unit->nr_msis == SMMU_MSIS)
+		smmu_write_msi(&msi);
+	else
+		unit->msi[unit->nr_msis++] = msi;
 }
 
 static void smmu_leave(struct smmu_unit *unit, struct smmu_cmd *cmd)
@@ -327,8 +355,9 @@ static void smmu_sync(struct smmu_unit *unit, struct smmu_cmd *cmd)
 		smmu_answer(&unit->outstanding[n]);
 	unit->nr_outstanding = 0;
 	smmu_drop_doomed(unit);
+	smmu_write_msis(unit, true);
 	smmu_leave(unit, cmd);
-	smmu_complete(cmd);
+	smmu_complete(unit, cmd);
 }
 
 /* True if there is such a command, and the instance can do it */
@@ -454,9 +483,11 @@ void smmu_queue(struct iommu_kunit_hw *hw, bool submitted)
 
 	raw_spin_lock_irqsave(&unit->lock, flags);
 	smmu_accept(unit);
-	if (!submitted)
+	if (!submitted) {
+		smmu_write_msis(unit, false);
 		while (smmu_step(unit))
 			;
+	}
 	raw_spin_unlock_irqrestore(&unit->lock, flags);
 }
 
@@ -505,6 +536,9 @@ void smmu_calm(struct smmu_unit *unit)
 	unit->cmd_latency = 0;
 	unit->fail_nth = 0;
 	unit->refuse = 0;
+	unit->msi_turns = 0;
+	unit->lose_msis = 0;
+	smmu_write_msis(unit, true);
 	unit->lost = false;
 	unit->answer_at = 0;
 	raw_spin_unlock_irqrestore(&unit->lock, flags);

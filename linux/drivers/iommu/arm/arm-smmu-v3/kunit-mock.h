@@ -26,6 +26,7 @@
 #define SMMU_QUEUE	8	/* log2 of the slots of a queue, if the test has no other wish */
 #define SMMU_SLOTS	10	/* the same at most */
 #define SMMU_OUTSTANDING 8	/* ATC invalidations that are not answered yet */
+#define SMMU_MSIS	64	/* that are on their way */
 
 /* What an instance can do if the test has no other wish */
 #define SMMU_FEATURES							\
@@ -176,6 +177,18 @@ struct smmu_atc_inv {
 	unsigned int order;
 };
 
+/**
+ * struct smmu_msi - an MSI on its way
+ * @at: where it goes
+ * @data: what is written there, after
+ * @turns: calls of smmu_queue() by those who wait
+ */
+struct smmu_msi {
+	u32 *at;
+	u32 data;
+	unsigned int turns;
+};
+
 /*
  * Called before a command leaves the queue, interrupts off, without the instance's lock. The
  * driver waits meanwhile, with its locks: that of the queue's slots, those of the domains or
@@ -208,6 +221,10 @@ typedef void smmu_before_t(struct smmu_unit *unit, const struct smmu_cmd *cmd);
  * @fail: which error, CMDQ_ERR_CERROR_..._IDX, at
  * @fail_nth: which command that is no CMD_SYNC, counted from now; 0: none
  * @refuse: opcode of which each command is an illegal one; 0: none
+ * @msi_turns: how long MSIs are on their way, see &smmu_msi.turns
+ * @lose_msis: that many of the next get lost
+ * @nr_msis: number of those on their way, which are
+ * @msi: these
  * @stopped: there was an error, and software has not acknowledged it
  * @lost: a function did not answer, and the next CMD_SYNC finds out
  * @answer_at: a CMD_SYNC waits until then, for
@@ -244,6 +261,10 @@ struct smmu_unit {
 	u8 fail;
 	unsigned int fail_nth;
 	u8 refuse;
+	unsigned int msi_turns;
+	unsigned int lose_msis;
+	unsigned int nr_msis;
+	struct smmu_msi msi[SMMU_MSIS];
 	bool stopped;
 	bool lost;
 	u64 answer_at;
