@@ -281,6 +281,7 @@ static void cd0_is_cleared_first(struct kunit *test)
 			   "prefetch sid=4000\n"
 			   "cfgi_cd sid=4000 ssid=0 leaf\nsync\n"
 			   "cfgi_cd sid=4000 ssid=0 leaf\nsync\n"
+			   "nh_asid asid=1\nsync\n"
 			   "atc sid=4000 all\nsync\n",
 			   smmu_stream(test, fn->unit, 0));
 }
@@ -433,9 +434,17 @@ static s64 ms_since(ktime_t start)
 	return ktime_ms_delta(ktime_get(), start);
 }
 
-static int invalidate_page(struct iommu_domain *domain)
+static int invalidate_page(struct smmu_fn *fn)
 {
-	return arm_smmu_atc_inv_domain(to_smmu_domain(domain), IOVA, SZ_4K);
+	struct arm_smmu_device *smmu = &fn->unit->smmu;
+	struct arm_smmu_cmdq_batch cmds;
+	struct arm_smmu_cmdq_ent cmd;
+
+	arm_smmu_atc_inv_to_cmd(IOMMU_NO_PASID, IOVA, SZ_4K, &cmd);
+	cmd.atc.sid = fn->sid[0];
+	arm_smmu_cmdq_batch_init(smmu, &cmds, &cmd);
+	arm_smmu_cmdq_batch_add(smmu, &cmds, &cmd);
+	return arm_smmu_cmdq_batch_submit(smmu, &cmds);
 }
 
 /* Nobody calls the interrupt handler, as where it is pending on the CPU that waits. */
@@ -443,15 +452,15 @@ static void do_unanswered(struct kunit *test, u32 options, unsigned long limit,
 			  unsigned int timeout_ms)
 {
 	struct smmu_fn *fn = one_fn(test, 0, options, KIOMMU_ATS);
-	struct iommu_domain *domain = rid_of(test, fn, 1);
 	struct smmu_machine *m = test->priv;
 	ktime_t start = ktime_get();
 	unsigned int n;
 
+	rid_of(test, fn, 1);
 	limit_us(test, limit);
 	fn->unit->atc_timeout = timeout_ms * NSEC_PER_MSEC;
 	kiommu_mute(&fn->fn, true);
-	KUNIT_EXPECT_EQ(test, -EIO, invalidate_page(domain));
+	KUNIT_EXPECT_EQ(test, -EIO, invalidate_page(fn));
 	KUNIT_EXPECT_GE(test, ms_since(start), timeout_ms);
 	KUNIT_EXPECT_LT(test, ms_since(start), 1500);
 	KUNIT_EXPECT_FALSE(test, smmu_shows_error(fn->unit));
@@ -463,7 +472,7 @@ static void do_unanswered(struct kunit *test, u32 options, unsigned long limit,
 	kiommu_mute(&fn->fn, false);
 	/* Once around the queue: the slot is as good as others */
 	for (n = 0; n < 1 << SMMU_QUEUE; n++)
-		KUNIT_ASSERT_EQ(test, 0, invalidate_page(domain));
+		KUNIT_ASSERT_EQ(test, 0, invalidate_page(fn));
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(m));
 	smmu_exit(test);
 }
@@ -500,10 +509,11 @@ static void many_streams(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(fn, pasid, domain));
 	}
 	smmu_clear_log(m);
-	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
+	smmu_map(test, domain, IOVA, 1);
+	smmu_unmap(test, domain, IOVA, 1);
 	KUNIT_EXPECT_EQ(test, 80, smmu_count(&m->unit[0], CMDQ_OP_ATC_INV));
-	KUNIT_EXPECT_EQ(test, 2, smmu_count(&m->unit[0], CMDQ_OP_CMD_SYNC));
-	KUNIT_EXPECT_EQ(test, CMDQ_OP_CMD_SYNC, m->unit[0].log[CMDQ_BATCH_ENTRIES].op);
+	KUNIT_EXPECT_EQ(test, 3, smmu_count(&m->unit[0], CMDQ_OP_CMD_SYNC));
+	KUNIT_EXPECT_EQ(test, CMDQ_OP_CMD_SYNC, m->unit[0].log[2 + CMDQ_BATCH_ENTRIES].op);
 }
 
 /* An answer that comes after the driver's limit is waited for. */
@@ -539,11 +549,11 @@ static void removed_is_not_asked(struct kunit *test)
 	struct iommu_domain *domain = rid_of(test, fn, 1);
 
 	smmu_clear_log(test->priv);
-	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
+	arm_smmu_inv_all(to_smmu_domain(domain));
 	KUNIT_EXPECT_EQ(test, 1, smmu_count(fn->unit, CMDQ_OP_ATC_INV));
 	kiommu_remove(&fn->fn);
 	smmu_clear_log(test->priv);
-	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
+	arm_smmu_inv_all(to_smmu_domain(domain));
 	smmu_unmap(test, domain, IOVA, 1);
 	KUNIT_EXPECT_EQ(test, 0, smmu_identity(fn));
 	KUNIT_EXPECT_EQ(test, 0, smmu_count(fn->unit, CMDQ_OP_ATC_INV));
@@ -553,17 +563,17 @@ static void removed_is_not_asked(struct kunit *test)
 static void not_waited_for_when_off(struct kunit *test)
 {
 	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_ATS);
-	struct iommu_domain *domain = rid_of(test, fn, 1);
 	ktime_t start = ktime_get();
 
+	rid_of(test, fn, 1);
 	limit_us(test, 20000);
 	smmu_turn(fn->unit, false);
 	fn->late_ns = 300 * NSEC_PER_MSEC;
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, invalidate_page(domain));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, invalidate_page(fn));
 	KUNIT_EXPECT_LT(test, ms_since(start), 250);
 	fn->late_ns = 0;
 	smmu_turn(fn->unit, true);
-	KUNIT_EXPECT_EQ(test, 0, invalidate_page(domain));
+	KUNIT_EXPECT_EQ(test, 0, invalidate_page(fn));
 }
 
 static struct kunit_case smmu_fixes_cases[] = {

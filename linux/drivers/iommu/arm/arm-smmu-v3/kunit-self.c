@@ -469,16 +469,19 @@ static void queue_wraps(struct kunit *test)
 	struct smmu_caps caps = { .queue = 7 };
 	struct iommu_domain *domain;
 	unsigned int n, msi;
+	struct smmu_fn *fn;
 
 	for (msi = 0; msi < 2; msi++) {
 		smmu_exit(test);
 		caps.options = msi ? ARM_SMMU_OPT_MSIPOLL : 0;
 		smmu_machine(test, 1, &caps);
-		domain = smmu_paging(test, smmu_add_fn(test, 0, 0), 0);
+		fn = smmu_add_fn(test, 0, 0);
+		domain = smmu_paging(test, fn, 0);
+		KUNIT_ASSERT_EQ(test, 0, smmu_attach(fn, domain));
+		smmu_clear_log(test->priv);
 		for (n = 0; n < 200; n++)
 			domain->ops->flush_iotlb_all(domain);
-		KUNIT_EXPECT_EQ(test, 200, smmu_count(&((struct smmu_machine *)test->priv)->unit[0],
-						      CMDQ_OP_CMD_SYNC));
+		KUNIT_EXPECT_EQ(test, 200, smmu_count(fn->unit, CMDQ_OP_CMD_SYNC));
 	}
 }
 

@@ -94,6 +94,10 @@ static void smmu_print_tlbi(struct seq_buf *s, struct smmu_machine *machine,
 		seq_buf_puts(s, "s12_vmall");
 		smmu_print_vmid(s, cmd);
 		break;
+	case CMDQ_OP_TLBI_NSNH_ALL:
+	case CMDQ_OP_TLBI_EL2_ALL:
+		seq_buf_puts(s, cmd->op == CMDQ_OP_TLBI_NSNH_ALL ? "nsnh_all" : "el2_all");
+		break;
 	default:
 		seq_buf_printf(s, "op %x %llx %llx", cmd->op, cmd->qw[0], cmd->qw[1]);
 		break;

@@ -8,7 +8,8 @@
  * there are two phases; all instances get the commands of a phase before the first is
  * waited for.
  */
-#include <linux/iommu.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
 
 #include "arm-smmu-v3.h"
 
@@ -31,6 +32,7 @@
  * @last: the sync behind the last batch, whose commands still are in @cmds
  * @nr_syncs: how many there have been
  * @syncs: those that may be under way
+ * @elm: the last element that has commands in a batch
  * @num: commands in @cmds
  * @cmds: the batch of one instance
  *
@@ -48,6 +50,7 @@ struct arm_smmu_flush {
 	unsigned int last;
 	unsigned int nr_syncs;
 	struct arm_smmu_cmdq_sync syncs[IOMMU_ALIST_MAX_PENDING];
+	const struct iommu_alist_elm *elm;
 	int num;
 	u64 cmds[CMDQ_BATCH_ENTRIES * CMDQ_ENT_DWORDS];
 };
@@ -64,6 +67,7 @@ static void arm_smmu_flush_init(struct arm_smmu_flush *flush,
 	flush->cmdq = NULL;
 	flush->last = 0;
 	flush->nr_syncs = 0;
+	flush->elm = NULL;
 	flush->num = 0;
 }
 
@@ -156,14 +160,18 @@ static unsigned long inv_next_range(struct arm_smmu_cmdq_ent *cmd,
 	return min(num << scale, pages);
 }
 
-/* walk.done counts pages of the domain's smallest size. */
+/* At most one for each 5 bits of the number of pages */
 static int inv_add_ranges(struct arm_smmu_flush *flush,
 			  struct arm_smmu_device *smmu,
 			  struct arm_smmu_cmdq_ent *cmd)
 {
+	/* Get the leaf page size */
 	unsigned long tg = __ffs(flush->domain->domain.pgsize_bitmap);
+	bool one_range = inv_needs_one_range(flush, smmu);
 	unsigned long pages = flush->size >> tg;
-	unsigned long done = flush->walk.done;
+	unsigned long iova = flush->iova;
+	unsigned int nr;
+	unsigned long n;
 
 	/* Convert page size of 12,14,16 (log2) to 1,2,3 */
 	cmd->tlbi.tg = (tg - 10) / 2;
@@ -180,36 +188,38 @@ static int inv_add_ranges(struct arm_smmu_flush *flush,
 	else if ((pages & CMDQ_TLBI_RANGE_NUM_MAX) == 1)
 		pages++;
 
-	while (done < pages) {
+	for (nr = 0; pages; nr++) {
+		cmd->tlbi.addr = iova;
+		n = inv_next_range(cmd, pages, one_range);
+		pages -= n;
+		iova += n << tg;
+		if (nr < flush->walk.done)
+			continue;
 		if (flush_is_full(flush, smmu)) {
-			flush->walk.done = done;
+			flush->walk.done = nr;
 			return -ENOSPC;
 		}
-		cmd->tlbi.addr = flush->iova + (done << tg);
-		done += inv_next_range(cmd, pages - done,
-				       inv_needs_one_range(flush, smmu));
 		flush_put(flush, smmu, cmd);
 	}
 	return 1;
 }
 
-/* One at a time; walk.done counts granules. */
+/* One at a time */
 static int inv_add_pages(struct arm_smmu_flush *flush,
 			 struct arm_smmu_device *smmu,
 			 struct arm_smmu_cmdq_ent *cmd)
 {
-	unsigned long nr = DIV_ROUND_UP(flush->size, flush->granule);
-	unsigned long done;
+	unsigned int nr;
 
-	if (nr >= CMDQ_MAX_TLBI_OPS)
+	if (flush->size >= CMDQ_MAX_TLBI_OPS * flush->granule)
 		return inv_add_whole(flush, smmu, cmd);
 
-	for (done = flush->walk.done; done < nr; done++) {
+	for (nr = flush->walk.done; nr * flush->granule < flush->size; nr++) {
 		if (flush_is_full(flush, smmu)) {
-			flush->walk.done = done;
+			flush->walk.done = nr;
 			return -ENOSPC;
 		}
-		cmd->tlbi.addr = flush->iova + done * flush->granule;
+		cmd->tlbi.addr = flush->iova + nr * flush->granule;
 		flush_put(flush, smmu, cmd);
 	}
 	return 1;
@@ -238,12 +248,19 @@ static int inv_add_tag(struct arm_smmu_flush *flush,
 	return inv_add_pages(flush, smmu, &cmd);
 }
 
+static struct arm_smmu_master *elm_to_master(const struct iommu_alist_elm *elm)
+{
+	return container_of(elm->fn, struct arm_smmu_master, fn);
+}
+
 static int inv_add_atc(struct arm_smmu_flush *flush,
 		       struct arm_smmu_device *smmu,
 		       const struct iommu_alist_elm *elm)
 {
 	struct arm_smmu_cmdq_ent cmd;
 
+	if (arm_smmu_master_is_gone(elm_to_master(elm)))
+		return 0;
 	/* Not only the leaves: a whole table may have been zapped. */
 	arm_smmu_atc_inv_to_cmd(elm->pasid, flush->iova, flush->size, &cmd);
 	cmd.atc.sid = elm->id;
@@ -257,9 +274,13 @@ static int inv_add(struct iommu_alist_walk *walk,
 {
 	struct arm_smmu_flush *flush = walk_to_flush(walk);
 	struct arm_smmu_device *smmu = iommu_to_smmu(elm->iommu);
+	int ret;
 
-	return elm->kind == IOMMU_ALIST_TAG ? inv_add_tag(flush, smmu, elm->id) :
+	ret = elm->kind == IOMMU_ALIST_TAG ? inv_add_tag(flush, smmu, elm->id) :
 		inv_add_atc(flush, smmu, elm);
+	if (ret > 0)
+		flush->elm = elm;
+	return ret;
 }
 
 static bool inv_push(struct iommu_alist_walk *walk, struct iommu_device *iommu)
@@ -290,43 +311,44 @@ static u64 inv_submit(struct iommu_alist_walk *walk, struct iommu_device *iommu)
 }
 
 /*
- * What the hardware gave up on is an ATC_INV, of which the core finds out whose it was. The
- * other commands have had their effect.
+ * Whose command has failed, if there are several before the CMD_SYNC, the core finds out
+ * by repeating them one by one. Of one it is known, unless the SMMU is off: an ATC_INV that
+ * its function has not answered. That of a function that is gone has nothing to drop.
  */
 static int inv_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		    u64 n)
 {
 	struct arm_smmu_flush *flush = walk_to_flush(walk);
-	struct arm_smmu_cmdq_sync *sync = &flush->syncs[n];
-	unsigned int nr = sync->n;
+	const struct arm_smmu_cmdq_sync *sync = &flush->syncs[n];
+	bool last = n == flush->last;
 	int ret;
 
 	if (!sync->cmdq)
 		return -EIO;
-	/* Only for messages, and only if they are still there */
-	if (n != flush->last)
-		sync->n = 0;
-	ret = arm_smmu_cmdq_wait(iommu_to_smmu(iommu), sync, flush->cmds);
-	if (!ret)
+	ret = arm_smmu_cmdq_wait(iommu_to_smmu(iommu), sync,
+				 last ? flush->cmds : NULL);
+	if (likely(!ret))
 		return 0;
-	return ret == -EIO && nr > 1 ? -EAGAIN : -EIO;
+	if (ret != -EIO)
+		return -EIO;
+	if (!last || sync->n > 1)
+		return -EAGAIN;
+	if (flush->elm->kind == IOMMU_ALIST_TAG)
+		return -EIO;
+	return arm_smmu_master_is_gone(elm_to_master(flush->elm)) ? 0 :
+		-ETIMEDOUT;
 }
 
-static const struct iommu_alist_ops arm_smmu_alist_ops = {
+const struct iommu_alist_ops arm_smmu_alist_ops = {
 	.flags	= IOMMU_ALIST_SYNC_BEFORE_ATC | IOMMU_ALIST_FLUSH_LAST_USER,
 	.add	= inv_add,
 	.push	= inv_push,
 	.submit	= inv_submit,
 	.wait	= inv_wait,
+	.fence	= arm_smmu_fence,
 };
 
 /* --- what the driver asks for --- */
-
-void arm_smmu_inv_init(struct arm_smmu_domain *smmu_domain)
-{
-	iommu_alist_init(&smmu_domain->attach, &arm_smmu_alist_ops);
-	INIT_LIST_HEAD(&smmu_domain->attachments);
-}
 
 /**
  * arm_smmu_inv_range() - invalidate a range of a domain
@@ -337,44 +359,39 @@ void arm_smmu_inv_init(struct arm_smmu_domain *smmu_domain)
  * @leaf: no table was freed
  *
  * Context: any. Waits for the slowest instance.
- * Return: 0, or the error of what did not answer.
  */
-int arm_smmu_inv_range(struct arm_smmu_domain *smmu_domain, unsigned long iova,
-		       size_t size, size_t granule, bool leaf)
+void arm_smmu_inv_range(struct arm_smmu_domain *smmu_domain, unsigned long iova,
+			size_t size, size_t granule, bool leaf)
 {
 	struct arm_smmu_flush flush __uninitialized;
 
 	if (!size)
-		return 0;
+		return;
 	arm_smmu_flush_init(&flush, smmu_domain);
 	flush.iova = iova;
 	flush.size = size;
 	flush.granule = granule;
 	flush.leaf = leaf;
-	return iommu_alist_flush(&smmu_domain->attach, &flush.walk);
+	iommu_alist_flush(&smmu_domain->attach, &flush.walk);
 }
 
-/* All that it can translate. Context and return value as arm_smmu_inv_range(). */
-int arm_smmu_inv_all(struct arm_smmu_domain *smmu_domain)
+/**
+ * arm_smmu_inv_all() - invalidate everything that a domain can translate
+ * @smmu_domain: the domain
+ *
+ * Context: any. Waits for the slowest instance.
+ */
+void arm_smmu_inv_all(struct arm_smmu_domain *smmu_domain)
 {
 	struct arm_smmu_flush flush __uninitialized;
 
 	arm_smmu_flush_init(&flush, smmu_domain);
-	return iommu_alist_flush(&smmu_domain->attach, &flush.walk);
+	iommu_alist_flush(&smmu_domain->attach, &flush.walk);
 }
 
-/**
- * arm_smmu_inv_publish() - let invalidations reach an attachment
- * @smmu_domain: the domain
- * @at: prepared with iommu_alist_prepare_ids()
- *
- * Before the STE or CD is made valid.
- *
- * Context: &iommu_alist.lock held.
- * Return: as iommu_alist_commit_ids().
- */
-int arm_smmu_inv_publish(struct arm_smmu_domain *smmu_domain,
-			 struct arm_smmu_attachment *at)
+/* Not two of these on one stack */
+static noinline int inv_commit(struct arm_smmu_domain *smmu_domain,
+			       struct arm_smmu_attachment *at)
 {
 	struct arm_smmu_flush flush __uninitialized;
 
@@ -383,24 +400,185 @@ int arm_smmu_inv_publish(struct arm_smmu_domain *smmu_domain,
 				      &flush.walk);
 }
 
-/**
- * arm_smmu_inv_forget() - flush an attachment, and let no invalidation reach it
- * @smmu_domain: the domain
- * @at: the attachment
- * @kinds: set of BIT(&enum iommu_alist_kind) to flush. Without ATCs if the function is gone
- *
- * After the STE or CD is no longer valid.
- *
- * Context: &iommu_alist.lock held.
- * Return: as iommu_alist_remove_ids().
- */
-int arm_smmu_inv_forget(struct arm_smmu_domain *smmu_domain,
-			struct arm_smmu_attachment *at, unsigned int kinds)
+static noinline void inv_remove(struct arm_smmu_domain *smmu_domain,
+				struct arm_smmu_attachment *at)
 {
 	struct arm_smmu_flush flush __uninitialized;
 
 	arm_smmu_flush_init(&flush, smmu_domain);
-	flush.walk.kinds = kinds;
-	return iommu_alist_remove_ids(&smmu_domain->attach, at->at, at->nr,
-				      &flush.walk);
+	iommu_alist_remove_ids(&smmu_domain->attach, at->at, at->nr, &flush.walk);
+}
+
+static u32 *inv_stream_ids(const struct arm_smmu_master *master)
+{
+	unsigned int n;
+	u32 *ids;
+
+	ids = kmalloc_array(master->num_streams, sizeof(*ids), GFP_KERNEL);
+	if (ids)
+		for (n = 0; n < master->num_streams; n++)
+			ids[n] = master->streams[n].id;
+	return ids;
+}
+
+static int inv_prepare(struct arm_smmu_domain *smmu_domain,
+		       struct arm_smmu_attachment *at, bool ats)
+{
+	struct arm_smmu_master *master = at->master;
+	const struct iommu_alist_where where = {
+		.iommu = &master->smmu->iommu,
+		.tag = smmu_domain->stage == ARM_SMMU_DOMAIN_S2 ?
+		       smmu_domain->s2_cfg.vmid : smmu_domain->cd.asid,
+		.ats = ats,
+		.fn = &master->fn,
+		.pasid = at->ssid,
+	};
+	u32 *ids;
+	int ret;
+
+	ids = inv_stream_ids(master);
+	if (!ids)
+		return -ENOMEM;
+	at->nr = master->num_streams;
+	ret = iommu_alist_prepare_ids(&smmu_domain->attach, at->at, &where, ids,
+				      &at->nr);
+	kfree(ids);
+	return ret;
+}
+
+/**
+ * arm_smmu_inv_attach() - let invalidations of a domain reach an attachment
+ * @smmu_domain: the domain
+ * @master: the function
+ * @ssid: SubstreamID, or IOMMU_NO_PASID
+ * @ats: it uses ATS, now or as soon as its STE says so
+ *
+ * Before the STE or CD is made valid.
+ *
+ * Context: may sleep; &iommu_alist.lock held.
+ * Return: the attachment, or ERR_PTR(): -ENOMEM, or -EIO if the SMMU could not be flushed.
+ */
+struct arm_smmu_attachment *
+arm_smmu_inv_attach(struct arm_smmu_domain *smmu_domain,
+		    struct arm_smmu_master *master, ioasid_t ssid, bool ats)
+{
+	struct arm_smmu_attachment *at;
+	int ret;
+
+	at = kzalloc(struct_size(at, at, master->num_streams), GFP_KERNEL);
+	if (!at)
+		return ERR_PTR(-ENOMEM);
+	at->master = master;
+	at->ssid = ssid;
+	ret = inv_prepare(smmu_domain, at, ats);
+	if (ret) {
+		kfree(at);
+		return ERR_PTR(ret);
+	}
+	list_add_tail(&at->link, &smmu_domain->attachments);
+	ret = inv_commit(smmu_domain, at);
+	if (ret) {
+		arm_smmu_inv_detach(smmu_domain, at);
+		return ERR_PTR(ret);
+	}
+	return at;
+}
+
+/**
+ * arm_smmu_inv_detach() - flush an attachment, and let no invalidation reach it
+ * @smmu_domain: the domain
+ * @at: the attachment, freed
+ *
+ * After the STE or CD is no longer valid, or that of another domain. Walks that are under
+ * way may send commands for it until iommu_alist_synchronize().
+ *
+ * Context: &iommu_alist.lock held.
+ */
+void arm_smmu_inv_detach(struct arm_smmu_domain *smmu_domain,
+			 struct arm_smmu_attachment *at)
+{
+	list_del(&at->link);
+	inv_remove(smmu_domain, at);
+	kfree(at);
+}
+
+/**
+ * arm_smmu_inv_drop_atcs() - let invalidations of a domain pass the ATC of an attachment
+ * @smmu_domain: the domain
+ * @at: the attachment, of a function whose ATS could not be enabled
+ *
+ * Context: &iommu_alist.lock held.
+ */
+void arm_smmu_inv_drop_atcs(struct arm_smmu_domain *smmu_domain,
+			    struct arm_smmu_attachment *at)
+{
+	unsigned int n;
+
+	for (n = 0; n < at->nr; n++)
+		if (at->at[n].atc)
+			iommu_alist_drop_atc(&smmu_domain->attach, &at->at[n]);
+}
+
+/**
+ * arm_smmu_inv_find() - find an attachment of a domain
+ * @smmu_domain: the domain
+ * @master: the function
+ * @ssid: SubstreamID, or IOMMU_NO_PASID
+ *
+ * Context: &iommu_alist.lock held.
+ * Return: the attachment, or NULL.
+ */
+struct arm_smmu_attachment *arm_smmu_inv_find(struct arm_smmu_domain *smmu_domain,
+					      const struct arm_smmu_master *master,
+					      ioasid_t ssid)
+{
+	struct arm_smmu_attachment *at;
+
+	lockdep_assert_held(&smmu_domain->attach.lock);
+
+	list_for_each_entry(at, &smmu_domain->attachments, link)
+		if (at->master == master && at->ssid == ssid)
+			return at;
+	return NULL;
+}
+
+static noinline int inv_whole_atc(struct arm_smmu_master *master, ioasid_t ssid)
+{
+	struct arm_smmu_cmdq_batch cmds;
+	struct arm_smmu_cmdq_ent cmd;
+	unsigned int n;
+
+	arm_smmu_atc_inv_to_cmd(ssid, 0, 0, &cmd);
+	arm_smmu_cmdq_batch_init(master->smmu, &cmds, &cmd);
+	for (n = 0; n < master->num_streams; n++) {
+		cmd.atc.sid = master->streams[n].id;
+		arm_smmu_cmdq_batch_add(master->smmu, &cmds, &cmd);
+	}
+	return arm_smmu_cmdq_batch_submit(master->smmu, &cmds);
+}
+
+/**
+ * arm_smmu_inv_master() - invalidate what the ATC of a function holds
+ * @master: the function
+ * @ssid: of this SubstreamID; with IOMMU_NO_PASID, all
+ *
+ * A function that twice does not answer is fenced. One whose ATS is off answers with an
+ * error, which completes the command as well (IHI 0070, 3.9.1.5).
+ *
+ * Context: any.
+ */
+void arm_smmu_inv_master(struct arm_smmu_master *master, ioasid_t ssid)
+{
+	int ret = -EIO;
+	int try;
+
+	rcu_read_lock();
+	for (try = 0; try < 2 && ret == -EIO; try++)
+		ret = iommu_alist_is_fenced(&master->fn) ||
+		      arm_smmu_master_is_gone(master) ? 0 :
+			inv_whole_atc(master, ssid);
+	if (ret == -EIO)
+		iommu_alist_give_up(&arm_smmu_alist_ops, &master->smmu->iommu,
+				    &master->fn, master->streams[0].id);
+	rcu_read_unlock();
 }
