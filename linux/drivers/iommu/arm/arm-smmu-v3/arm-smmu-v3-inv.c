@@ -339,6 +339,42 @@ static int inv_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		-ETIMEDOUT;
 }
 
+static struct arm_smmu_domain *list_to_domain(struct iommu_alist *list)
+{
+	return container_of(list, struct arm_smmu_domain, attach);
+}
+
+/*
+ * An id is given out by the instance, and is in no TLB then: the last detach has flushed it.
+ * 0 is of STEs without a second stage, and of CDs of processes that have exited.
+ */
+static int inv_tag_alloc(struct iommu_alist *list, struct iommu_device *iommu,
+			 u32 *tag)
+{
+	struct arm_smmu_device *smmu = iommu_to_smmu(iommu);
+	int id;
+
+	if (list_to_domain(list)->stage == ARM_SMMU_DOMAIN_S2)
+		id = ida_alloc_range(&smmu->vmid_map, 1,
+				     (1 << smmu->vmid_bits) - 1, GFP_KERNEL);
+	else
+		id = ida_alloc_range(&smmu->asid_map, 1,
+				     (1 << smmu->asid_bits) - 1, GFP_KERNEL);
+	if (id < 0)
+		return id;
+	*tag = id;
+	return 0;
+}
+
+static void inv_tag_free(struct iommu_alist *list, struct iommu_device *iommu,
+			 u32 tag)
+{
+	struct arm_smmu_device *smmu = iommu_to_smmu(iommu);
+
+	ida_free(list_to_domain(list)->stage == ARM_SMMU_DOMAIN_S2 ?
+		 &smmu->vmid_map : &smmu->asid_map, tag);
+}
+
 const struct iommu_alist_ops arm_smmu_alist_ops = {
 	.flags	= IOMMU_ALIST_SYNC_BEFORE_ATC | IOMMU_ALIST_FLUSH_LAST_USER,
 	.add	= inv_add,
@@ -346,6 +382,8 @@ const struct iommu_alist_ops arm_smmu_alist_ops = {
 	.submit	= inv_submit,
 	.wait	= inv_wait,
 	.fence	= arm_smmu_fence,
+	.tag_alloc = inv_tag_alloc,
+	.tag_free = inv_tag_free,
 };
 
 /* --- what the driver asks for --- */
@@ -427,8 +465,7 @@ static int inv_prepare(struct arm_smmu_domain *smmu_domain,
 	struct arm_smmu_master *master = at->master;
 	const struct iommu_alist_where where = {
 		.iommu = &master->smmu->iommu,
-		.tag = smmu_domain->stage == ARM_SMMU_DOMAIN_S2 ?
-		       smmu_domain->s2_cfg.vmid : smmu_domain->cd.asid,
+		.choose_tag = true,
 		.ats = ats,
 		.fn = &master->fn,
 		.pasid = at->ssid,
@@ -456,7 +493,8 @@ static int inv_prepare(struct arm_smmu_domain *smmu_domain,
  * Before the STE or CD is made valid.
  *
  * Context: may sleep; &iommu_alist.lock held.
- * Return: the attachment, or ERR_PTR(): -ENOMEM, or -EIO if the SMMU could not be flushed.
+ * Return: the attachment, or ERR_PTR(): -ENOMEM, -ENOSPC if the SMMU has no id left, or -EIO
+ * if it could not be flushed.
  */
 struct arm_smmu_attachment *
 arm_smmu_inv_attach(struct arm_smmu_domain *smmu_domain,

@@ -1044,53 +1044,6 @@ static void two_masters(struct kunit *test)
 	SMMU_EXPECT_CLEAN(test, 5);
 }
 
-/* Each instance has a domain of its own, and is asked for what is its own. */
-static void two_instances(struct kunit *test)
-{
-	struct smmu_machine *machine = smmu_machine(test, 2, NULL);
-	struct smmu_fn *a = smmu_add_fn(test, 0, KIOMMU_ATS | KIOMMU_PASID);
-	struct smmu_fn *b = smmu_add_fn(test, 1, KIOMMU_ATS | KIOMMU_PASID);
-	struct mm_struct *mm = kiommu_mm(test);
-	struct iommu_domain *of_a = smmu_sva(test, a, mm);
-	struct iommu_domain *of_b = smmu_sva(test, b, mm);
-
-	KUNIT_ASSERT_EQ(test, 0, smmu_identity(a));
-	KUNIT_ASSERT_EQ(test, 0, smmu_identity(b));
-	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(a, PASID, of_a));
-	KUNIT_EXPECT_EQ(test, -EINVAL, smmu_set_pasid(b, PASID, of_a));
-	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(b, PASID, of_b));
-	smmu_mm_page(test, IOVA);
-	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(a, PASID, IOVA, 0, NULL));
-	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(b, PASID, IOVA, 0, NULL));
-	/* Of each STE, CD, table, translation, ATC */
-	SMMU_EXPECT_CLEAN(test, 10);
-	smmu_clear_log(machine);
-	KUNIT_EXPECT_EQ(test, 0, vm_munmap(IOVA, PAGE_SIZE));
-	expect_stream(test, a->unit,
-		      "nh_va asid=1 addr=10000 pages=2\n" SYNC
-		      "atc sid=4000 ssid=5 addr=10000 pages=1\n" SYNC
-		      "nh_va asid=1 addr=0 pages=512\n" SYNC
-		      "atc sid=4000 ssid=5 addr=0 pages=512\n" SYNC);
-	expect_stream(test, b->unit,
-		      "nh_va asid=2 addr=10000 pages=2\n" SYNC
-		      "atc sid=4100 ssid=5 addr=10000 pages=1\n" SYNC
-		      "nh_va asid=2 addr=0 pages=512\n" SYNC
-		      "atc sid=4100 ssid=5 addr=0 pages=512\n" SYNC);
-	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION, smmu_access(a, PASID, IOVA, 0, NULL));
-	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION, smmu_access(b, PASID, IOVA, 0, NULL));
-	kiommu_mm_exit(mm);
-}
-
-static void paging_of_another_instance(struct kunit *test)
-{
-	struct smmu_fn *a, *b;
-
-	smmu_machine(test, 2, NULL);
-	a = smmu_add_fn(test, 0, 0);
-	b = smmu_add_fn(test, 1, 0);
-	KUNIT_EXPECT_EQ(test, -EINVAL, smmu_attach(b, smmu_paging(test, a, 0)));
-}
-
 /* The core attaches both, one after the other. */
 static void group_of_two(struct kunit *test)
 {
@@ -1231,8 +1184,6 @@ static struct kunit_case smmu_base_cases[] = {
 	KUNIT_CASE_PARAM(pasid, bind_gen_params),
 	KUNIT_CASE_PARAM(change, change_gen_params),
 	KUNIT_CASE(two_masters),
-	KUNIT_CASE(two_instances),
-	KUNIT_CASE(paging_of_another_instance),
 	KUNIT_CASE(group_of_two),
 	KUNIT_CASE(several_streams),
 	KUNIT_CASE(tlb_before_atc),

@@ -26,7 +26,6 @@
 #include <linux/bitfield.h>
 #include <linux/io-pgtable.h>
 #include <linux/mm.h>
-#include <linux/xarray.h>
 
 #include "kunit-mock.h"
 
@@ -247,13 +246,52 @@ static void smmu_s1_table(const u64 *ste, const u64 *cd, struct smmu_table *tabl
 		table->vmid = FIELD_GET(STRTAB_STE_2_S2VMID, ste[2]);
 }
 
-/* A CD of a domain that is freed: the next one gets the ASID. */
+/**
+ * smmu_id() - ASID or VMID of a domain on an instance
+ * @unit: the instance
+ * @domain: the domain
+ *
+ * Context: any.
+ * Return: the id, 0 if it has none there.
+ */
+u16 smmu_id(struct smmu_unit *unit, struct iommu_domain *domain)
+{
+	const struct iommu_alist_elm *elm;
+	u16 id = 0;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(elm, &to_smmu_domain(domain)->attach.elms, node)
+		if (elm->kind == IOMMU_ALIST_TAG && elm->iommu == &unit->smmu.iommu)
+			id = elm->id;
+	rcu_read_unlock();
+	return id;
+}
+
+static bool smmu_has_id(struct smmu_unit *unit, struct iommu_domain *domain, bool s2, u16 id)
+{
+	return domain && id && smmu_id(unit, domain) == id &&
+		(to_smmu_domain(domain)->stage == ARM_SMMU_DOMAIN_S2) == s2;
+}
+
+/* An id that is no domain's on the instance is the next one's. */
+static bool smmu_is_free(struct smmu_unit *unit, bool s2, u16 id)
+{
+	struct smmu_machine *machine = unit->machine;
+	unsigned int n;
+
+	for (n = 0; n < machine->nr_owned; n++)
+		if (smmu_has_id(unit, machine->owned[n], s2, id))
+			return false;
+	return true;
+}
+
+/* A CD of a domain that has left the instance: the next one gets the ASID. */
 static void smmu_check_asid(struct smmu_lookup *l, const struct smmu_table *table)
 {
 	/* Nobody ever gets 0. */
 	if (l->memory || (table->no_walk && !table->asid))
 		return;
-	if (!xa_load(&arm_smmu_asid_xa, table->asid))
+	if (smmu_is_free(l->unit, false, table->asid))
 		kiommu_complain(&l->unit->machine->k,
 				"StreamID %x uses ASID %u, which is free", l->sid,
 				table->asid);
@@ -933,34 +971,31 @@ u64 smmu_root(struct iommu_domain *domain)
 		cfg->arm_lpae_s1_cfg.ttbr & CTXDESC_CD_1_TTB0_MASK;
 }
 
-/* Whether a domain owns a tag; it may be attached nowhere, and get attached again. */
-static bool smmu_owns(struct iommu_domain *domain, const struct smmu_table *table)
+/* Whether a domain owns a tag */
+static bool smmu_owns(struct smmu_unit *unit, struct iommu_domain *domain,
+		      const struct smmu_table *table)
 {
-	struct arm_smmu_domain *smmu_domain;
-
-	if (!domain || smmu_root(domain) != table->root)
-		return false;
-	smmu_domain = to_smmu_domain(domain);
-	return table->s2 ? smmu_domain->s2_cfg.vmid == table->vmid :
-			   smmu_domain->cd.asid == table->asid;
+	return smmu_has_id(unit, domain, table->s2, table->s2 ? table->vmid : table->asid) &&
+		smmu_root(domain) == table->root;
 }
 
-static bool smmu_is_owned(struct smmu_machine *machine, const struct smmu_table *table)
+static bool smmu_is_owned(struct smmu_unit *unit, const struct smmu_table *table)
 {
+	struct smmu_machine *machine = unit->machine;
 	unsigned int n;
 
 	for (n = 0; n < machine->nr_owned; n++)
-		if (smmu_owns(machine->owned[n].domain, table))
+		if (smmu_owns(unit, machine->owned[n], table))
 			return true;
 	return false;
 }
 
 /* A cached entry is compared with what the tables in memory say now. */
-static bool smmu_tlb_is_old(struct smmu_machine *machine, const struct smmu_tlb *tlb)
+static bool smmu_tlb_is_old(struct smmu_unit *unit, const struct smmu_tlb *tlb)
 {
 	struct smmu_tlb now = { .table = tlb->table, .page = tlb->page }, walk;
 
-	if (!smmu_is_owned(machine, &tlb->table))
+	if (!smmu_is_owned(unit, &tlb->table))
 		return true;
 	smmu_init_walk(&walk, &now);
 	if (smmu_walk(&now, &walk, true, false) != SMMU_OK)
@@ -1061,7 +1096,7 @@ static void smmu_sum_unit(struct smmu_unit *unit, struct smmu_sum *sum)
 				   c->l1 ? "L1CD" : "CD", c->sid, c->ssid);
 	for (tlb = unit->tlb; tlb < unit->tlb + SMMU_TLB; tlb++)
 		if (tlb->valid)
-			smmu_found(machine, sum, smmu_tlb_is_old(machine, tlb),
+			smmu_found(machine, sum, smmu_tlb_is_old(unit, tlb),
 				   "instance %u: %s of %s %u, page %llx", unit->index,
 				   tlb->walk ? "table" : "translation",
 				   tlb->table.s2 ? "VMID" : "ASID",

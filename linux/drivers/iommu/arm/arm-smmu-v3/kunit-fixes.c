@@ -51,20 +51,22 @@ static struct iommu_domain *rid_of(struct kunit *test, struct smmu_fn *fn,
 static void no_asid_left(struct kunit *test)
 {
 	struct smmu_caps caps = { .asid_bits = 1 };
-	struct iommu_domain *domain;
+	struct iommu_domain *first;
 	struct smmu_fn *fn;
 
 	smmu_machine(test, 1, &caps);
-	fn = smmu_add_fn(test, 0, 0);
-	smmu_paging(test, fn, 0);
-	domain = arm_smmu_ops.domain_alloc_user(smmu_dev(fn), 0, NULL, NULL);
-	KUNIT_EXPECT_TRUE(test, IS_ERR(domain));
-	if (!IS_ERR(domain))
-		iommu_domain_free(domain);
+	fn = smmu_add_fn(test, 0, KIOMMU_PASID);
+	first = smmu_paging(test, fn, 0);
+	KUNIT_ASSERT_EQ(test, 0, smmu_identity(fn));
+	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(fn, PASID, first));
+	smmu_clear_log(test->priv);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_set_pasid(fn, PASID + 1, smmu_paging(test, fn, 0)));
 	KUNIT_EXPECT_STREQ(test, "", smmu_stream(test, fn->unit, 0));
+	smmu_remove_pasid(fn, PASID);
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(fn, PASID + 1, smmu_paging(test, fn, 0)));
 }
 
-/* A domain that is finalised by its attach can be tried again when an id is free. */
+/* A domain can be tried again when an id is free. */
 static void no_vmid_left(struct kunit *test)
 {
 	struct smmu_caps caps = { .vmid_bits = 1 };

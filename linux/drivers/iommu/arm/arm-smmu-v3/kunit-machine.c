@@ -17,6 +17,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <uapi/linux/iommufd.h>
 
 #include "kunit-mock.h"
 #include "../../iommu-priv.h"
@@ -326,13 +327,12 @@ void smmu_release(struct smmu_fn *fn)
 
 static void smmu_free_domains(struct smmu_machine *machine)
 {
-	struct smmu_owned *owned;
+	struct iommu_domain *domain;
 
 	while (machine->nr_owned) {
-		owned = &machine->owned[--machine->nr_owned];
-		if (owned->domain)
-			iommu_domain_free(owned->domain);
-		owned->domain = NULL;
+		domain = machine->owned[--machine->nr_owned];
+		if (domain)
+			iommu_domain_free(domain);
 	}
 }
 
@@ -478,7 +478,7 @@ static struct iommu_domain *smmu_keep(struct kunit *test, struct iommu_domain *d
 		iommu_domain_free(domain);
 		KUNIT_FAIL_AND_ABORT(test, "too many domains");
 	}
-	machine->owned[machine->nr_owned++] = (struct smmu_owned){ .domain = domain };
+	machine->owned[machine->nr_owned++] = domain;
 	return domain;
 }
 
@@ -498,7 +498,7 @@ static struct iommu_domain *smmu_alloc_s2(struct kunit *test)
  * smmu_paging() - a domain with a page table of its own
  * @test: the test
  * @fn: a function that it is for
- * @flags: %SMMU_S2
+ * @flags: %SMMU_S2, %SMMU_DIRTY
  *
  * A domain of the second stage has no page table before it is attached for the first time.
  *
@@ -509,7 +509,9 @@ struct iommu_domain *smmu_paging(struct kunit *test, struct smmu_fn *fn,
 {
 	if (flags & SMMU_S2)
 		return smmu_keep(test, smmu_alloc_s2(test));
-	return smmu_keep(test, arm_smmu_ops.domain_alloc_user(smmu_dev(fn), 0, NULL, NULL));
+	return smmu_keep(test, arm_smmu_ops.domain_alloc_user(smmu_dev(fn),
+				flags & SMMU_DIRTY ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0,
+				NULL, NULL));
 }
 
 /**
@@ -542,16 +544,11 @@ struct iommu_domain *smmu_sva(struct kunit *test, struct smmu_fn *fn,
 void smmu_free(struct kunit *test, struct iommu_domain *domain)
 {
 	struct smmu_machine *machine = test->priv;
-	struct arm_smmu_domain *smmu_domain = to_smmu_domain(domain);
 	unsigned int n;
 
-	for (n = 0; n < machine->nr_owned; n++) {
-		if (machine->owned[n].domain != domain)
-			continue;
-		if (smmu_domain->stage == ARM_SMMU_DOMAIN_S1)
-			machine->owned[n].tag = smmu_domain->cd.asid;
-		machine->owned[n].domain = NULL;
-	}
+	for (n = 0; n < machine->nr_owned; n++)
+		if (machine->owned[n] == domain)
+			machine->owned[n] = NULL;
 	iommu_domain_free(domain);
 }
 

@@ -303,16 +303,6 @@ struct smmu_fn {
 };
 
 /**
- * struct smmu_owned - a domain of a machine
- * @domain: the domain, NULL when it is freed
- * @tag: its ASID or VMID, the last that it had
- */
-struct smmu_owned {
-	struct iommu_domain *domain;
-	u16 tag;
-};
-
-/**
  * struct smmu_attached - a PASID of a machine that is attached
  * @fn: the function, NULL: none
  * @ssid: the PASID
@@ -334,7 +324,7 @@ struct smmu_attached {
  * @nr_fns: number of functions
  * @fn: the functions
  * @nr_owned: number of domains
- * @owned: the domains, in the order of their allocation, freed in the opposite one
+ * @owned: the domains, in the order of their allocation, freed in the opposite one; NULL: is freed
  * @attached: PASIDs that are attached
  * @unaudited: caches may be left with what is old, for the reason that the test gives
  * @strict_ats: ATC invalidations while ATS is off are complained about
@@ -346,7 +336,7 @@ struct smmu_machine {
 	unsigned int nr_fns;
 	struct smmu_fn *fn[SMMU_FNS];
 	unsigned int nr_owned;
-	struct smmu_owned owned[SMMU_DOMAINS];
+	struct iommu_domain *owned[SMMU_DOMAINS];
 	struct smmu_attached attached[SMMU_ATTACHED];
 	bool unaudited;
 	bool strict_ats;
@@ -400,6 +390,7 @@ unsigned int smmu_stale(struct smmu_machine *machine);
 void smmu_audit(struct smmu_machine *machine);
 void smmu_audit_released(struct smmu_fn *fn);
 u64 smmu_root(struct iommu_domain *domain);
+u16 smmu_id(struct smmu_unit *unit, struct iommu_domain *domain);
 
 /* --- kunit-text.c: what was sent, to be read --- */
 
@@ -436,6 +427,7 @@ struct smmu_caps {
 
 /* What kind of domain */
 #define SMMU_S2		BIT(0)
+#define SMMU_DIRTY	BIT(1)	/* tracks what is written; the first stage only */
 
 /* What its pages translate to */
 #define SMMU_PA(iova)	((iova) + 0x100001000ULL)

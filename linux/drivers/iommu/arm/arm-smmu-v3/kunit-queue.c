@@ -882,7 +882,7 @@ static void replaced_one_fails(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 3, atomic_read(&q->executed[MINE]));
 }
 
-/* An illegal command is skipped; the others of its list and of all lists are executed. */
+/* An illegal command is skipped, and who sent it is told; the others are executed. */
 static void illegal_is_skipped(struct kunit *test)
 {
 	struct queue *q = queue_setup(test);
@@ -895,7 +895,7 @@ static void illegal_is_skipped(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, submit(q, &l[1], 3));
 	KUNIT_EXPECT_EQ(test, 0, sync_of(q, &l[2], MINE, 1));
 	KUNIT_EXPECT_EQ(test, 4, atomic_read(&q->executed[MINE]));
-	KUNIT_EXPECT_EQ(test, 0, wait(q, &l[1]));
+	KUNIT_EXPECT_EQ(test, -EIO, wait(q, &l[1]));
 	KUNIT_EXPECT_EQ(test, 0, wait(q, &l[0]));
 	KUNIT_EXPECT_EQ(test, 0, go_round(q, 2));
 }
@@ -913,7 +913,7 @@ static void room_behind_an_error(struct kunit *test)
 	for (n = 1; n <= LISTS; n++)
 		KUNIT_EXPECT_EQ(test, 0, submit_of(q, &q->full[n], MINE, LIST));
 	for (n = 0; n <= LISTS; n++)
-		KUNIT_EXPECT_EQ(test, 0, wait(q, &q->full[n]));
+		KUNIT_EXPECT_EQ(test, n ? 0 : -EIO, wait(q, &q->full[n]));
 	KUNIT_EXPECT_EQ(test, (LISTS + 1) * LIST - 1, atomic_read(&q->executed[MINE]));
 }
 

@@ -7,38 +7,16 @@
  *	atc sid=4000 ssid=5 addr=10000 pages=2
  *	sync
  *
- * An ASID is that of the machine's first domain (1), of the second (2) and so on, in the order
- * of their allocation, whatever others use of these numbers. "pages" is there if the command
- * has a range; a TLBI without is of one address. An ATC invalidation without "ssid" is one
- * without SSV.
+ * "pages" is there if the command has a range; a TLBI without is of one address. An ATC
+ * invalidation without "ssid" is one without SSV.
  */
 #include <linux/bitfield.h>
 
 #include "kunit-mock.h"
 
-static u16 smmu_tag_of(const struct smmu_owned *owned)
+static void smmu_print_asid(struct seq_buf *s, const struct smmu_cmd *cmd)
 {
-	struct arm_smmu_domain *domain;
-
-	if (!owned->domain)
-		return owned->tag;
-	domain = to_smmu_domain(owned->domain);
-	return domain->stage == ARM_SMMU_DOMAIN_S1 ? domain->cd.asid : 0;
-}
-
-/* Of the last domain that has it, or had; "?" if it is nobody's */
-static void smmu_print_asid(struct seq_buf *s, struct smmu_machine *machine,
-			    const struct smmu_cmd *cmd)
-{
-	u16 asid = FIELD_GET(CMDQ_TLBI_0_ASID, cmd->qw[0]);
-	unsigned int n = machine->nr_owned;
-
-	while (asid && n && smmu_tag_of(&machine->owned[n - 1]) != asid)
-		n--;
-	if (asid && !n)
-		seq_buf_printf(s, " asid=?%u", asid);
-	else
-		seq_buf_printf(s, " asid=%u", asid ? n : 0);
+	seq_buf_printf(s, " asid=%u", (u16)FIELD_GET(CMDQ_TLBI_0_ASID, cmd->qw[0]));
 }
 
 /* VMID 0 is that of all first stages. */
@@ -68,21 +46,20 @@ static void smmu_print_range(struct seq_buf *s, const struct smmu_cmd *cmd)
 		seq_buf_puts(s, " leaf");
 }
 
-static void smmu_print_tlbi(struct seq_buf *s, struct smmu_machine *machine,
-			    const struct smmu_cmd *cmd)
+static void smmu_print_tlbi(struct seq_buf *s, const struct smmu_cmd *cmd)
 {
 	switch (cmd->op) {
 	case CMDQ_OP_TLBI_NH_VA:
 	case CMDQ_OP_TLBI_EL2_VA:
 		seq_buf_puts(s, cmd->op == CMDQ_OP_TLBI_NH_VA ? "nh_va" : "el2_va");
-		smmu_print_asid(s, machine, cmd);
+		smmu_print_asid(s, cmd);
 		smmu_print_vmid(s, cmd);
 		smmu_print_range(s, cmd);
 		break;
 	case CMDQ_OP_TLBI_NH_ASID:
 	case CMDQ_OP_TLBI_EL2_ASID:
 		seq_buf_puts(s, cmd->op == CMDQ_OP_TLBI_NH_ASID ? "nh_asid" : "el2_asid");
-		smmu_print_asid(s, machine, cmd);
+		smmu_print_asid(s, cmd);
 		smmu_print_vmid(s, cmd);
 		break;
 	case CMDQ_OP_TLBI_S2_IPA:
@@ -158,8 +135,7 @@ static bool smmu_is_config(const struct smmu_cmd *cmd)
 	return cmd->op <= CMDQ_OP_CFGI_CD_ALL;
 }
 
-static void smmu_print_cmd(struct seq_buf *s, struct smmu_machine *machine,
-			   const struct smmu_cmd *cmd)
+static void smmu_print_cmd(struct seq_buf *s, const struct smmu_cmd *cmd)
 {
 	if (smmu_is_config(cmd)) {
 		smmu_print_cfgi(s, cmd);
@@ -173,7 +149,7 @@ static void smmu_print_cmd(struct seq_buf *s, struct smmu_machine *machine,
 			       FIELD_GET(CMDQ_RESUME_1_STAG, cmd->qw[1]),
 			       FIELD_GET(CMDQ_RESUME_0_RESP, cmd->qw[0]));
 	} else {
-		smmu_print_tlbi(s, machine, cmd);
+		smmu_print_tlbi(s, cmd);
 	}
 	seq_buf_puts(s, smmu_error_name[cmd->error]);
 }
@@ -200,7 +176,7 @@ const char *smmu_stream(struct kunit *test, struct smmu_unit *unit, unsigned int
 			continue;
 		if (flags & SMMU_NO_CONFIG && smmu_is_config(cmd))
 			continue;
-		smmu_print_cmd(&s, unit->machine, cmd);
+		smmu_print_cmd(&s, cmd);
 	}
 	return kiommu_text_end(test, &s);
 }

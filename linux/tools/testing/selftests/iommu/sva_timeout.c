@@ -363,8 +363,9 @@ static void held_write(struct __test_metadata *_metadata,
 	EXPECT_TRUE(fenced_by_now(s, q->dev, &cost, 2));
 	EXPECT_TRUE(log_says_fenced(log, s, q->dev));
 
-	/* It is no more than ATS that it has lost. */
+	/* It is no more than ATS that it has lost. Where there are no page requests, it needs the page. */
 	sva_write(q->dev->ctl, SVADEV_CTRL, SVADEV_CTRL_NO_ATS);
+	memset(other, 1, SVA_PAGE);
 	EXPECT_EQ(SVADEV_ERR_NONE, sva_fill(q, other, 3, SVA_PAGE));
 	EXPECT_TRUE(sva_all(other, 3, SVA_PAGE));
 }
@@ -484,10 +485,11 @@ TEST_F_TIMEOUT(sva_timeout, thousand_unmaps, 120)
 {
 	struct sva_queue *dead = self->s.q;
 	uint64_t before[SVA_MAX_DEVS];
+	struct sva_counts few;
 	struct memory memory;
 	struct cost cost;
 	struct sva_child c;
-	unsigned int i;
+	unsigned int i, events;
 	char *at;
 
 	unmapping_child(&self->s, &c);
@@ -496,7 +498,13 @@ TEST_F_TIMEOUT(sva_timeout, thousand_unmaps, 120)
 	at = unmap_begin();
 	ASSERT_NE(NULL, at);
 	ASSERT_TRUE(fence(&self->s, dead, self->buf));
+	/* An unmap is one event, or one for the page and one for its table. */
+	sva_count(&self->s, &few);
 	ASSERT_TRUE(unmap(at, 8));
+	sva_count_since(&self->s, &few);
+	events = (few.unit[0].iotlb_range + few.unit[0].iotlb_tag) / 8;
+	ASSERT_TRUE(events == 1 || events == 2);
+	events *= 2 * NR_UNMAPS;
 
 	memory_now(&memory);
 	for (i = 0; i < self->s.nr; i++)
@@ -508,15 +516,15 @@ TEST_F_TIMEOUT(sva_timeout, thousand_unmaps, 120)
 	sva_count_since(&self->s, &cost.c);
 	for (i = 0; i < self->s.nr; i++)
 		EXPECT_EQ(before[i] + (&self->s.dev[i] == dead->dev ? 0 :
-				       2 * NR_UNMAPS), asked(&self->s.dev[i]));
+				       events), asked(&self->s.dev[i]));
 	EXPECT_EQ(0, cost.c.all.timeouts);
 	for (i = 0; i < sva_units(&self->s); i++) {
 		const struct sva_commands *u = &cost.c.unit[i];
 		unsigned int alive = sva_functions_of(&self->s, i) -
 				     (i == sva_unit_of(&self->s, dead->dev));
 
-		EXPECT_EQ(2 * NR_UNMAPS * alive, u->atc_range + u->atc_all);
-		EXPECT_EQ(2 * NR_UNMAPS, u->iotlb_range + u->iotlb_tag);
+		EXPECT_EQ(events * alive, u->atc_range + u->atc_all);
+		EXPECT_EQ(events, u->iotlb_range + u->iotlb_tag);
 	}
 	fprintf(stderr, "# %.1f s\n", sva_now() - cost.start);
 	EXPECT_FALSE(memory_lost(&memory));

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of domains that several SMMUs share
+ *
+ * One domain, one page table, and an ASID or VMID on each instance, which is that instance's
+ * own. What is asserted of a walk are the commands of each instance, and that those of a
+ * phase are there on all of them before the first is waited for.
+ */
+#include <kunit/test.h>
+#include <linux/mm.h>
+
+#include "kunit-mock.h"
+#include "../../iommu-kunit-nomem.h"
+
+#define PASID	5
+#define IOVA	0x10000
+#define TRIES	32	/* more than any operation needs */
+#define L_NS	(200 * NSEC_PER_USEC)
+
+#define SYNC	"sync\n"
+
+/* How the instances of a machine differ, one after the other */
+static const struct smmu_caps mixed[] = {
+	{},
+	{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV },
+	{ .features = SMMU_FEATURES | ARM_SMMU_FEAT_E2H },
+	{ .options = ARM_SMMU_OPT_CMDQ_FORCE_SYNC },
+	{ .options = ARM_SMMU_OPT_MSIPOLL },
+	{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_ATS },
+	{ .features = (SMMU_FEATURES | ARM_SMMU_FEAT_E2H) & ~ARM_SMMU_FEAT_RANGE_INV,
+	  .options = ARM_SMMU_OPT_MSIPOLL },
+	{ .asid_bits = 8, .vmid_bits = 8 },
+};
+
+/**
+ * struct share - a machine, and a domain that is attached behind all of its instances
+ * @test: the test
+ * @m: the machine
+ * @nr: number of instances, with one function each
+ * @fn: the functions
+ * @rid: a domain of the RID of every second one, which has an id there already
+ * @domain: the domain
+ * @pasid: where, or IOMMU_NO_PASID
+ */
+struct share {
+	struct kunit *test;
+	struct smmu_machine *m;
+	unsigned int nr;
+	struct smmu_fn *fn[SMMU_UNITS];
+	struct iommu_domain *rid;
+	struct iommu_domain *domain;
+	u32 pasid;
+};
+
+static void access_all(struct share *s, enum smmu_access is)
+{
+	unsigned int n;
+
+	for (n = 0; n < s->nr; n++)
+		KUNIT_EXPECT_EQ(s->test, is,
+				smmu_access(s->fn[n], s->pasid, IOVA, 0, NULL));
+}
+
+static struct share *machine(struct kunit *test, unsigned int nr, const struct smmu_caps *caps,
+			     u32 pasid)
+{
+	struct share *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
+	unsigned int n;
+
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	s->test = test;
+	s->nr = nr;
+	s->pasid = pasid;
+	s->m = smmu_machine(test, nr, caps);
+	for (n = 0; n < nr; n++)
+		s->fn[n] = smmu_add_fn(test, n, KIOMMU_ATS | KIOMMU_PASID);
+	return s;
+}
+
+static void attach(struct share *s, unsigned int n)
+{
+	if (s->pasid == IOMMU_NO_PASID) {
+		KUNIT_ASSERT_EQ(s->test, 0, smmu_attach(s->fn[n], s->domain));
+		return;
+	}
+	KUNIT_ASSERT_EQ(s->test, 0, n % 2 ? smmu_attach(s->fn[n], s->rid) :
+				    smmu_identity(s->fn[n]));
+	KUNIT_ASSERT_EQ(s->test, 0, smmu_set_pasid(s->fn[n], s->pasid, s->domain));
+}
+
+static void attach_all(struct share *s, struct iommu_domain *domain)
+{
+	unsigned int n;
+
+	s->domain = domain;
+	if (s->pasid != IOMMU_NO_PASID)
+		s->rid = smmu_paging(s->test, s->fn[0], 0);
+	for (n = 0; n < s->nr; n++)
+		attach(s, n);
+}
+
+/* --- what is sent --- */
+
+/* When the instances saw the last command of a kind first, and when the first of them was done */
+static void expect_overlap(struct share *s, u8 op)
+{
+	u64 issued = 0, done = U64_MAX;
+	const struct smmu_cmd *cmd;
+	unsigned int n;
+
+	for (n = 0; n < s->nr; n++) {
+		for (cmd = s->m->unit[n].log; cmd < smmu_log_end(&s->m->unit[n]); cmd++) {
+			if (cmd->op != op)
+				continue;
+			KUNIT_EXPECT_EQ(s->test, CMDQ_OP_CMD_SYNC, cmd[1].op);
+			issued = max(issued, cmd[1].issued);
+			done = min(done, cmd[1].done);
+		}
+	}
+	KUNIT_EXPECT_NE(s->test, 0, issued);
+	KUNIT_EXPECT_LT(s->test, issued, done);
+}
+
+static void expect_sent(struct share *s, unsigned int tlbi, unsigned int atc, unsigned int syncs)
+{
+	unsigned int n;
+
+	for (n = 0; n < s->nr; n++) {
+		struct smmu_unit *unit = &s->m->unit[n];
+
+		smmu_settle(unit);
+		KUNIT_EXPECT_EQ(s->test, tlbi, smmu_count(unit, CMDQ_OP_TLBI_NH_VA) +
+					       smmu_count(unit, CMDQ_OP_TLBI_S2_IPA));
+		KUNIT_EXPECT_EQ(s->test, atc, smmu_count(unit, CMDQ_OP_ATC_INV));
+		KUNIT_EXPECT_EQ(s->test, syncs, smmu_count(unit, CMDQ_OP_CMD_SYNC));
+	}
+}
+
+static void all_take(struct share *s, u64 ns)
+{
+	unsigned int n;
+
+	for (n = 0; n < s->nr; n++) {
+		smmu_settle(&s->m->unit[n]);
+		s->m->unit[n].latency = ns;
+	}
+}
+
+/* One walk: both phases are on all instances before the first of each is waited for. */
+static void do_walk(struct kunit *test, unsigned int nr, u32 pasid, unsigned int flags,
+		    u32 options)
+{
+	struct smmu_caps caps[SMMU_UNITS];
+	struct share *s;
+	unsigned int n;
+
+	for (n = 0; n < SMMU_UNITS; n++)
+		caps[n] = (struct smmu_caps){ .options = options };
+	s = machine(test, nr, caps, pasid);
+	attach_all(s, smmu_paging(test, s->fn[0], flags));
+	smmu_map(test, s->domain, IOVA, 2);
+	access_all(s, SMMU_OK);
+	all_take(s, L_NS);
+	smmu_clear_log(s->m);
+	smmu_unmap(test, s->domain, IOVA, 1);
+	expect_sent(s, 1, 1, 2);
+	expect_overlap(s, flags & SMMU_S2 ? CMDQ_OP_TLBI_S2_IPA : CMDQ_OP_TLBI_NH_VA);
+	expect_overlap(s, CMDQ_OP_ATC_INV);
+	all_take(s, 0);
+	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+	smmu_exit(test);
+}
+
+static void walk(struct kunit *test)
+{
+	unsigned int nr;
+
+	for (nr = 1; nr <= SMMU_UNITS; nr++) {
+		do_walk(test, nr, IOMMU_NO_PASID, 0, 0);
+		do_walk(test, nr, PASID, 0, ARM_SMMU_OPT_MSIPOLL);
+		do_walk(test, nr, IOMMU_NO_PASID, SMMU_S2, 0);
+	}
+}
+
+/* A process: one domain, whatever ids it has where. */
+static void process(struct kunit *test)
+{
+	struct share *s = machine(test, 2, NULL, PASID);
+	struct mm_struct *mm = kiommu_mm(test);
+
+	attach_all(s, smmu_sva(test, s->fn[0], mm));
+	smmu_mm_page(test, IOVA);
+	access_all(s, SMMU_OK);
+	smmu_clear_log(s->m);
+	KUNIT_EXPECT_EQ(test, 0, vm_munmap(IOVA, PAGE_SIZE));
+	/* Its page, then its table */
+	KUNIT_EXPECT_STREQ(test,
+			   "nh_va asid=1 addr=10000 pages=2\n" SYNC
+			   "atc sid=4000 ssid=5 addr=10000 pages=1\n" SYNC
+			   "nh_va asid=1 addr=0 pages=512\n" SYNC
+			   "atc sid=4000 ssid=5 addr=0 pages=512\n" SYNC,
+			   smmu_stream(test, s->fn[0]->unit, 0));
+	KUNIT_EXPECT_STREQ(test,
+			   "nh_va asid=2 addr=10000 pages=2\n" SYNC
+			   "atc sid=4100 ssid=5 addr=10000 pages=1\n" SYNC
+			   "nh_va asid=2 addr=0 pages=512\n" SYNC
+			   "atc sid=4100 ssid=5 addr=0 pages=512\n" SYNC,
+			   smmu_stream(test, s->fn[1]->unit, 0));
+	access_all(s, SMMU_TRANSLATION);
+	smmu_clear_log(s->m);
+	kiommu_mm_exit(mm);
+	KUNIT_EXPECT_STREQ(test,
+			   "cfgi_cd sid=4100 ssid=5 leaf\n" SYNC "cfgi_cd sid=4100 ssid=5 leaf\n" SYNC
+			   "nh_asid asid=2\n" SYNC "atc sid=4100 ssid=5 all\n" SYNC,
+			   smmu_stream(test, s->fn[1]->unit, 0));
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+}
+
+/* Each instance gets what it has, in one walk. */
+static void all_kinds(struct kunit *test)
+{
+	static const char * const sent[ARRAY_SIZE(mixed)] = {
+		"nh_va asid=1 addr=10000 pages=3 ttl=3 leaf\n" SYNC
+		"atc sid=4000 ssid=5 addr=10000 pages=4\n" SYNC,
+		"nh_va asid=2 addr=10000 leaf\nnh_va asid=2 addr=11000 leaf\n"
+		"nh_va asid=2 addr=12000 leaf\n" SYNC
+		"atc sid=4100 ssid=5 addr=10000 pages=4\n" SYNC,
+		"el2_va asid=1 addr=10000 pages=3 ttl=3 leaf\n" SYNC
+		"atc sid=4200 ssid=5 addr=10000 pages=4\n" SYNC,
+		"nh_va asid=2 addr=10000 pages=3 ttl=3 leaf\n" SYNC
+		"atc sid=4300 ssid=5 addr=10000 pages=4\n" SYNC,
+		"nh_va asid=1 addr=10000 pages=3 ttl=3 leaf\n" SYNC
+		"atc sid=4400 ssid=5 addr=10000 pages=4\n" SYNC,
+		"nh_va asid=2 addr=10000 pages=3 ttl=3 leaf\n" SYNC,
+		"el2_va asid=1 addr=10000 leaf\nel2_va asid=1 addr=11000 leaf\n"
+		"el2_va asid=1 addr=12000 leaf\n" SYNC
+		"atc sid=4600 ssid=5 addr=10000 pages=4\n" SYNC,
+		"nh_va asid=2 addr=10000 pages=3 ttl=3 leaf\n" SYNC
+		"atc sid=4700 ssid=5 addr=10000 pages=4\n" SYNC,
+	};
+	struct share *s = machine(test, ARRAY_SIZE(mixed), mixed, PASID);
+	unsigned int n;
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, IOVA, 4);
+	access_all(s, SMMU_OK);
+	smmu_clear_log(s->m);
+	smmu_unmap(test, s->domain, IOVA, 3);
+	for (n = 0; n < s->nr; n++)
+		KUNIT_EXPECT_STREQ(test, sent[n], smmu_stream(test, s->fn[n]->unit, 0));
+	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+}
+
+/*
+ * Pages of 1 GiB, on instances with ranges and without: one command each; of less, more than a
+ * batch holds, with one CMD_SYNC but where an erratum wants one behind each batch.
+ */
+static void more_than_a_batch(struct kunit *test)
+{
+	static const struct smmu_caps caps[] = {
+		{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV },
+		{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV,
+		  .options = ARM_SMMU_OPT_CMDQ_FORCE_SYNC },
+		{},
+	};
+	static const unsigned int tlbi[] = { 200, 200, 1 }, syncs[] = { 2, 5, 2 };
+	struct share *s = machine(test, ARRAY_SIZE(caps), caps, IOMMU_NO_PASID);
+	unsigned int n;
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, SZ_2M, 200);
+	smmu_clear_log(s->m);
+	smmu_unmap_size(test, s->domain, SZ_2M, SZ_4K, 200);
+	for (n = 0; n < s->nr; n++) {
+		struct smmu_unit *unit = s->fn[n]->unit;
+
+		KUNIT_EXPECT_EQ(test, tlbi[n], smmu_count(unit, CMDQ_OP_TLBI_NH_VA));
+		KUNIT_EXPECT_EQ(test, 1, smmu_count(unit, CMDQ_OP_ATC_INV));
+		KUNIT_EXPECT_EQ(test, syncs[n], smmu_count(unit, CMDQ_OP_CMD_SYNC));
+	}
+	smmu_clear_log(s->m);
+	arm_smmu_inv_range(to_smmu_domain(s->domain), SZ_1G, SZ_1G, SZ_4K, true);
+	KUNIT_EXPECT_EQ(test, 1, smmu_count(s->fn[0]->unit, CMDQ_OP_TLBI_NH_ASID));
+	KUNIT_EXPECT_EQ(test, 0, smmu_count(s->fn[0]->unit, CMDQ_OP_TLBI_NH_VA));
+	KUNIT_EXPECT_EQ(test, 1, smmu_count(s->fn[2]->unit, CMDQ_OP_TLBI_NH_VA));
+}
+
+/* A queue of 16 slots on two instances, and walks that need more */
+static void queues_are_full(struct kunit *test)
+{
+	static const struct smmu_caps caps[] = {
+		{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV, .queue = 7 },
+		{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV, .queue = 7,
+		  .options = ARM_SMMU_OPT_MSIPOLL },
+	};
+	struct share *s = machine(test, ARRAY_SIZE(caps), caps, IOMMU_NO_PASID);
+	unsigned int n;
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	all_take(s, L_NS);
+	for (n = 0; n < 8; n++) {
+		smmu_map(test, s->domain, SZ_2M, 400);
+		access_all(s, SMMU_TRANSLATION);
+		smmu_unmap_size(test, s->domain, SZ_2M, SZ_4K, 400);
+		KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+	}
+	all_take(s, 0);
+}
+
+/* --- which instances fit --- */
+
+/**
+ * struct fit - two instances that differ
+ * @name: of the case
+ * @first: features of the one that the page table is made for, 0: as usual
+ * @second: and of the other
+ * @flags: %SMMU_S2, %SMMU_DIRTY
+ * @ias: input size of the second one, for S2, 0: as usual
+ * @oas: output size of the second one
+ * @sizes: pages of the second one
+ * @ret: what attaching behind the second one says
+ */
+struct fit {
+	const char *name;
+	u32 first;
+	u32 second;
+	unsigned int flags;
+	u8 ias;
+	u8 oas;
+	unsigned long sizes;
+	int ret;
+};
+
+#define HTTU	(ARM_SMMU_FEAT_HA | ARM_SMMU_FEAT_HD)
+
+static const struct fit fits[] = {
+	{ "twins" },
+	{ "twins_s2", .flags = SMMU_S2 },
+	{ "no_ranges", .second = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV },
+	{ "no_ats", .second = SMMU_FEATURES & ~ARM_SMMU_FEAT_ATS },
+	{ "e2h", .second = SMMU_FEATURES | ARM_SMMU_FEAT_E2H },
+	{ "no_first_stage", .second = SMMU_FEATURES & ~ARM_SMMU_FEAT_TRANS_S1, .ret = -EINVAL },
+	{ "no_second_stage", .second = SMMU_FEATURES & ~ARM_SMMU_FEAT_TRANS_S2,
+	  .flags = SMMU_S2, .ret = -EINVAL },
+	{ "not_coherent", .second = SMMU_FEATURES & ~ARM_SMMU_FEAT_COHERENCY, .ret = -EINVAL },
+	{ "first_not_coherent", .first = SMMU_FEATURES & ~ARM_SMMU_FEAT_COHERENCY,
+	  .ret = -EINVAL },
+	{ "small_addresses", .ias = 40, .oas = 40, .ret = -EINVAL },
+	{ "small_addresses_s2", .ias = 40, .oas = 40, .flags = SMMU_S2, .ret = -EINVAL },
+	{ "small_output_s2", .oas = 40, .flags = SMMU_S2, .ret = -EINVAL },
+	{ "large_addresses_s2", .ias = 52, .oas = 52, .flags = SMMU_S2 },
+	{ "other_granule", .sizes = SZ_64K | SZ_512M, .ret = -EINVAL },
+	{ "more_granules", .sizes = SZ_4K | SZ_2M | SZ_1G | SZ_64K | SZ_512M },
+	{ "dirty", .first = SMMU_FEATURES | HTTU, .second = SMMU_FEATURES | HTTU, .flags = SMMU_DIRTY },
+	{ "dirty_by_one", .first = SMMU_FEATURES | HTTU, .flags = SMMU_DIRTY, .ret = -EINVAL },
+	{ "not_dirty", .first = SMMU_FEATURES | HTTU },
+};
+
+KUNIT_ARRAY_PARAM_DESC(fit, fits, name);
+
+/* What does not fit is attached as before: the core sees to that. */
+static void fit(struct kunit *test)
+{
+	const struct fit *f = test->param_value;
+	struct smmu_caps caps[] = { { .features = f->first }, { .features = f->second } };
+	struct share *s = machine(test, 2, caps, IOMMU_NO_PASID);
+	struct arm_smmu_device *second = &s->m->unit[1].smmu;
+	struct iommu_domain *domain;
+
+	second->ias = f->ias ?: second->ias;
+	second->oas = f->oas ?: second->oas;
+	second->pgsize_bitmap = f->sizes ?: second->pgsize_bitmap;
+	domain = smmu_paging(test, s->fn[0], f->flags);
+	KUNIT_ASSERT_EQ(test, 0, smmu_attach(s->fn[0], domain));
+	smmu_map(test, domain, IOVA, 1);
+	KUNIT_ASSERT_EQ(test, 0, smmu_block(s->fn[1]));
+	smmu_settle(s->fn[1]->unit);
+	smmu_clear_log(s->m);
+	KUNIT_EXPECT_EQ(test, f->ret, smmu_attach(s->fn[1], domain));
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(s->fn[0], IOMMU_NO_PASID, IOVA, 0, NULL));
+	KUNIT_EXPECT_EQ(test, f->ret ? SMMU_ABORTED : SMMU_OK,
+			smmu_access(s->fn[1], IOMMU_NO_PASID, IOVA, 0, NULL));
+	if (f->ret)
+		KUNIT_EXPECT_STREQ(test, "prefetch sid=4100\n",
+				   smmu_stream(test, s->fn[1]->unit, 0));
+	smmu_unmap(test, domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+}
+
+/* --- ids --- */
+
+/* One instance has none left: the others go on, and it does when one is free again. */
+static void ids_run_out(struct kunit *test)
+{
+	static const struct smmu_caps caps[] = { { .asid_bits = 1, .vmid_bits = 1 }, {} };
+	struct share *s = machine(test, 2, caps, IOMMU_NO_PASID);
+	unsigned int flags;
+
+	for (flags = 0; flags <= SMMU_S2; flags += SMMU_S2) {
+		struct iommu_domain *first = smmu_paging(test, s->fn[0], flags);
+		struct iommu_domain *second = smmu_paging(test, s->fn[0], flags);
+		struct smmu_fn *third = smmu_add_fn(test, 0, 0);
+
+		KUNIT_ASSERT_EQ(test, 0, smmu_attach(s->fn[0], first));
+		KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_attach(third, second));
+		KUNIT_EXPECT_EQ(test, 0, smmu_attach(s->fn[1], second));
+		KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+		KUNIT_EXPECT_EQ(test, 0, smmu_attach(third, second));
+		KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[1]));
+		KUNIT_EXPECT_EQ(test, 0, smmu_block(third));
+	}
+}
+
+/* An id that could not be flushed is not given out again, also when its domain is freed. */
+static void dirty_id(struct kunit *test)
+{
+	struct share *s = machine(test, 2, NULL, IOMMU_NO_PASID);
+	struct iommu_domain *next;
+	u16 id;
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, IOVA, 1);
+	access_all(s, SMMU_OK);
+	id = smmu_id(s->fn[0]->unit, s->domain);
+	smmu_refuse(s->fn[0]->unit, CMDQ_OP_TLBI_NH_ASID);
+	KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+	smmu_refuse(s->fn[0]->unit, 0);
+	KUNIT_EXPECT_EQ(test, id, smmu_id(s->fn[0]->unit, s->domain));
+	KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[1]));
+	KUNIT_EXPECT_EQ(test, 0, smmu_id(s->fn[1]->unit, s->domain));
+	s->m->unaudited = true;
+	smmu_free(test, s->domain);
+	next = smmu_paging(test, s->fn[0], 0);
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(s->fn[0], next));
+	KUNIT_EXPECT_NE(test, id, smmu_id(s->fn[0]->unit, next));
+}
+
+/* Where the id is still dirty, the next attachment flushes it. */
+static void dirty_id_is_flushed(struct kunit *test)
+{
+	struct share *s = machine(test, 1, NULL, IOMMU_NO_PASID);
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, IOVA, 1);
+	access_all(s, SMMU_OK);
+	smmu_refuse(s->fn[0]->unit, CMDQ_OP_TLBI_NH_ASID);
+	KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+	smmu_refuse(s->fn[0]->unit, 0);
+	/* Nobody is told. */
+	smmu_unmap(test, s->domain, IOVA, 1);
+	attach(s, 0);
+	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+}
+
+/* --- no memory --- */
+
+static int attach_second(struct share *s)
+{
+	return s->pasid == IOMMU_NO_PASID ? smmu_attach(s->fn[1], s->domain) :
+		smmu_set_pasid(s->fn[1], s->pasid, s->domain);
+}
+
+/* Whichever allocation fails: the other instance goes on, and nothing is left on this one. */
+static void do_no_memory(struct kunit *test, u32 pasid, unsigned int flags)
+{
+	struct share *s = machine(test, 2, NULL, pasid);
+	unsigned int n, failed = 0;
+	bool hit;
+	int ret;
+
+	nomem_start(test, NOMEM_SLAB);
+	s->domain = smmu_paging(test, s->fn[0], flags);
+	attach(s, 0);
+	smmu_map(test, s->domain, IOVA, 1);
+	KUNIT_ASSERT_EQ(test, 0, smmu_block(s->fn[1]));
+	for (n = 1; n < TRIES; n++) {
+		nomem_nth(n);
+		ret = attach_second(s);
+		hit = nomem_nth(0);
+		if (!hit)
+			break;
+		failed++;
+		KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+		KUNIT_EXPECT_EQ(test, 0, smmu_id(s->fn[1]->unit, s->domain));
+		KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(s->fn[0], pasid, IOVA, 0, NULL));
+		KUNIT_EXPECT_NE(test, SMMU_OK, smmu_access(s->fn[1], pasid, IOVA, 0, NULL));
+	}
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_GE(test, failed, 3);
+	access_all(s, SMMU_OK);
+	smmu_unmap(test, s->domain, IOVA, 1);
+	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+	smmu_exit(test);
+}
+
+static void no_memory(struct kunit *test)
+{
+	do_no_memory(test, IOMMU_NO_PASID, 0);
+	do_no_memory(test, IOMMU_NO_PASID, SMMU_S2);
+	do_no_memory(test, PASID, 0);
+}
+
+/* --- functions that do not answer --- */
+
+/* Of two instances, the one that reports it has its function fenced; the other does not notice. */
+static void one_is_mute(struct kunit *test)
+{
+	struct share *s = machine(test, 3, NULL, IOMMU_NO_PASID);
+	struct arm_smmu_master *master = dev_iommu_priv_get(smmu_dev(s->fn[1]));
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, IOVA, 2);
+	access_all(s, SMMU_OK);
+	s->fn[1]->unit->atc_timeout = 2 * NSEC_PER_MSEC;
+	kiommu_mute(&s->fn[1]->fn, true);
+	smmu_clear_log(s->m);
+	smmu_unmap(test, s->domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_FENCED, master->fn.state);
+	KUNIT_EXPECT_EQ(test, 1, smmu_count(s->fn[0]->unit, CMDQ_OP_ATC_INV));
+	KUNIT_EXPECT_EQ(test, 2, smmu_count(s->fn[1]->unit, CMDQ_OP_ATC_INV));
+	KUNIT_EXPECT_EQ(test, 1, smmu_count(s->fn[2]->unit, CMDQ_OP_ATC_INV));
+	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION,
+			smmu_access(s->fn[0], IOMMU_NO_PASID, IOVA, 0, NULL));
+	KUNIT_EXPECT_EQ(test, SMMU_NO_ATS, smmu_access(s->fn[1], IOMMU_NO_PASID, IOVA, 0, NULL));
+	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION,
+			smmu_access(s->fn[2], IOMMU_NO_PASID, IOVA, 0, NULL));
+	s->m->unaudited = true;
+}
+
+static struct kunit_case smmu_share_cases[] = {
+	KUNIT_CASE(walk),
+	KUNIT_CASE(process),
+	KUNIT_CASE(all_kinds),
+	KUNIT_CASE(more_than_a_batch),
+	KUNIT_CASE(queues_are_full),
+	KUNIT_CASE_PARAM(fit, fit_gen_params),
+	KUNIT_CASE(ids_run_out),
+	KUNIT_CASE(dirty_id),
+	KUNIT_CASE(dirty_id_is_flushed),
+	KUNIT_CASE(no_memory),
+	KUNIT_CASE(one_is_mute),
+	{}
+};
+
+static struct kunit_suite smmu_share_suite = {
+	.name = "arm_smmu_share",
+	.exit = smmu_exit,
+	.test_cases = smmu_share_cases,
+};
+
+kunit_test_suite(smmu_share_suite);
