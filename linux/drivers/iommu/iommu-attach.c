@@ -503,9 +503,10 @@ static inline void iommu_alist_submit(struct iommu_alist_walk *walk)
 	if (!iommu)
 		return;
 
-	n = walk->nr_pending++;
+	n = walk->nr_pending;
 	walk->pending[n].iommu = iommu;
 	walk->pending[n].sync = walk->list->ops->submit(walk, iommu);
+	walk->nr_pending++;
 	walk->open = NULL;
 	walk->syncs++;
 }

@@ -108,8 +108,9 @@ struct iommu_alist_elm {
  *	needs a sync behind each batch. NULL if all do. Batches with ATCs have one each
  *	in any case, so that a failure has a name.
  * @submit: hand the batch, followed by a sync, to the instance's queue, and empty
- *	it. It may be empty after @push. Returns what @wait wants to know. May wait for
- *	room in the queue, which other walks make by waiting.
+ *	it. It may be empty after @push. Returns what @wait wants to know; what does not
+ *	fit there the driver may keep in the walk, by &iommu_alist_walk.nr_pending. May wait
+ *	for room in the queue, which other walks make by waiting.
  * @wait: wait for a sync. 0; -EAGAIN if the instance aborted and commands before
  *	the sync may have had no effect, for whichever reason; -ETIMEDOUT if the only
  *	element in the batch was an ATC that can be fenced, and its function does not
@@ -235,6 +236,8 @@ struct iommu_alist_attach {
  *	kind that iommu_alist_remove() was told to leave out is among them
  * @done: how much of an element is in batches already, in whatever
  *	&iommu_alist_ops.add counts, which sets it with -ENOSPC; 0 for a new element
+ * @nr_pending: syncs under way, less than %IOMMU_ALIST_MAX_PENDING when
+ *	&iommu_alist_ops.submit is called. No sync under way was submitted with this number
  *
  * The driver embeds it in what holds the range and the batch, on the stack of
  * the caller.
@@ -245,6 +248,7 @@ struct iommu_alist_walk {
 	unsigned int syncs;
 	unsigned int failed;
 	unsigned int done;
+	unsigned int nr_pending;
 	/* private: */
 	unsigned int phase;		/* the kinds that are being walked */
 	bool met_fencing;		/* of a function that was passed over */
@@ -252,7 +256,6 @@ struct iommu_alist_walk {
 	const struct iommu_alist_attach *only;	/* NULL: the whole list */
 	unsigned int nr_only;
 	struct iommu_device *open;	/* has commands in the batch */
-	unsigned int nr_pending;
 	struct {
 		struct iommu_device *iommu;
 		u64 sync;

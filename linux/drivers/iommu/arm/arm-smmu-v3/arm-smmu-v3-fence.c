@@ -42,7 +42,8 @@ __le64 arm_smmu_ste_mask(const struct arm_smmu_master *master, __le64 val)
  * before, and comes here after.
  *
  * Context: any.
- * Return: whether the word was another.
+ * Return: whether the word was another than @target has. If it is only to lose EATS, who
+ * fences the function flushes it.
  */
 bool arm_smmu_ste_set_qword(struct arm_smmu_entry_writer *writer, __le64 *entry,
 			    const __le64 *target, unsigned int i)
@@ -55,8 +56,8 @@ bool arm_smmu_ste_set_qword(struct arm_smmu_entry_writer *writer, __le64 *entry,
 	raw_spin_lock_irqsave(&master->smmu->ste_lock, flags);
 	if (i == STE_EATS_QWORD)
 		val = arm_smmu_ste_mask(master, val);
-	changed = entry[i] != val;
-	if (changed)
+	changed = entry[i] != val && entry[i] != target[i];
+	if (entry[i] != val)
 		WRITE_ONCE(entry[i], val);
 	raw_spin_unlock_irqrestore(&master->smmu->ste_lock, flags);
 	return changed;

@@ -30,8 +30,7 @@
  * @leaf: no table was freed, only entries of @granule have changed
  * @cmdq: the queue of the batch, NULL before its first command
  * @last: the sync behind the last batch, whose commands still are in @cmds
- * @nr_syncs: how many there have been
- * @syncs: those that may be under way
+ * @syncs: those that may be under way, by &iommu_alist_walk.nr_pending of then
  * @elm: the last element that has commands in a batch
  * @num: commands in @cmds
  * @cmds: the batch of one instance
@@ -48,7 +47,6 @@ struct arm_smmu_flush {
 	bool leaf;
 	struct arm_smmu_cmdq *cmdq;
 	unsigned int last;
-	unsigned int nr_syncs;
 	struct arm_smmu_cmdq_sync syncs[IOMMU_ALIST_MAX_PENDING];
 	const struct iommu_alist_elm *elm;
 	int num;
@@ -66,7 +64,6 @@ static void arm_smmu_flush_init(struct arm_smmu_flush *flush,
 	flush->leaf = false;
 	flush->cmdq = NULL;
 	flush->last = 0;
-	flush->nr_syncs = 0;
 	flush->elm = NULL;
 	flush->num = 0;
 }
@@ -168,10 +165,14 @@ static int inv_add_ranges(struct arm_smmu_flush *flush,
 	/* Get the leaf page size */
 	unsigned long tg = __ffs(flush->domain->domain.pgsize_bitmap);
 	bool one_range = inv_needs_one_range(flush, smmu);
-	unsigned long pages = flush->size >> tg;
+	unsigned long pages = DIV_ROUND_UP(flush->size, 1UL << tg);
 	unsigned long iova = flush->iova;
 	unsigned int nr;
 	unsigned long n;
+
+	/* SCALE has five bits. */
+	if (pages >> 31)
+		return inv_add_whole(flush, smmu, cmd);
 
 	/* Convert page size of 12,14,16 (log2) to 1,2,3 */
 	cmd->tlbi.tg = (tg - 10) / 2;
@@ -274,11 +275,11 @@ static int inv_add(struct iommu_alist_walk *walk,
 {
 	struct arm_smmu_flush *flush = walk_to_flush(walk);
 	struct arm_smmu_device *smmu = iommu_to_smmu(elm->iommu);
-	int ret;
+	int num = flush->num, ret;
 
 	ret = elm->kind == IOMMU_ALIST_TAG ? inv_add_tag(flush, smmu, elm->id) :
 		inv_add_atc(flush, smmu, elm);
-	if (ret > 0)
+	if (flush->num != num)
 		flush->elm = elm;
 	return ret;
 }
@@ -299,7 +300,7 @@ static bool inv_push(struct iommu_alist_walk *walk, struct iommu_device *iommu)
 static u64 inv_submit(struct iommu_alist_walk *walk, struct iommu_device *iommu)
 {
 	struct arm_smmu_flush *flush = walk_to_flush(walk);
-	unsigned int n = flush->nr_syncs++ % ARRAY_SIZE(flush->syncs);
+	unsigned int n = walk->nr_pending;
 
 	if (arm_smmu_cmdq_submit(iommu_to_smmu(iommu), flush->cmdq, flush->cmds,
 				 flush->num, &flush->syncs[n]))
@@ -452,7 +453,8 @@ static u32 *inv_stream_ids(const struct arm_smmu_master *master)
 	unsigned int n;
 	u32 *ids;
 
-	ids = kmalloc_array(master->num_streams, sizeof(*ids), GFP_KERNEL);
+	/* A platform device may have none. */
+	ids = kcalloc(max(master->num_streams, 1U), sizeof(*ids), GFP_KERNEL);
 	if (ids)
 		for (n = 0; n < master->num_streams; n++)
 			ids[n] = master->streams[n].id;
@@ -476,7 +478,7 @@ static int inv_prepare(struct arm_smmu_domain *smmu_domain,
 	ids = inv_stream_ids(master);
 	if (!ids)
 		return -ENOMEM;
-	at->nr = master->num_streams;
+	at->nr = max(master->num_streams, 1U);
 	ret = iommu_alist_prepare_ids(&smmu_domain->attach, at->at, &where, ids,
 				      &at->nr);
 	kfree(ids);
@@ -503,7 +505,8 @@ arm_smmu_inv_attach(struct arm_smmu_domain *smmu_domain,
 	struct arm_smmu_attachment *at;
 	int ret;
 
-	at = kzalloc(struct_size(at, at, master->num_streams), GFP_KERNEL);
+	at = kzalloc(struct_size(at, at, max(master->num_streams, 1U)),
+		     GFP_KERNEL);
 	if (!at)
 		return ERR_PTR(-ENOMEM);
 	at->master = master;
@@ -615,7 +618,8 @@ void arm_smmu_inv_master(struct arm_smmu_master *master, ioasid_t ssid)
 		ret = iommu_alist_is_fenced(&master->fn) ||
 		      arm_smmu_master_is_gone(master) ? 0 :
 			inv_whole_atc(master, ssid);
-	if (ret == -EIO)
+	/* Who has begun to fence it may be what was interrupted. */
+	if (ret == -EIO || iommu_alist_is_fenced(&master->fn))
 		iommu_alist_give_up(&arm_smmu_alist_ops, &master->smmu->iommu,
 				    &master->fn, master->streams[0].id);
 	rcu_read_unlock();

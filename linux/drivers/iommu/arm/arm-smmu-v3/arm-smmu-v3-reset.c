@@ -53,34 +53,65 @@ static int arm_smmu_do_fence(struct arm_smmu_master *master)
 	return min(ret, 0);
 }
 
-/**
- * arm_smmu_unfence() - let a function use ATS again
- * @master: the function, whose ATS is off
- *
- * Its ATC is empty, or is emptied when ATS goes on. What domains have changed
- * meanwhile is flushed from the TLB before the function may ask.
- *
- * Context: may sleep, for a grace period; group->mutex held.
- * Return: 0, also if it was not fenced; otherwise an error, and it still is.
- */
-int arm_smmu_unfence(struct arm_smmu_master *master)
+/* ATS first, as the ATC answers then. EATS comes last, when nothing old is left. */
+static int arm_smmu_come_back(struct arm_smmu_master *master, bool ats)
 {
-	int ret;
+	struct pci_dev *pdev = to_pci_dev(master->dev);
+	int ret = 0;
 
-	if (iommu_alist_is_live(&master->fn))
-		return 0;
-
-	/* Of those who have asked it, some may be about to fence it. */
-	iommu_alist_synchronize();
 	iommu_alist_resume(&master->fn);
-	ret = arm_smmu_flush_tlb(master->smmu);
+	if (ats) {
+		ret = pci_enable_ats(pdev, __ffs(master->smmu->pgsize_bitmap));
+		ret = ret ?: arm_smmu_flush_tlb(master->smmu);
+		if (!ret)
+			arm_smmu_inv_master(master, IOMMU_NO_PASID);
+	}
 	if (!ret && arm_smmu_go_live(master))
 		ret = arm_smmu_sync_stes(master);
 	else
 		ret = ret ?: -EIO;
-	if (ret)
-		arm_smmu_do_fence(master);
+	if (!ret)
+		return 0;
+	arm_smmu_do_fence(master);
+	if (pdev->ats_enabled)
+		pci_disable_ats(pdev);
 	return ret;
+}
+
+/**
+ * arm_smmu_ats_on() - switch ATS of a function on
+ * @master: the function, whose ATS is off, and whose STEs permit it unless it is fenced
+ *
+ * Its ATC is empty then, or is emptied. What domains have changed while it was fenced,
+ * and have not told it, is flushed from the TLB before it may ask.
+ *
+ * Context: may sleep, for a grace period if it is fenced; group->mutex held.
+ * Return: 0, or an error, and ATS is off: the PCI core's, that of the queue, or -EIO if the
+ * function does not answer; then it is fenced.
+ */
+int arm_smmu_ats_on(struct arm_smmu_master *master)
+{
+	struct pci_dev *pdev = to_pci_dev(master->dev);
+	int ret;
+
+	/* arm_smmu_reset_done() does it. */
+	if (master->in_reset)
+		return 0;
+
+	if (!iommu_alist_is_live(&master->fn)) {
+		/* Of those who have asked it, some may be about to fence it. */
+		iommu_alist_synchronize();
+		return arm_smmu_come_back(master, true);
+	}
+	ret = pci_enable_ats(pdev, __ffs(master->smmu->pgsize_bitmap));
+	if (ret)
+		return ret;
+	/* ATC invalidation of PASID 0 causes the entire ATC to be flushed. */
+	arm_smmu_inv_master(master, IOMMU_NO_PASID);
+	if (iommu_alist_is_live(&master->fn))
+		return 0;
+	pci_disable_ats(pdev);
+	return -EIO;
 }
 
 /**
@@ -116,21 +147,6 @@ int arm_smmu_reset_prepare(struct device *dev)
 	return 0;
 }
 
-/* The reset has switched both off. PASID comes first, as PCIe wants it. */
-static int arm_smmu_reset_enable_ats(struct arm_smmu_master *master)
-{
-	struct pci_dev *pdev = to_pci_dev(master->dev);
-	int ret;
-
-	if (arm_smmu_master_is_gone(master))
-		return -ENODEV;
-	ret = arm_smmu_unfence(master);
-	if (ret || !master->ats_enabled)
-		return ret;
-	pci_restore_pasid_state(pdev);
-	return pci_enable_ats(pdev, __ffs(master->smmu->pgsize_bitmap));
-}
-
 /**
  * arm_smmu_reset_done() - &iommu_ops.reset_done of SMMUv3
  * @dev: the device, whose DMA is still off
@@ -144,8 +160,11 @@ void arm_smmu_reset_done(struct device *dev)
 	if (!master->in_reset)
 		return;
 	master->in_reset = false;
-	if (!arm_smmu_reset_enable_ats(master))
-		return;
-	arm_smmu_do_fence(master);
+	/* The reset has switched both off. PASID comes first, as PCIe wants it. */
+	if (!arm_smmu_master_is_gone(master)) {
+		pci_restore_pasid_state(to_pci_dev(dev));
+		if (!arm_smmu_come_back(master, master->ats_enabled))
+			return;
+	}
 	dev_err(dev, "cannot use ATS until it is reset again\n");
 }

@@ -5,7 +5,7 @@
  * The streams were recorded from the driver of 6.12, and read against it. They are complete:
  * each command and each CMD_SYNC, in order. Since then the last to leave a domain flushes
  * its tag, and who frees the domain flushes nothing; each StreamID of a function is told once,
- * in their order. Each case runs twice, with CMD_SYNCs that are
+ * in their order; and the ATC is emptied before the STE forbids ATS. Each case runs twice, with CMD_SYNCs that are
  * polled for by CONS and by the word that they write, and sends the same. Before, all that an
  * instance and a function may cache is cached, what is not valid as well; afterwards nothing
  * old may be left, and accesses end as they have to.
@@ -179,17 +179,17 @@ static const struct move moves[] = {
 	{ "identity_s2_ats", IDENTITY, S2, ATS, 1,
 	  STE STE PREFETCH ATC },
 	{ "s1_blocked_ats", S1, BLOCKED, ATS, 1,
-	  STE STE PREFETCH CD0 CD0 ASID1 ATC },
+	  ATC STE STE PREFETCH CD0 CD0 ASID1 ATC },
 	{ "s1_identity_ats", S1, IDENTITY, ATS, 1,
-	  STE STE STE PREFETCH CD0 CD0 ASID1 ATC },
+	  ATC STE STE STE PREFETCH CD0 CD0 ASID1 ATC },
 	{ "s1_s1_ats", S1, S1_NEXT, ATS, 2,
 	  CD0 CD0 CD0 PREFETCH ASID1 ATC },
 	{ "s1_s2_ats", S1, S2, ATS, 1,
 	  STE STE STE PREFETCH CD0 CD0 ASID1 ATC },
 	{ "s2_blocked_ats", S2, BLOCKED, ATS, 1,
-	  STE STE PREFETCH VMID1 ATC },
+	  ATC STE STE PREFETCH VMID1 ATC },
 	{ "s2_identity_ats", S2, IDENTITY, ATS, 1,
-	  STE STE PREFETCH VMID1 ATC },
+	  ATC STE STE PREFETCH VMID1 ATC },
 	{ "s2_s1_ats", S2, S1, ATS, 1,
 	  CD0 CD0 STE STE STE PREFETCH VMID1 ATC },
 	{ "s2_s2_ats", S2, S2_NEXT, ATS, 1,
@@ -370,9 +370,9 @@ static const struct bind binds[] = {
 	{ "s1_detach", S1, PAGING, DETACH, 0, 2,
 	  CD5 CD5 ASID2 },
 	{ "blocked_detach_ats", BLOCKED, PAGING, DETACH, ATS, 1,
-	  CD5 CD5 ASID1 ATC5 STE STE PREFETCH ATC },
+	  CD5 CD5 ASID1 ATC5 ATC STE STE PREFETCH },
 	{ "identity_detach_ats", IDENTITY, PAGING, DETACH, ATS, 1,
-	  CD5 CD5 ASID1 ATC5 STE STE PREFETCH ATC },
+	  CD5 CD5 ASID1 ATC5 ATC STE STE PREFETCH },
 	{ "s1_detach_ats", S1, PAGING, DETACH, ATS, 2,
 	  CD5 CD5 ASID2 ATC5 },
 	{ "s1_free_ats", S1, PAGING, DETACH_FREE, ATS, 2,
@@ -402,9 +402,9 @@ static const struct bind binds[] = {
 	{ "s1_unbind", S1, SVA, DETACH, 0, 2,
 	  CD5 CD5 ASID2 },
 	{ "blocked_unbind_ats", BLOCKED, SVA, DETACH, ATS, 1,
-	  CD5 CD5 ASID1 ATC5 STE STE PREFETCH ATC },
+	  CD5 CD5 ASID1 ATC5 ATC STE STE PREFETCH },
 	{ "identity_unbind_ats", IDENTITY, SVA, DETACH, ATS, 1,
-	  CD5 CD5 ASID1 ATC5 STE STE PREFETCH ATC },
+	  CD5 CD5 ASID1 ATC5 ATC STE STE PREFETCH },
 	{ "s1_unbind_ats", S1, SVA, DETACH, ATS, 2,
 	  CD5 CD5 ASID2 ATC5 },
 	{ "s1_unbind_free", S1, SVA, DETACH_FREE, 0, 2,
@@ -426,7 +426,7 @@ static const struct bind binds[] = {
 	{ "s1_exit_unbind_ats", S1, SVA, EXIT_DETACH, ATS, 2,
 	  CD5 CD5 ASID2 ATC5 },
 	{ "identity_exit_unbind_ats", IDENTITY, SVA, EXIT_DETACH, ATS, 1,
-	  CD5 CD5 ASID1 ATC5 STE STE PREFETCH ATC },
+	  CD5 CD5 ASID1 ATC5 ATC STE STE PREFETCH },
 	{ "s1_exit_free_ats", S1, SVA, EXIT_FREE, ATS, 2,
 	  "" },
 };

@@ -383,7 +383,9 @@ static void reset(struct kunit *test)
 	smmu_unmap(test, f->domain, IOVA, 1);
 	smmu_clear_log(f->m);
 	reset_done(f);
-	KUNIT_EXPECT_STREQ(test, "nsnh_all\nsync\ncfgi_ste sid=4000 leaf\n"
+	KUNIT_EXPECT_STREQ(test, "nsnh_all\nsync\n"
+			   "atc sid=4000 all\natc sid=4080 all\natc sid=4081 all\n"
+			   "atc sid=4080 all\nsync\ncfgi_ste sid=4000 leaf\n"
 			   "cfgi_ste sid=4080 leaf\ncfgi_ste sid=4081 leaf\n"
 			   "cfgi_ste sid=4080 leaf\nsync\n",
 			   smmu_stream(test, f->unit, 0));
@@ -391,6 +393,7 @@ static void reset(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->fn));
 	access(f, f->fn, IOVA, SMMU_TRANSLATION);
 	access(f, f->fn, IOVA + SZ_4K, SMMU_OK);
+	f->fn->fn.asked = 0;
 	smmu_unmap(test, f->domain, IOVA + SZ_4K, 1);
 	expect_asked(f, f->fn, 3);
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(f->m));

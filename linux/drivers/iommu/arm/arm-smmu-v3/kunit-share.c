@@ -287,7 +287,42 @@ static void more_than_a_batch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, smmu_count(s->fn[2]->unit, CMDQ_OP_TLBI_NH_VA));
 }
 
-/* A queue of 16 slots on two instances, and walks that need more */
+/*
+ * An element that takes more batches than a walk has syncs under way at a time. The first
+ * instance is late, and its wait must not be lost among theirs.
+ */
+static void many_batches(struct kunit *test)
+{
+	struct smmu_caps caps[3];
+	struct iommu_domain *domain;
+	struct smmu_machine *m;
+	unsigned int n;
+
+	for (n = 0; n < ARRAY_SIZE(caps); n++)
+		caps[n] = (struct smmu_caps){
+			.features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV,
+			.options = ARM_SMMU_OPT_CMDQ_FORCE_SYNC,
+		};
+	m = smmu_machine(test, ARRAY_SIZE(caps), caps);
+	domain = smmu_paging(test, smmu_add_fn(test, 0, 0), 0);
+	KUNIT_ASSERT_EQ(test, 0, smmu_attach(m->fn[0], domain));
+	for (n = 1; n < ARRAY_SIZE(caps); n++)
+		KUNIT_ASSERT_EQ(test, 0, smmu_attach(smmu_add_fn(test, n, 0), domain));
+	smmu_map(test, domain, SZ_2M, 511);
+	for (n = 0; n < ARRAY_SIZE(caps); n++)
+		smmu_settle(&m->unit[n]);
+	m->unit[0].latency = 10 * NSEC_PER_MSEC;
+	smmu_clear_log(m);
+	smmu_unmap_size(test, domain, SZ_2M, SZ_4K, 511);
+	for (n = 0; n < ARRAY_SIZE(caps); n++) {
+		KUNIT_EXPECT_EQ(test, 511, smmu_count(&m->unit[n], CMDQ_OP_TLBI_NH_VA));
+		KUNIT_EXPECT_EQ(test, DIV_ROUND_UP(511, CMDQ_BATCH_ENTRIES - 1),
+				smmu_count(&m->unit[n], CMDQ_OP_CMD_SYNC));
+	}
+	m->unit[0].latency = 0;
+}
+
+/* Queues of 128 slots on two instances, and walks that need more */
 static void queues_are_full(struct kunit *test)
 {
 	static const struct smmu_caps caps[] = {
@@ -536,6 +571,7 @@ static struct kunit_case smmu_share_cases[] = {
 	KUNIT_CASE(process),
 	KUNIT_CASE(all_kinds),
 	KUNIT_CASE(more_than_a_batch),
+	KUNIT_CASE(many_batches),
 	KUNIT_CASE(queues_are_full),
 	KUNIT_CASE_PARAM(fit, fit_gen_params),
 	KUNIT_CASE(ids_run_out),

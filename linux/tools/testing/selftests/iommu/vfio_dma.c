@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * svadev in the hands of a user: one address space for all functions, by iommufd and by
+ * VFIO's type1 container, whichever IOMMU each of them is behind
+ *
+ * Needs the functions for itself: they are taken from their driver, and given back. IOMMUs
+ * that can use one page table have to share it; with SVA_DIFFER=1 in the environment they
+ * differ, and must not. Whether they do is told by the id of the page table and by how many
+ * pages of page tables a mapping takes.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <linux/iommufd.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <misc/uacce/svadev.h>
+
+#include "../kselftest_harness.h"
+
+#define PCI_DEVICES	"/sys/bus/pci/devices/"
+#define MAX_FNS		8
+#define NAME		64
+#define IOVA		0x100000ULL
+#define FAR(n)		((n) * 0x4000000000ULL)	/* each with tables of its own */
+#define PAGE		4096
+#define BAR_SIZE	(2 * PAGE)	/* of what is used of it */
+
+struct fn {
+	char name[NAME];
+	int fd;
+	uint32_t id;			/* of the device, iommufd only */
+	uint32_t pt;			/* what it is attached to, iommufd only */
+	volatile uint64_t *ctl, *queue;
+};
+
+FIXTURE(vfio_dma)
+{
+	struct fn fn[MAX_FNS];
+	unsigned int nr;
+	bool differ;
+	int fd;				/* iommufd or the container */
+	uint32_t ioas;
+	char *page;
+};
+
+FIXTURE_VARIANT(vfio_dma)
+{
+	bool type1;
+};
+
+FIXTURE_VARIANT_ADD(vfio_dma, iommufd)
+{
+	.type1 = false,
+};
+
+FIXTURE_VARIANT_ADD(vfio_dma, type1)
+{
+	.type1 = true,
+};
+
+/* --- sysfs --- */
+
+static bool write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool write_of(const struct fn *f, const char *what, const char *text)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "%s/%s", f->name, what);
+	return write_to(path, text);
+}
+
+static unsigned long hex_of(const char *name, const char *what)
+{
+	char path[512], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "%s/%s", name, what);
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return strtoul(text, NULL, 16);
+}
+
+/* With another driver: "vfio-pci", or "\n" for its own */
+static bool give_to(const struct fn *f, const char *driver)
+{
+	if (!write_of(f, "driver_override", driver))
+		return false;
+	write_of(f, "driver/unbind", f->name);
+	return write_to("/sys/bus/pci/drivers_probe", f->name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct fn *)a)->name, ((const struct fn *)b)->name);
+}
+
+static unsigned int find_fns(struct fn *fn)
+{
+	DIR *dir = opendir(PCI_DEVICES);
+	struct dirent *d;
+	unsigned int nr = 0;
+
+	while (dir && nr < MAX_FNS && (d = readdir(dir))) {
+		if (hex_of(d->d_name, "vendor") != SVADEV_VENDOR_ID ||
+		    hex_of(d->d_name, "device") != SVADEV_DEVICE_ID)
+			continue;
+		snprintf(fn[nr].name, NAME, "%s", d->d_name);
+		fn[nr++].fd = -1;
+	}
+	if (dir)
+		closedir(dir);
+	qsort(fn, nr, sizeof(*fn), by_name);
+	return nr;
+}
+
+/* The name of the only entry of a directory that begins with @prefix */
+static bool entry_of(const struct fn *f, const char *what, const char *prefix, char *name)
+{
+	char path[256];
+	struct dirent *d;
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "%s/%s", f->name, what);
+	dir = opendir(path);
+	while (dir && !found && (d = readdir(dir)))
+		if (!strncmp(d->d_name, prefix, strlen(prefix))) {
+			snprintf(name, NAME, "%s", d->d_name);
+			found = true;
+		}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* --- functions --- */
+
+/* Memory and bus mastering, and the two BARs */
+static bool fn_switch_on(struct fn *f)
+{
+	struct vfio_region_info config = {
+		.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	struct vfio_region_info ctl = {
+		.argsz = sizeof(ctl), .index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	struct vfio_region_info queue = {
+		.argsz = sizeof(queue), .index = VFIO_PCI_BAR2_REGION_INDEX,
+	};
+	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+
+	if (ioctl(f->fd, VFIO_DEVICE_GET_REGION_INFO, &config) ||
+	    ioctl(f->fd, VFIO_DEVICE_GET_REGION_INFO, &ctl) ||
+	    ioctl(f->fd, VFIO_DEVICE_GET_REGION_INFO, &queue) ||
+	    pwrite(f->fd, &command, sizeof(command), config.offset + PCI_COMMAND) !=
+	    sizeof(command))
+		return false;
+	f->ctl = mmap(NULL, BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, ctl.offset);
+	f->queue = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, queue.offset);
+	if (f->ctl == MAP_FAILED || f->queue == MAP_FAILED)
+		return false;
+	f->ctl[SVADEV_QCTL(0) / 8 + SVADEV_QCTL_PASID / 8] = SVADEV_PASID_NONE;
+	f->ctl[SVADEV_QCTL(0) / 8 + SVADEV_QCTL_ENABLE / 8] = 1;
+	return f->ctl[SVADEV_ID / 8] == SVADEV_ID_MAGIC;
+}
+
+/* Fill 8 bytes. Returns SVADEV_ERR_... */
+static uint64_t fill(struct fn *f, uint64_t iova, uint8_t byte)
+{
+	f->queue[SVADEV_Q_OP / 8] = SVADEV_OP_FILL;
+	f->queue[SVADEV_Q_FLAGS / 8] = 0;
+	f->queue[SVADEV_Q_DST / 8] = iova;
+	f->queue[SVADEV_Q_LEN / 8] = 8;
+	f->queue[SVADEV_Q_ARG / 8] = byte;
+	f->queue[SVADEV_Q_DOORBELL / 8] = 1;
+	while (f->queue[SVADEV_Q_STATE / 8] != SVADEV_STATE_DONE &&
+	       f->queue[SVADEV_Q_STATE / 8] != SVADEV_STATE_ERROR)
+		usleep(10);
+	return f->queue[SVADEV_Q_ERROR / 8];
+}
+
+/* Old translations, of all PASIDs and of none */
+static uint64_t stale(struct fn *f)
+{
+	f->ctl[SVADEV_VERIFY / 8] = SVADEV_PASID_ALL;
+	return f->ctl[SVADEV_VERIFY_STALE / 8];
+}
+
+static uint64_t counter(struct fn *f, unsigned int what)
+{
+	return f->ctl[what / 8];
+}
+
+/* --- attaching --- */
+
+static bool open_cdev(struct fn *f, int iommufd)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = iommufd };
+	char name[NAME], path[2 * NAME];
+
+	if (!entry_of(f, "vfio-dev", "vfio", name))
+		return false;
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	f->fd = open(path, O_RDWR);
+	if (f->fd < 0 || ioctl(f->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return false;
+	f->id = bind.out_devid;
+	return true;
+}
+
+static bool attach_iommufd(struct fn *f, int iommufd, uint32_t ioas)
+{
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = ioas };
+
+	if (!open_cdev(f, iommufd) || ioctl(f->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		return false;
+	f->pt = attach.pt_id;
+	return true;
+}
+
+static bool attach_type1(struct fn *f, int container, bool first)
+{
+	char link[256], path[2 * NAME], target[256];
+	ssize_t len;
+	int group;
+
+	snprintf(link, sizeof(link), PCI_DEVICES "%s/iommu_group", f->name);
+	len = readlink(link, target, sizeof(target) - 1);
+	if (len < 0)
+		return false;
+	target[len] = '\0';
+	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(target, '/') + 1);
+	group = open(path, O_RDWR);
+	if (group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
+	    (first && ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)))
+		return false;
+	f->fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, f->name);
+	close(group);
+	return f->fd >= 0;
+}
+
+static bool attach(FIXTURE_DATA(vfio_dma) *self, bool type1, unsigned int n)
+{
+	struct fn *f = &self->fn[n];
+
+	return (type1 ? attach_type1(f, self->fd, !n) :
+		attach_iommufd(f, self->fd, self->ioas)) && fn_switch_on(f);
+}
+
+static int map(FIXTURE_DATA(vfio_dma) *self, bool type1, uint64_t iova)
+{
+	struct vfio_iommu_type1_dma_map old = {
+		.argsz = sizeof(old),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)self->page, .iova = iova, .size = PAGE,
+	};
+	struct iommu_ioas_map new = {
+		.size = sizeof(new),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = self->ioas,
+		.user_va = (uintptr_t)self->page, .length = PAGE, .iova = iova,
+	};
+
+	return type1 ? ioctl(self->fd, VFIO_IOMMU_MAP_DMA, &old) :
+		ioctl(self->fd, IOMMU_IOAS_MAP, &new);
+}
+
+static int unmap(FIXTURE_DATA(vfio_dma) *self, bool type1, uint64_t iova)
+{
+	struct vfio_iommu_type1_dma_unmap old = {
+		.argsz = sizeof(old), .iova = iova, .size = PAGE,
+	};
+	struct iommu_ioas_unmap new = {
+		.size = sizeof(new), .ioas_id = self->ioas, .iova = iova, .length = PAGE,
+	};
+
+	return type1 ? ioctl(self->fd, VFIO_IOMMU_UNMAP_DMA, &old) :
+		ioctl(self->fd, IOMMU_IOAS_UNMAP, &new);
+}
+
+FIXTURE_SETUP(vfio_dma)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	const char *differ = getenv("SVA_DIFFER");
+	unsigned int n;
+
+	self->differ = differ && *differ == '1';
+	self->nr = find_fns(self->fn);
+	if (self->nr < 2)
+		SKIP(return, "needs two functions");
+	self->fd = open(variant->type1 ? "/dev/vfio/vfio" : "/dev/iommu", O_RDWR);
+	if (self->fd < 0)
+		SKIP(return, "no %s in this kernel", variant->type1 ? "type1" : "iommufd");
+	if (!variant->type1) {
+		ASSERT_EQ(0, ioctl(self->fd, IOMMU_IOAS_ALLOC, &alloc));
+		self->ioas = alloc.out_ioas_id;
+	}
+	self->page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->page);
+	for (n = 0; n < self->nr; n++)
+		ASSERT_TRUE(give_to(&self->fn[n], "vfio-pci"));
+}
+
+FIXTURE_TEARDOWN(vfio_dma)
+{
+	unsigned int n;
+
+	for (n = 0; n < self->nr; n++) {
+		if (self->fn[n].fd >= 0)
+			close(self->fn[n].fd);
+		EXPECT_TRUE(give_to(&self->fn[n], "\n"));
+	}
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+static long table_pages(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char name[NAME];
+	long value;
+
+	while (f && fscanf(f, "%63s %ld", name, &value) == 2)
+		if (!strcmp(name, "nr_sec_page_table_pages")) {
+			fclose(f);
+			return value;
+		}
+	if (f)
+		fclose(f);
+	return -1;
+}
+
+/* How many pages of page tables a page takes where nothing is near it */
+static long cost_of_map(FIXTURE_DATA(vfio_dma) *self, bool type1, unsigned int n)
+{
+	long before = table_pages();
+
+	return map(self, type1, FAR(n)) ? -1 : table_pages() - before;
+}
+
+/* One page table, however many IOMMUs there are: each page is mapped once. */
+TEST_F(vfio_dma, one_page_table)
+{
+	long one, all;
+	unsigned int n;
+
+	ASSERT_TRUE(attach(self, variant->type1, 0));
+	one = cost_of_map(self, variant->type1, 1);
+	ASSERT_LT(0, one);
+	for (n = 1; n < self->nr; n++) {
+		ASSERT_TRUE(attach(self, variant->type1, n));
+		if (!variant->type1 && self->differ)
+			EXPECT_NE(self->fn[0].pt, self->fn[n].pt);
+		else if (!variant->type1)
+			EXPECT_EQ(self->fn[0].pt, self->fn[n].pt);
+	}
+	all = cost_of_map(self, variant->type1, 2);
+	if (self->differ)
+		EXPECT_LT(one, all);
+	else
+		EXPECT_EQ(one, all);
+	for (n = 0; n < self->nr; n++) {
+		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], FAR(1), n + 1));
+		EXPECT_EQ(n + 1, self->page[0]);
+		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], FAR(2), n + 101));
+		EXPECT_EQ(n + 101, self->page[7]);
+	}
+}
+
+/* After an unmap each of them faults, and nothing is written. */
+TEST_F(vfio_dma, unmap)
+{
+	unsigned int n, round;
+
+	for (n = 0; n < self->nr; n++)
+		ASSERT_TRUE(attach(self, variant->type1, n));
+	for (round = 0; round < 8; round++) {
+		ASSERT_EQ(0, map(self, variant->type1, IOVA));
+		for (n = 0; n < self->nr; n++) {
+			EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, n + 1));
+			EXPECT_EQ(n + 1, self->page[0]);
+		}
+		ASSERT_EQ(0, unmap(self, variant->type1, IOVA));
+		memset(self->page, 0, PAGE);
+		for (n = 0; n < self->nr; n++) {
+			EXPECT_EQ(0, stale(&self->fn[n]));
+			EXPECT_NE(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, n + 1));
+			EXPECT_EQ(0, self->page[0]);
+		}
+	}
+}
+
+/* The commands for one page, at each IOMMU: one for the TLB, one for each ATC, their waits */
+TEST_F(vfio_dma, unmap_costs)
+{
+	uint64_t tlb[MAX_FNS], atc[MAX_FNS];
+	unsigned int n;
+
+	for (n = 0; n < self->nr; n++)
+		ASSERT_TRUE(attach(self, variant->type1, n));
+	/* So that no table is freed with the page */
+	ASSERT_EQ(0, map(self, variant->type1, IOVA + PAGE));
+	ASSERT_EQ(0, map(self, variant->type1, IOVA));
+	for (n = 0; n < self->nr; n++) {
+		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, 1));
+		tlb[n] = counter(&self->fn[n], SVADEV_U_IOTLB_RANGE) +
+			 counter(&self->fn[n], SVADEV_U_IOTLB_TAG);
+		atc[n] = counter(&self->fn[n], SVADEV_C_INV_UNTAGGED);
+	}
+	ASSERT_EQ(0, unmap(self, variant->type1, IOVA));
+	for (n = 0; n < self->nr; n++) {
+		EXPECT_EQ(tlb[n] + 1, counter(&self->fn[n], SVADEV_U_IOTLB_RANGE) +
+				      counter(&self->fn[n], SVADEV_U_IOTLB_TAG));
+		EXPECT_EQ(atc[n] + 1, counter(&self->fn[n], SVADEV_C_INV_UNTAGGED));
+		EXPECT_EQ(0, stale(&self->fn[n]));
+	}
+}
+
+/* Whoever holds the page table dies while a function may still work. */
+TEST_F(vfio_dma, closed_while_mapped)
+{
+	unsigned int n;
+
+	for (n = 0; n < self->nr; n++)
+		ASSERT_TRUE(attach(self, variant->type1, n));
+	ASSERT_EQ(0, map(self, variant->type1, IOVA));
+	for (n = 0; n < self->nr; n++)
+		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, 1));
+	close(self->fn[0].fd);
+	self->fn[0].fd = -1;
+	for (n = 1; n < self->nr; n++) {
+		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, n + 1));
+		EXPECT_EQ(n + 1, self->page[0]);
+		EXPECT_EQ(0, stale(&self->fn[n]));
+	}
+}
+
+TEST_HARNESS_MAIN
