@@ -263,6 +263,24 @@ static void mute_when_mm_exits(struct kunit *test)
 	f->m->unaudited = true;
 }
 
+/* Without power it answers nothing, and has nothing cached: nobody asks, and it is not fenced. */
+static void no_power(struct kunit *test)
+{
+	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+	struct pci_dev *pdev = &f->fn->fn.pdev;
+	pci_power_t before = pdev->current_state;
+
+	kiommu_mute(&f->fn->fn, true);
+	f->fn->fn.asked = 0;
+	pdev->current_state = PCI_D3cold;
+	smmu_unmap(test, f->domain, IOVA, 1);
+	expect_asked(f, f->fn, 0);
+	expect_live(f, f->fn);
+	access(f, f->other, IOVA, SMMU_TRANSLATION);
+	pdev->current_state = before;
+	f->m->unaudited = true; /* Its ATC, which is not empty here */
+}
+
 /* --- beside who writes the STE --- */
 
 static int block_rid(void *arg)
@@ -469,6 +487,7 @@ static struct kunit_case smmu_fence_cases[] = {
 	KUNIT_CASE(late_once),
 	KUNIT_CASE(late),
 	KUNIT_CASE(mute_when_mm_exits),
+	KUNIT_CASE(no_power),
 	KUNIT_CASE(ste_is_written),
 	KUNIT_CASE(attached_anew),
 	KUNIT_CASE(reset),

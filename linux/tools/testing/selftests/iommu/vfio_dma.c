@@ -370,16 +370,11 @@ TEST_F(vfio_dma, one_page_table)
 	ASSERT_LT(0, one);
 	for (n = 1; n < self->nr; n++) {
 		ASSERT_TRUE(attach(self, variant->type1, n));
-		if (!variant->type1 && self->differ)
-			EXPECT_NE(self->fn[0].pt, self->fn[n].pt);
-		else if (!variant->type1)
-			EXPECT_EQ(self->fn[0].pt, self->fn[n].pt);
+		EXPECT_EQ(!variant->type1 && self->differ,
+			  self->fn[0].pt != self->fn[n].pt);
 	}
 	all = cost_of_map(self, variant->type1, 2);
-	if (self->differ)
-		EXPECT_LT(one, all);
-	else
-		EXPECT_EQ(one, all);
+	EXPECT_EQ(self->differ, one != all);
 	for (n = 0; n < self->nr; n++) {
 		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], FAR(1), n + 1));
 		EXPECT_EQ(n + 1, self->page[0]);
