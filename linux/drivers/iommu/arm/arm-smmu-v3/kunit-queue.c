@@ -900,6 +900,19 @@ static void illegal_is_skipped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, go_round(q, 2));
 }
 
+/* A kernel that has crashed left the queue at an error: it is not that of the first command. */
+static void error_from_before(struct kunit *test)
+{
+	struct queue *q = queue_setup(test);
+	void __iomem *base = q->unit->smmu.base;
+
+	writel(readl(base + ARM_SMMU_GERROR) ^ GERROR_CMDQ_ERR, base + ARM_SMMU_GERROR);
+	KUNIT_EXPECT_TRUE(test, smmu_shows_error(q->unit));
+	arm_smmu_cmdq_write_regs(&q->unit->smmu);
+	KUNIT_EXPECT_FALSE(test, smmu_shows_error(q->unit));
+	KUNIT_EXPECT_EQ(test, 0, sync_of(q, &q->full[0], MINE, 1));
+}
+
 /* Whoever needs room finds out that the queue stands; the interrupt does not come. */
 static void room_behind_an_error(struct kunit *test)
 {
@@ -1161,6 +1174,7 @@ static struct kunit_case smmu_queue_cases[] = {
 	KUNIT_CASE_PARAM(many_fail, mode_gen_params),
 	KUNIT_CASE_PARAM(replaced_one_fails, mode_gen_params),
 	KUNIT_CASE_PARAM(illegal_is_skipped, mode_gen_params),
+	KUNIT_CASE(error_from_before),
 	KUNIT_CASE_PARAM(room_behind_an_error, mode_gen_params),
 	KUNIT_CASE_PARAM(late_keeps_its_slot, mode_gen_params),
 	KUNIT_CASE_PARAM(cons_is_wrong, mode_gen_params),

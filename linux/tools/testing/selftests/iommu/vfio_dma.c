@@ -5,8 +5,8 @@
  *
  * Needs the functions for itself: they are taken from their driver, and given back. IOMMUs
  * that can use one page table have to share it; with SVA_DIFFER=1 in the environment they
- * differ, and must not. Whether they do is told by the id of the page table and by how many
- * pages of page tables a mapping takes.
+ * differ, and must not. Whether they do is told by the id of the page table, and by how often
+ * a page is mapped.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@
 #define MAX_FNS		8
 #define NAME		64
 #define IOVA		0x100000ULL
-#define FAR(n)		((n) * 0x4000000000ULL)	/* each with tables of its own */
+#define FAR(n)		((n) * 0x100000000ULL)
 #define PAGE		4096
 #define BAR_SIZE	(2 * PAGE)	/* of what is used of it */
 
@@ -69,7 +69,7 @@ FIXTURE_VARIANT_ADD(vfio_dma, type1)
 
 static bool write_to(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY);
+	int fd = open(path, O_WRONLY | O_TRUNC);
 	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 
 	if (fd >= 0)
@@ -177,11 +177,27 @@ static bool fn_switch_on(struct fn *f)
 		return false;
 	f->ctl = mmap(NULL, BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, ctl.offset);
 	f->queue = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, queue.offset);
-	if (f->ctl == MAP_FAILED || f->queue == MAP_FAILED)
+	if (f->ctl == MAP_FAILED || f->queue == MAP_FAILED) {
+		perror("mmap of a BAR");
 		return false;
+	}
 	f->ctl[SVADEV_QCTL(0) / 8 + SVADEV_QCTL_PASID / 8] = SVADEV_PASID_NONE;
 	f->ctl[SVADEV_QCTL(0) / 8 + SVADEV_QCTL_ENABLE / 8] = 1;
 	return f->ctl[SVADEV_ID / 8] == SVADEV_ID_MAGIC;
+}
+
+/* A mapping keeps it open, and its driver cannot be changed. */
+static void fn_close(struct fn *f)
+{
+	if (f->ctl && f->ctl != MAP_FAILED)
+		munmap((void *)f->ctl, BAR_SIZE);
+	if (f->queue && f->queue != MAP_FAILED)
+		munmap((void *)f->queue, PAGE);
+	f->ctl = NULL;
+	f->queue = NULL;
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
 }
 
 /* Fill 8 bytes. Returns SVADEV_ERR_... */
@@ -222,8 +238,10 @@ static bool open_cdev(struct fn *f, int iommufd)
 		return false;
 	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
 	f->fd = open(path, O_RDWR);
-	if (f->fd < 0 || ioctl(f->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+	if (f->fd < 0 || ioctl(f->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind)) {
+		perror(path);
 		return false;
+	}
 	f->id = bind.out_devid;
 	return true;
 }
@@ -232,8 +250,12 @@ static bool attach_iommufd(struct fn *f, int iommufd, uint32_t ioas)
 {
 	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = ioas };
 
-	if (!open_cdev(f, iommufd) || ioctl(f->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+	if (!open_cdev(f, iommufd))
 		return false;
+	if (ioctl(f->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach)) {
+		perror("attach");
+		return false;
+	}
 	f->pt = attach.pt_id;
 	return true;
 }
@@ -327,54 +349,48 @@ FIXTURE_TEARDOWN(vfio_dma)
 	unsigned int n;
 
 	for (n = 0; n < self->nr; n++) {
-		if (self->fn[n].fd >= 0)
-			close(self->fn[n].fd);
+		fn_close(&self->fn[n]);
 		EXPECT_TRUE(give_to(&self->fn[n], "\n"));
 	}
 	if (self->fd >= 0)
 		close(self->fd);
 }
 
-static long table_pages(void)
+#define TRACING		"/sys/kernel/tracing/"
+
+/* How many page tables a page is mapped in, -1 if the kernel does not tell */
+static int maps_of(FIXTURE_DATA(vfio_dma) *self, bool type1, uint64_t iova)
 {
-	FILE *f = fopen("/proc/vmstat", "r");
-	char name[NAME];
-	long value;
+	char line[512];
+	int n = 0;
+	FILE *f;
 
-	while (f && fscanf(f, "%63s %ld", name, &value) == 2)
-		if (!strcmp(name, "nr_sec_page_table_pages")) {
-			fclose(f);
-			return value;
-		}
-	if (f)
-		fclose(f);
-	return -1;
-}
-
-/* How many pages of page tables a page takes where nothing is near it */
-static long cost_of_map(FIXTURE_DATA(vfio_dma) *self, bool type1, unsigned int n)
-{
-	long before = table_pages();
-
-	return map(self, type1, FAR(n)) ? -1 : table_pages() - before;
+	if (!write_to(TRACING "trace", "\n") ||
+	    !write_to(TRACING "events/iommu/map/enable", "1") || map(self, type1, iova))
+		return -1;
+	write_to(TRACING "events/iommu/map/enable", "0");
+	f = fopen(TRACING "trace", "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		n += !!strstr(line, " map: ");
+	fclose(f);
+	return n;
 }
 
 /* One page table, however many IOMMUs there are: each page is mapped once. */
 TEST_F(vfio_dma, one_page_table)
 {
-	long one, all;
 	unsigned int n;
 
 	ASSERT_TRUE(attach(self, variant->type1, 0));
-	one = cost_of_map(self, variant->type1, 1);
-	ASSERT_LT(0, one);
+	EXPECT_EQ(1, maps_of(self, variant->type1, FAR(1)));
 	for (n = 1; n < self->nr; n++) {
 		ASSERT_TRUE(attach(self, variant->type1, n));
 		EXPECT_EQ(!variant->type1 && self->differ,
 			  self->fn[0].pt != self->fn[n].pt);
 	}
-	all = cost_of_map(self, variant->type1, 2);
-	EXPECT_EQ(self->differ, one != all);
+	EXPECT_EQ(self->differ ? 2 : 1, maps_of(self, variant->type1, FAR(2)));
 	for (n = 0; n < self->nr; n++) {
 		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], FAR(1), n + 1));
 		EXPECT_EQ(n + 1, self->page[0]);
@@ -442,8 +458,7 @@ TEST_F(vfio_dma, closed_while_mapped)
 	ASSERT_EQ(0, map(self, variant->type1, IOVA));
 	for (n = 0; n < self->nr; n++)
 		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, 1));
-	close(self->fn[0].fd);
-	self->fn[0].fd = -1;
+	fn_close(&self->fn[0]);
 	for (n = 1; n < self->nr; n++) {
 		EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA, n + 1));
 		EXPECT_EQ(n + 1, self->page[0]);
