@@ -441,10 +441,6 @@ def all_suites():
         suite["skips"] = {}
         for name in [*suite.get("skips_of", []), suite["name"]]:
             suite["skips"].update(listed.get(name, {}))
-        for name in suite.get("fails_of", []):
-            for case, entry in configuration()["fails_on_base"][name].items():
-                fails = entry["fails"].replace("UNITS", str(suite.get("units", 2)))
-                suite.setdefault("fails_on_base", {})[case] = dict(entry, fails=fails)
     return suites
 
 

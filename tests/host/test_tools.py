@@ -98,6 +98,12 @@ class Trouble(unittest.TestCase):
             for line, end in zip(found, said):
                 self.assertTrue(line.endswith(end), line)
 
+    def test_events_of_fenced_functions_are_where_they_are_expected(self):
+        heard = "smmuv3_record_event SMMU_EVT_F_TRANS_FORBIDDEN sid=0x100\n"
+        expects = {"sva_timeout": ["fences"]}
+        for console, nr in (("## sva_timeout", 0), ("## sva_map", 1)):
+            self.assertEqual(len(vm.events(heard, console, expects)), nr, console)
+
     def test_ordinary_lines_are_not(self):
         for line in ("DMAR: Intel(R) Virtualization Technology for Directed I/O",
                      "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
@@ -120,6 +126,7 @@ class Trouble(unittest.TestCase):
         "syncs": ["arm-smmu-v3 c0.smmuv3: CMD_SYNC timeout at 0x1 [hwprod 0x1, hwcons 0x0], goes on waiting"],
         "requests": ["dmar1: Invalid page request: 00001 2000", "IOMMU: dmar0: Page request without PASID"],
         "resets": ["mock40-fn0: may use memory that was freed until it is reset: -22"],
+        "fences": [],
         "queues": ["svadev 0000:01:00.0: queue 3 with PASID 1 does not stop"],
         "memory": ["Out of memory: Killed process 99 (sva_map) total-vm:1kB"],
         "stacks": ["Call Trace:", "Call trace:", "sysfs: cannot create duplicate filename '/x'"],
