@@ -279,6 +279,10 @@ static void iommu_alist_put_tag(struct iommu_alist *list,
 	bool chosen = elm->chosen;
 	u32 tag = elm->id;
 
+	if (chosen && list->ops->flags & IOMMU_ALIST_KEEP_TAGS) {
+		elm->clean = true;
+		return;
+	}
 	iommu_alist_unpublish(list, elm);
 	if (chosen && !iommu_alist_find_chosen(list, &head, iommu))
 		list->ops->tag_free(list, iommu, tag);
@@ -783,7 +787,8 @@ static int iommu_alist_prepare_tag(struct iommu_alist *list,
 	}
 	attach->tag = iommu_alist_share(list, &attach->tag_after, &key);
 	if (attach->tag) {
-		attach->tag_dirty = !attach->tag_after && attach->tag->users == 1;
+		attach->tag_dirty = !attach->tag_after && attach->tag->users == 1 &&
+				    !attach->tag->clean;
 		/* Perhaps one that was not flushed, and that others had chosen. */
 		attach->tag->chosen |= key.chosen;
 		return 0;
@@ -872,6 +877,7 @@ EXPORT_SYMBOL_GPL(iommu_alist_cancel);
 static void iommu_alist_publish_both(struct iommu_alist *list,
 				     struct iommu_alist_attach *attach)
 {
+	attach->tag->clean = false;
 	if (attach->tag_after)
 		iommu_alist_publish(list, attach->tag, attach->tag_after);
 	if (attach->atc && attach->atc_after)
@@ -1161,7 +1167,7 @@ int iommu_alist_commit_ids(struct iommu_alist *list,
 			   struct iommu_alist_walk *walk)
 {
 	struct iommu_alist_attach tag_only = { .tag = attach->tag };
-	bool joins = !attach->tag_after;
+	bool joins = !attach->tag_after && !attach->tag->clean;
 	unsigned int n;
 
 	lockdep_assert_held(&list->lock);
@@ -1369,8 +1375,8 @@ EXPORT_SYMBOL_GPL(iommu_alist_init);
  *
  * Everything has been removed, and no walk is under way: of a paging domain,
  * because nobody maps or unmaps any more; of an SVA domain, because this is
- * called from the notifier's free_notifier(). Tags that could not be flushed are
- * never freed.
+ * called from the notifier's free_notifier(). Tags that were kept are freed now, and
+ * those that could not be flushed never.
  */
 void iommu_alist_destroy(struct iommu_alist *list)
 {
@@ -1378,6 +1384,8 @@ void iommu_alist_destroy(struct iommu_alist *list)
 
 	list_for_each_entry_safe(elm, next, &list->elms, node) {
 		WARN_ON(elm->users);
+		if (elm->clean)
+			list->ops->tag_free(list, elm->iommu, elm->id);
 		if (!elm->own)
 			kfree(elm);
 	}

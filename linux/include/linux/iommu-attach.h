@@ -66,12 +66,14 @@ struct iommu_alist_fn {
  * @kind: &enum iommu_alist_kind
  * @own: part of the list itself, not allocated
  * @chosen: a tag from &iommu_alist_ops.tag_alloc; protected by &iommu_alist.lock
+ * @clean: without users it is in no IOTLB; protected by &iommu_alist.lock
  * @users: attachments that share the element; protected by &iommu_alist.lock.
- *	0 on the list: a tag that could not be flushed, and is not clean. Read by walks
+ *	0 on the list: a tag that could not be flushed and is not @clean, or is kept for
+ *	the domain (%IOMMU_ALIST_KEEP_TAGS). Read by walks
  * @listed: published; protected by &iommu_alist.lock
  * @retired: of an @own element, the grace period before it is used again
  *
- * All but @node, @chosen, @listed, @users and @retired is constant while a walk may see
+ * All but @node, @chosen, @clean, @listed, @users and @retired is constant while a walk may see
  * it. It is as large as a cache line, which is why others are freed without an rcu_head.
  */
 struct iommu_alist_elm {
@@ -84,6 +86,7 @@ struct iommu_alist_elm {
 	u8 kind;
 	bool own;
 	bool chosen;
+	bool clean;
 	/* Not beside what walks read: a compiler may read more than it was told. */
 	unsigned int users;
 	bool listed;
@@ -93,7 +96,7 @@ struct iommu_alist_elm {
 /**
  * struct iommu_alist_ops - how a driver turns elements into commands
  * @flags: %IOMMU_ALIST_SYNC_BEFORE_ATC, %IOMMU_ALIST_IRQS_OFF,
- *	%IOMMU_ALIST_FLUSH_LAST_USER
+ *	%IOMMU_ALIST_FLUSH_LAST_USER, %IOMMU_ALIST_KEEP_TAGS
  * @add: add the commands for an element to the walk's batch, from the
  *	&iommu_alist_walk.done-th on. Returns 1 if there were any, 0 if the element
  *	needs none, -ENOSPC if the batch is full and there are more. Then @done is how
@@ -152,6 +155,12 @@ struct iommu_alist_ops {
  * the flush of the IOTLB is what pushes the function's last requests to memory.
  */
 #define IOMMU_ALIST_FLUSH_LAST_USER	BIT(2)
+/*
+ * An instance's tag is the domain's until that is freed, wherever it is attached meanwhile:
+ * it never fails to be attached again for want of one. Who goes back to a domain may not
+ * be able to fail.
+ */
+#define IOMMU_ALIST_KEEP_TAGS		BIT(3)
 
 /**
  * struct iommu_alist - where a domain is attached

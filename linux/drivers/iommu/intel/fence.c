@@ -66,8 +66,7 @@ bool intel_is_absent(const struct device_domain_info *info)
 {
 	struct pci_dev *pdev = to_pci_dev(info->dev);
 
-	return pci_dev_is_disconnected(pdev) ||
-		READ_ONCE(pdev->current_state) == PCI_D3cold;
+	return pci_dev_is_disconnected(pdev) || pci_dev_has_no_power(pdev);
 }
 
 /**

@@ -52,7 +52,7 @@ static void expect_no_time_out(struct kunit *test)
 struct gone_case {
 	const char *name;
 	unsigned int which;	/* bits of functions */
-	bool cold;		/* in D3cold, not pulled out */
+	bool off;		/* without power, not pulled out */
 };
 
 static const struct gone_case gone_cases[] = {
@@ -62,7 +62,7 @@ static const struct gone_case gone_cases[] = {
 	{ "two", BIT(0) | BIT(1) },
 	{ "two of two units", BIT(1) | BIT(2) },
 	{ "all", GENMASK(2, 0) },
-	{ "in D3cold", BIT(1), true },
+	{ "without power", BIT(1), true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(gone, gone_cases, name);
@@ -87,8 +87,8 @@ static void gone_remove(struct kunit *test)
 		fn = machine->fn[n];
 		if (!(c->which & BIT(n)))
 			continue;
-		if (c->cold) {
-			fn->pci.pdev.current_state = PCI_D3cold;
+		if (c->off) {
+			fn->pci.pdev.no_power = true;
 			fn->pci.gone = true;
 		} else {
 			kiommu_remove(&fn->pci);
@@ -124,7 +124,7 @@ static void gone_exit(struct kunit *test)
 	unsigned int n;
 
 	for (n = 0; n < FNS; n++)
-		machine->fn[n]->pci.pdev.current_state = PCI_D0;
+		machine->fn[n]->pci.pdev.no_power = false;
 }
 
 static void gone_process_exits(struct kunit *test)

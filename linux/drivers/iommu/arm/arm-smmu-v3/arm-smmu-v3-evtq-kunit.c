@@ -11,6 +11,9 @@
 #include <linux/completion.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
+#include <linux/string.h>
+#include <linux/tracepoint.h>
+#include <trace/events/printk.h>
 
 #include "arm-smmu-v3.h"
 
@@ -361,7 +364,45 @@ static void stall_of_probed_is_answered(struct kunit *test)
 	evtq_expect_abort(test, SID, 0xfed);
 }
 
+static unsigned int evtq_printed;
+
+static void evtq_probe_console(void *ignored, const char *text, size_t len)
+{
+	evtq_printed += !!strnstr(text, "event 0x07 received", len);
+}
+
+/* What a fenced function tries is expected. There is one line of these in the log by itself. */
+static void evtq_forbidden(struct kunit *test, u32 state)
+{
+	struct evtq *e = test->priv;
+
+	e->master.fn.state = state;
+	evtq_put(e, false, 0);
+	e->evts[((e->prod - 1) & (EVTQ_MASK >> 1)) * EVTQ_ENT_DWORDS] =
+		cpu_to_le64(FIELD_PREP(EVTQ_0_ID, EVT_ID_TRANSL_FORBIDDEN) |
+			    FIELD_PREP(EVTQ_0_SID, SID));
+	evtq_interrupt(test);
+}
+
+/* The first case, as the driver prints no more than ten events in five seconds */
+static void fenced_is_not_printed(struct kunit *test)
+{
+	struct evtq *e = test->priv;
+
+	evtq_add_device(e, 1, true);
+	evtq_printed = 0;
+	KUNIT_ASSERT_EQ(test, 0, register_trace_console(evtq_probe_console, NULL));
+	evtq_forbidden(test, IOMMU_ALIST_LIVE);
+	KUNIT_EXPECT_EQ(test, 1, evtq_printed);
+	evtq_forbidden(test, IOMMU_ALIST_FENCED);
+	KUNIT_EXPECT_EQ(test, 1, evtq_printed);
+	unregister_trace_console(evtq_probe_console, NULL);
+	tracepoint_synchronize_unregister();
+	e->master.dev->iommu = NULL;
+}
+
 static struct kunit_case evtq_cases[] = {
+	KUNIT_CASE(fenced_is_not_printed),
 	KUNIT_CASE(drain_empty),
 	KUNIT_CASE(drain_waits_for_report),
 	KUNIT_CASE(drain_waits_for_interrupt),

@@ -21,6 +21,18 @@
 #define CMDQ_MAX_TLBI_OPS		512
 
 /**
+ * struct arm_smmu_flush_sync - a sync that may be under way
+ * @sync: it
+ * @illegal: commands that were illegal in its queue before the first of those pushed
+ * @pushed: there are such
+ */
+struct arm_smmu_flush_sync {
+	struct arm_smmu_cmdq_sync sync;
+	u32 illegal;
+	bool pushed;
+};
+
+/**
  * struct arm_smmu_flush - one invalidation of a domain, on the stack of who makes it
  * @walk: over the domain's list
  * @domain: the domain
@@ -29,6 +41,8 @@
  * @granule: size of the entries that have changed, where @leaf
  * @leaf: no table was freed, only entries of @granule have changed
  * @cmdq: the queue of the batch, NULL before its first command
+ * @illegal: commands that were illegal there before that
+ * @pushed: there is more before this batch, without a CMD_SYNC
  * @last: the sync behind the last batch, whose commands still are in @cmds
  * @syncs: those that may be under way, by &iommu_alist_walk.nr_pending of then
  * @elm: the last element that has commands in a batch
@@ -46,8 +60,10 @@ struct arm_smmu_flush {
 	size_t granule;
 	bool leaf;
 	struct arm_smmu_cmdq *cmdq;
+	u32 illegal;
+	bool pushed;
 	unsigned int last;
-	struct arm_smmu_cmdq_sync syncs[IOMMU_ALIST_MAX_PENDING];
+	struct arm_smmu_flush_sync syncs[IOMMU_ALIST_MAX_PENDING];
 	const struct iommu_alist_elm *elm;
 	int num;
 	u64 cmds[CMDQ_BATCH_ENTRIES * CMDQ_ENT_DWORDS];
@@ -63,6 +79,7 @@ static void arm_smmu_flush_init(struct arm_smmu_flush *flush,
 	flush->granule = 0;
 	flush->leaf = false;
 	flush->cmdq = NULL;
+	flush->pushed = false;
 	flush->last = 0;
 	flush->elm = NULL;
 	flush->num = 0;
@@ -92,8 +109,11 @@ static void flush_put(struct arm_smmu_flush *flush, struct arm_smmu_device *smmu
 		      struct arm_smmu_cmdq_ent *cmd)
 {
 	/* One queue for the batch, and for those that were pushed before it. */
-	if (!flush->cmdq)
+	if (!flush->cmdq) {
 		flush->cmdq = arm_smmu_get_cmdq(smmu, cmd);
+		/* Before one of these can be, as in arm_smmu_cmdq_submit() */
+		flush->illegal = smp_load_acquire(&flush->cmdq->nr_illegal);
+	}
 	arm_smmu_cmdq_build_cmd(&flush->cmds[flush->num++ * CMDQ_ENT_DWORDS],
 				cmd);
 }
@@ -106,6 +126,21 @@ static int inv_add_one(struct arm_smmu_flush *flush,
 		return -ENOSPC;
 	flush_put(flush, smmu, cmd);
 	return 1;
+}
+
+/* The command @nr of an element. False if there is no room: it is where the next batch goes on. */
+static bool inv_add_nth(struct arm_smmu_flush *flush,
+			struct arm_smmu_device *smmu,
+			struct arm_smmu_cmdq_ent *cmd, unsigned int nr)
+{
+	if (nr < flush->walk.done)
+		return true;
+	if (flush_is_full(flush, smmu)) {
+		flush->walk.done = nr;
+		return false;
+	}
+	flush_put(flush, smmu, cmd);
+	return true;
 }
 
 /* All that the instance has of the tag */
@@ -136,28 +171,26 @@ static bool inv_needs_one_range(const struct arm_smmu_flush *flush,
 }
 
 /*
- * The next range of @pages, which are of size BIT(@tg): a number of 5 bits, shifted.
- * Usually the one that the lowest bits give; where it has to be one command, the
- * smallest that covers all of them. Returns how many pages the command is for.
+ * A range of at most @pages, or, with @all, the smallest that has all of them: a number of 5
+ * bits, shifted. Returns how many pages the command is for.
  */
-static unsigned long inv_next_range(struct arm_smmu_cmdq_ent *cmd,
-				    unsigned long pages, bool one_range)
+static unsigned long inv_set_range(struct arm_smmu_cmdq_ent *cmd,
+				   unsigned long pages, bool all)
 {
-	unsigned long scale, num;
+	unsigned long scale = max(fls_long(all ? pages - 1 : pages), 5U) - 5;
+	unsigned long num = all ? DIV_ROUND_UP(pages, 1UL << scale) :
+			    pages >> scale;
 
-	if (one_range) {
-		scale = max(fls_long(pages - 1), 5U) - 5;
-		num = DIV_ROUND_UP(pages, 1UL << scale);
-	} else {
-		scale = __ffs(pages);
-		num = (pages >> scale) & CMDQ_TLBI_RANGE_NUM_MAX;
-	}
 	cmd->tlbi.scale = scale;
 	cmd->tlbi.num = num - 1;
-	return min(num << scale, pages);
+	return num << scale;
 }
 
-/* At most one for each 5 bits of the number of pages */
+/*
+ * One command is for nearly all of the range. What that leaves is at its end, and is covered
+ * by a second one, which begins where it has to for that: with pages of the first one.
+ * Whatever size BIT(@tg) divides, and the entries that have changed have, divides both.
+ */
 static int inv_add_ranges(struct arm_smmu_flush *flush,
 			  struct arm_smmu_device *smmu,
 			  struct arm_smmu_cmdq_ent *cmd)
@@ -166,9 +199,7 @@ static int inv_add_ranges(struct arm_smmu_flush *flush,
 	unsigned long tg = __ffs(flush->domain->domain.pgsize_bitmap);
 	bool one_range = inv_needs_one_range(flush, smmu);
 	unsigned long pages = DIV_ROUND_UP(flush->size, 1UL << tg);
-	unsigned long iova = flush->iova;
-	unsigned int nr;
-	unsigned long n;
+	unsigned long left;
 
 	/* SCALE has five bits. */
 	if (pages >> 31)
@@ -186,23 +217,20 @@ static int inv_add_ranges(struct arm_smmu_flush *flush,
 	 */
 	if (flush->leaf)
 		cmd->tlbi.ttl = 4 - ((ilog2(flush->granule) - 3) / (tg - 3));
-	else if ((pages & CMDQ_TLBI_RANGE_NUM_MAX) == 1)
+	else if (pages == 1)
 		pages++;
 
-	for (nr = 0; pages; nr++) {
-		cmd->tlbi.addr = iova;
-		n = inv_next_range(cmd, pages, one_range);
-		pages -= n;
-		iova += n << tg;
-		if (nr < flush->walk.done)
-			continue;
-		if (flush_is_full(flush, smmu)) {
-			flush->walk.done = nr;
-			return -ENOSPC;
-		}
-		flush_put(flush, smmu, cmd);
-	}
-	return 1;
+	cmd->tlbi.addr = flush->iova;
+	left = pages - min(inv_set_range(cmd, pages, one_range), pages);
+	if (!inv_add_nth(flush, smmu, cmd, 0))
+		return -ENOSPC;
+	if (!left)
+		return 1;
+
+	if (!flush->leaf)
+		left = max(left, 2UL);
+	cmd->tlbi.addr += (pages - inv_set_range(cmd, left, true)) << tg;
+	return inv_add_nth(flush, smmu, cmd, 1) ? 1 : -ENOSPC;
 }
 
 /* One at a time */
@@ -216,12 +244,9 @@ static int inv_add_pages(struct arm_smmu_flush *flush,
 		return inv_add_whole(flush, smmu, cmd);
 
 	for (nr = flush->walk.done; nr * flush->granule < flush->size; nr++) {
-		if (flush_is_full(flush, smmu)) {
-			flush->walk.done = nr;
-			return -ENOSPC;
-		}
 		cmd->tlbi.addr = flush->iova + nr * flush->granule;
-		flush_put(flush, smmu, cmd);
+		if (!inv_add_nth(flush, smmu, cmd, nr))
+			return -ENOSPC;
 	}
 	return 1;
 }
@@ -293,6 +318,7 @@ static bool inv_push(struct iommu_alist_walk *walk, struct iommu_device *iommu)
 		return false;
 	/* If the SMMU is off, so it is for the CMD_SYNC that follows. */
 	arm_smmu_cmdq_submit(smmu, flush->cmdq, flush->cmds, flush->num, NULL);
+	flush->pushed = true;
 	flush->num = 0;
 	return true;
 }
@@ -301,14 +327,27 @@ static u64 inv_submit(struct iommu_alist_walk *walk, struct iommu_device *iommu)
 {
 	struct arm_smmu_flush *flush = walk_to_flush(walk);
 	unsigned int n = walk->nr_pending;
+	struct arm_smmu_flush_sync *s = &flush->syncs[n];
 
+	s->illegal = flush->illegal;
+	s->pushed = flush->pushed;
 	if (arm_smmu_cmdq_submit(iommu_to_smmu(iommu), flush->cmdq, flush->cmds,
-				 flush->num, &flush->syncs[n]))
-		flush->syncs[n].cmdq = NULL;
+				 flush->num, &s->sync))
+		s->sync.cmdq = NULL;
+	flush->pushed = false;
 	flush->last = n;
 	flush->cmdq = NULL;
 	flush->num = 0;
 	return n;
+}
+
+/*
+ * Somebody's command was illegal, while some had no CMD_SYNC of their own. It may have been
+ * one of these. Nobody sends such commands, if all is as it should be.
+ */
+static bool inv_pushed_illegal(const struct arm_smmu_flush_sync *s)
+{
+	return s->pushed && READ_ONCE(s->sync.cmdq->nr_illegal) != s->illegal;
 }
 
 /*
@@ -320,19 +359,19 @@ static int inv_wait(struct iommu_alist_walk *walk, struct iommu_device *iommu,
 		    u64 n)
 {
 	struct arm_smmu_flush *flush = walk_to_flush(walk);
-	const struct arm_smmu_cmdq_sync *sync = &flush->syncs[n];
+	const struct arm_smmu_flush_sync *s = &flush->syncs[n];
 	bool last = n == flush->last;
 	int ret;
 
-	if (!sync->cmdq)
+	if (!s->sync.cmdq)
 		return -EIO;
-	ret = arm_smmu_cmdq_wait(iommu_to_smmu(iommu), sync,
+	ret = arm_smmu_cmdq_wait(iommu_to_smmu(iommu), &s->sync,
 				 last ? flush->cmds : NULL);
 	if (likely(!ret))
-		return 0;
+		return unlikely(inv_pushed_illegal(s)) ? -EAGAIN : 0;
 	if (ret != -EIO)
 		return -EIO;
-	if (!last || sync->n > 1)
+	if (!last || s->pushed || s->sync.n > 1)
 		return -EAGAIN;
 	if (flush->elm->kind == IOMMU_ALIST_TAG)
 		return -EIO;
@@ -346,7 +385,8 @@ static struct arm_smmu_domain *list_to_domain(struct iommu_alist *list)
 }
 
 /*
- * An id is given out by the instance, and is in no TLB then: the last detach has flushed it.
+ * An id is given out by the instance, and is in no TLB then: the last detach has flushed it,
+ * and the domain that had it is freed.
  * 0 is of STEs without a second stage, and of CDs of processes that have exited.
  */
 static int inv_tag_alloc(struct iommu_alist *list, struct iommu_device *iommu,
@@ -377,7 +417,8 @@ static void inv_tag_free(struct iommu_alist *list, struct iommu_device *iommu,
 }
 
 const struct iommu_alist_ops arm_smmu_alist_ops = {
-	.flags	= IOMMU_ALIST_SYNC_BEFORE_ATC | IOMMU_ALIST_FLUSH_LAST_USER,
+	.flags	= IOMMU_ALIST_SYNC_BEFORE_ATC | IOMMU_ALIST_FLUSH_LAST_USER |
+		  IOMMU_ALIST_KEEP_TAGS,
 	.add	= inv_add,
 	.push	= inv_push,
 	.submit	= inv_submit,

@@ -9,6 +9,7 @@
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
+#include <linux/string.h>
 
 #include "kunit-mock.h"
 
@@ -65,9 +66,10 @@ static void access(struct fence *f, struct smmu_fn *fn, u64 iova, enum smmu_acce
 }
 
 /* Both have two pages in their ATCs. */
-static struct fence *setup(struct kunit *test, u32 options, u32 pasid, unsigned int flags)
+static struct fence *setup_with(struct kunit *test, u32 features, u32 options, u32 pasid,
+				unsigned int flags)
 {
-	struct smmu_caps caps = { .options = options };
+	struct smmu_caps caps = { .features = features, .options = options };
 	/* Beside its own */
 	static const u32 sids[] = { 0x4080, 0x4081, 0x4080 };
 	struct fence *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
@@ -92,6 +94,11 @@ static struct fence *setup(struct kunit *test, u32 options, u32 pasid, unsigned 
 	return f;
 }
 
+static struct fence *setup(struct kunit *test, u32 options, u32 pasid, unsigned int flags)
+{
+	return setup_with(test, 0, options, pasid, flags);
+}
+
 static bool has_eats(struct smmu_fn *fn, unsigned int n)
 {
 	struct arm_smmu_ste *ste =
@@ -109,13 +116,18 @@ static void expect_live(struct fence *f, struct smmu_fn *fn)
 		KUNIT_EXPECT_TRUE(f->test, has_eats(fn, n));
 }
 
-static void expect_fenced(struct fence *f)
+static void expect_no_eats(struct fence *f)
 {
 	unsigned int n;
 
 	KUNIT_EXPECT_EQ(f->test, IOMMU_ALIST_FENCED, state(f->fn));
 	for (n = 0; n < f->fn->nr_sids; n++)
 		KUNIT_EXPECT_FALSE(f->test, has_eats(f->fn, n));
+}
+
+static void expect_fenced(struct fence *f)
+{
+	expect_no_eats(f);
 	/* What its ATC still has is of no use to it, nor does it get anything new. */
 	access(f, f->fn, IOVA + SZ_4K, SMMU_NO_ATS);
 	access(f, f->fn, IOVA + 3 * SZ_4K, SMMU_NO_ATS);
@@ -184,7 +196,7 @@ static void mute_second_stage(struct kunit *test)
 	again(test, ARM_SMMU_OPT_MSIPOLL, IOMMU_NO_PASID, SMMU_S2);
 }
 
-/* Asked again, it answers. */
+/* Asked again, it answers: also when ATS goes on, where no list asks. */
 static void late_once(struct kunit *test)
 {
 	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
@@ -195,6 +207,11 @@ static void late_once(struct kunit *test)
 	expect_live(f, f->other);
 	access(f, f->fn, IOVA, SMMU_TRANSLATION);
 	access(f, f->fn, IOVA + SZ_4K, SMMU_OK);
+	KUNIT_ASSERT_EQ(test, 0, smmu_block(f->fn));
+	kiommu_drop(&f->fn->fn, 1);
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(f->fn, f->domain));
+	expect_live(f, f->fn);
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->fn));
 }
 
 static void limit_us(void *us)
@@ -263,22 +280,71 @@ static void mute_when_mm_exits(struct kunit *test)
 	f->m->unaudited = true;
 }
 
-/* Without power it answers nothing, and has nothing cached: nobody asks, and it is not fenced. */
-static void no_power(struct kunit *test)
+/* A read of its configuration fails, for whichever reason: it may have power. */
+static void unreadable(struct kunit *test)
 {
 	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
 	struct pci_dev *pdev = &f->fn->fn.pdev;
 	pci_power_t before = pdev->current_state;
 
+	pdev->current_state = PCI_D3cold;
+	smmu_unmap(test, f->domain, IOVA, 1);
+	access(f, f->fn, IOVA, SMMU_TRANSLATION);
+	kiommu_mute(&f->fn->fn, true);
+	smmu_unmap(test, f->domain, IOVA + SZ_4K, 1);
+	expect_fenced(f);
+	pdev->current_state = before;
+	f->m->unaudited = true; /* Its ATC */
+}
+
+/* Without power it answers nothing, and has nothing cached: nobody asks, and it is not fenced. */
+static void no_power(struct kunit *test)
+{
+	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+	struct pci_dev *pdev = &f->fn->fn.pdev;
+
 	kiommu_mute(&f->fn->fn, true);
 	f->fn->fn.asked = 0;
-	pdev->current_state = PCI_D3cold;
+	pdev->no_power = true;
 	smmu_unmap(test, f->domain, IOVA, 1);
 	expect_asked(f, f->fn, 0);
 	expect_live(f, f->fn);
 	access(f, f->other, IOVA, SMMU_TRANSLATION);
-	pdev->current_state = before;
+	pdev->no_power = false;
 	f->m->unaudited = true; /* Its ATC, which is not empty here */
+}
+
+static void lose_power(struct smmu_unit *unit, const struct smmu_cmd *cmd)
+{
+	struct smmu_fn *fn = unit->priv;
+
+	if (cmd->op == CMDQ_OP_ATC_INV && fn->fn.asked)
+		WRITE_ONCE(fn->fn.pdev.no_power, true);
+}
+
+/* It loses power while it is asked again: then it has nothing cached, and is not fenced. */
+static void no_power_any_more(struct kunit *test)
+{
+	struct smmu_machine *m = smmu_machine(test, 1, NULL);
+	struct smmu_fn *fn = smmu_add_fn(test, 0, KIOMMU_ATS);
+	struct iommu_domain *domain = smmu_paging(test, fn, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_attach(fn, domain));
+	smmu_map(test, domain, IOVA, 1);
+	fn->unit->atc_timeout = TIMEOUT_NS;
+	smmu_settle(fn->unit);
+	kiommu_mute(&fn->fn, true);
+	fn->fn.asked = 0;
+	fn->unit->priv = fn;
+	fn->unit->before = lose_power;
+	smmu_unmap(test, domain, IOVA, 1);
+	fn->unit->before = NULL;
+	KUNIT_EXPECT_EQ(test, 2, fn->fn.asked);
+	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(fn));
+	KUNIT_EXPECT_TRUE(test, has_eats(fn, 0));
+	kiommu_mute(&fn->fn, false);
+	fn->fn.pdev.no_power = false;
+	m->unaudited = true; /* Its ATC, which is not empty here */
 }
 
 /* --- beside who writes the STE --- */
@@ -357,8 +423,10 @@ static void attached_anew(struct kunit *test)
 
 	unmap_mute(f);
 	expect_fenced(f);
+	f->fn->fn.asked = 0;
 	KUNIT_ASSERT_EQ(test, 0, smmu_block(f->fn));
 	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->fn));
+	expect_asked(f, f->fn, 0);
 	kiommu_mute(&f->fn->fn, false);
 	smmu_unmap(test, f->domain, IOVA + SZ_4K, 1);
 	smmu_clear_log(f->m);
@@ -371,6 +439,37 @@ static void attached_anew(struct kunit *test)
 	f->fn->fn.asked = 0;
 	smmu_unmap(test, f->domain, IOVA + 2 * SZ_4K, 1);
 	expect_asked(f, f->fn, 3);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(f->m));
+}
+
+/*
+ * ATS goes on, and it does not answer: it works without, as far as the SMMU translates, until it
+ * is attached anew.
+ */
+static void mute_when_ats_goes_on(struct kunit *test)
+{
+	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+	struct iommu_domain *pasid = smmu_paging(test, f->fn, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_block(f->fn));
+	kiommu_mute(&f->fn->fn, true);
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(f->fn, f->domain));
+	expect_no_eats(f);
+	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->fn));
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(f->fn, IOMMU_NO_PASID, IOVA,
+						   SMMU_UNTRANSLATED, NULL));
+	/* While it is attached, nobody tries again. */
+	f->fn->fn.asked = 0;
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(f->fn, PASID, pasid));
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(f->fn, f->domain));
+	expect_asked(f, f->fn, 0);
+	smmu_remove_pasid(f->fn, PASID);
+	KUNIT_ASSERT_EQ(test, 0, smmu_block(f->fn));
+	kiommu_mute(&f->fn->fn, false);
+	attach(f, f->fn);
+	expect_live(f, f->fn);
+	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->fn));
+	access(f, f->fn, IOVA, SMMU_OK);
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(f->m));
 }
 
@@ -393,20 +492,24 @@ static void reset_done(struct fence *f)
 }
 
 /* What is unmapped meanwhile, and that it has not been told, is gone when it may ask again. */
-static void reset(struct kunit *test)
+static void do_reset(struct kunit *test, u32 features, const char *tlbi)
 {
-	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+	struct fence *f = setup_with(test, features, 0, IOMMU_NO_PASID, 0);
+	const char *cmds;
 
 	reset_prepare(f);
 	smmu_unmap(test, f->domain, IOVA, 1);
 	smmu_clear_log(f->m);
 	reset_done(f);
-	KUNIT_EXPECT_STREQ(test, "nsnh_all\nsync\n"
+	KUNIT_EXPECT_FALSE(test, f->fn->fn.no_pasids);
+	cmds = smmu_stream(test, f->unit, 0);
+	KUNIT_EXPECT_TRUE(test, str_has_prefix(cmds, tlbi));
+	KUNIT_EXPECT_STREQ(test, "sync\n"
 			   "atc sid=4000 all\natc sid=4080 all\natc sid=4081 all\n"
 			   "atc sid=4080 all\nsync\ncfgi_ste sid=4000 leaf\n"
 			   "cfgi_ste sid=4080 leaf\ncfgi_ste sid=4081 leaf\n"
 			   "cfgi_ste sid=4080 leaf\nsync\n",
-			   smmu_stream(test, f->unit, 0));
+			   cmds + strlen(tlbi));
 	expect_live(f, f->fn);
 	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->fn));
 	access(f, f->fn, IOVA, SMMU_TRANSLATION);
@@ -415,6 +518,13 @@ static void reset(struct kunit *test)
 	smmu_unmap(test, f->domain, IOVA + SZ_4K, 1);
 	expect_asked(f, f->fn, 3);
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(f->m));
+	smmu_exit(test);
+}
+
+static void reset(struct kunit *test)
+{
+	do_reset(test, SMMU_FEATURES, "nsnh_all\n");
+	do_reset(test, SMMU_FEATURES | ARM_SMMU_FEAT_E2H, "nsnh_all\nel2_all\n");
 }
 
 /* It was fenced before. */
@@ -441,6 +551,7 @@ static void detached_in_reset(struct kunit *test)
 	reset_done(f);
 	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->fn));
 	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(f->fn));
+	KUNIT_EXPECT_FALSE(test, has_eats(f->fn, 0));
 	attach(f, f->fn);
 	expect_live(f, f->fn);
 	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->fn));
@@ -466,6 +577,54 @@ static void attached_in_reset(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(f->m));
 }
 
+/* The reset was of no use; another one is. */
+static void expect_not_back(struct fence *f)
+{
+	expect_no_eats(f);
+	KUNIT_EXPECT_FALSE(f->test, kiommu_ats(&f->fn->fn));
+	KUNIT_EXPECT_FALSE(f->test, f->fn->fn.pdev.ats_enabled);
+	kiommu_mute(&f->fn->fn, false);
+	reset_prepare(f);
+	reset_done(f);
+	expect_live(f, f->fn);
+	KUNIT_EXPECT_TRUE(f->test, kiommu_ats(&f->fn->fn));
+	access(f, f->fn, IOVA + SZ_4K, SMMU_OK);
+	KUNIT_EXPECT_EQ(f->test, 0, smmu_stale(f->m));
+}
+
+static void mute_when_reset_is_done(struct kunit *test)
+{
+	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+
+	reset_prepare(f);
+	arm_smmu_ops.reset_done(smmu_dev(f->fn));
+	expect_not_back(f);
+}
+
+static void no_ats_when_reset_is_done(struct kunit *test)
+{
+	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+	struct arm_smmu_device *smmu = &f->unit->smmu;
+
+	reset_prepare(f);
+	/* See ats_cannot_go_on() in kunit-fixes.c. */
+	smmu->pgsize_bitmap |= SZ_2K;
+	reset_done(f);
+	smmu->pgsize_bitmap &= ~SZ_2K;
+	expect_not_back(f);
+}
+
+static void removed_in_reset(struct kunit *test)
+{
+	struct fence *f = setup(test, 0, IOMMU_NO_PASID, 0);
+
+	reset_prepare(f);
+	kiommu_remove(&f->fn->fn);
+	reset_done(f);
+	expect_asked(f, f->fn, 0);
+	expect_no_eats(f);
+}
+
 /* It is mute after that, too. */
 static void mute_after_reset(struct kunit *test)
 {
@@ -487,13 +646,19 @@ static struct kunit_case smmu_fence_cases[] = {
 	KUNIT_CASE(late_once),
 	KUNIT_CASE(late),
 	KUNIT_CASE(mute_when_mm_exits),
+	KUNIT_CASE(unreadable),
 	KUNIT_CASE(no_power),
+	KUNIT_CASE(no_power_any_more),
 	KUNIT_CASE(ste_is_written),
 	KUNIT_CASE(attached_anew),
+	KUNIT_CASE(mute_when_ats_goes_on),
 	KUNIT_CASE(reset),
 	KUNIT_CASE(reset_of_fenced),
 	KUNIT_CASE(detached_in_reset),
 	KUNIT_CASE(attached_in_reset),
+	KUNIT_CASE(mute_when_reset_is_done),
+	KUNIT_CASE(no_ats_when_reset_is_done),
+	KUNIT_CASE(removed_in_reset),
 	KUNIT_CASE(mute_after_reset),
 	{}
 };

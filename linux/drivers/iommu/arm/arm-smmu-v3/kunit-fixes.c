@@ -63,6 +63,7 @@ static void no_asid_left(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_set_pasid(fn, PASID + 1, smmu_paging(test, fn, 0)));
 	KUNIT_EXPECT_STREQ(test, "", smmu_stream(test, fn->unit, 0));
 	smmu_remove_pasid(fn, PASID);
+	smmu_free(test, first);
 	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(fn, PASID + 1, smmu_paging(test, fn, 0)));
 }
 
@@ -200,10 +201,14 @@ static void unmap_while_ats_goes_on(struct kunit *test)
  */
 static void ats_cannot_go_on(struct kunit *test)
 {
-	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_ATS);
-	struct iommu_domain *domain = smmu_paging(test, fn, 0);
+	static const u32 more[] = { 0x4080 };
+	struct iommu_domain *domain;
+	struct smmu_fn *fn;
 	u64 pa;
 
+	smmu_machine(test, 1, NULL);
+	fn = smmu_add_fn_like(test, 0, KIOMMU_ATS, NULL, more, ARRAY_SIZE(more));
+	domain = smmu_paging(test, fn, 0);
 	fn->unit->smmu.pgsize_bitmap |= SZ_2K;
 	KUNIT_ASSERT_EQ(test, 0, smmu_attach(fn, domain));
 	fn->unit->smmu.pgsize_bitmap &= ~SZ_2K;
@@ -215,6 +220,54 @@ static void ats_cannot_go_on(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, smmu_count(fn->unit, CMDQ_OP_ATC_INV));
 	KUNIT_EXPECT_EQ(test, 1, smmu_count(fn->unit, CMDQ_OP_CMD_SYNC));
 	KUNIT_EXPECT_EQ(test, 0, smmu_identity(fn));
+}
+
+/* --- attaching --- */
+
+/* Without tables of two levels there are 1,024 CDs, of whichever PASIDs a function can do. */
+static void no_cd_left(struct kunit *test)
+{
+	struct smmu_fn *fn = one_fn(test, SMMU_FEATURES & ~ARM_SMMU_FEAT_2_LVL_CDTAB, 0,
+				    KIOMMU_PASID | SMMU_FN_MANY);
+	struct iommu_domain *domain = smmu_paging(test, fn, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_identity(fn));
+	KUNIT_EXPECT_EQ(test, -EOVERFLOW, smmu_set_pasid(fn, 1024, domain));
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(fn, 1023, domain));
+}
+
+struct attach {
+	struct smmu_fn *fn;
+	struct iommu_domain *domain;
+};
+
+static int set_pasid(void *arg)
+{
+	struct attach *a = arg;
+
+	return smmu_set_pasid(a->fn, PASID, a->domain);
+}
+
+/* The CD is there, and the TLB full, when a page goes that nobody else uses. */
+static void unmap_while_attached(struct kunit *test)
+{
+	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_PASID);
+	struct attach a = { .fn = fn };
+	struct kiommu_thread thread;
+
+	kiommu_two_cpus(test);
+	rid_of(test, fn, 1);
+	a.domain = smmu_paging(test, fn, 0);
+	smmu_map(test, a.domain, IOVA, 1);
+	/* The second one is behind the store of CD.V. */
+	kiommu_hold(&fn->unit->hold, CMDQ_OP_CFGI_CD, 2, HOLD_MS);
+	kiommu_start(test, &thread, set_pasid, &a);
+	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &fn->unit->hold));
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, PASID, IOVA, 0, NULL));
+	smmu_unmap(test, a.domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, 0, kiommu_join(&thread));
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(test->priv));
+	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION, smmu_access(fn, PASID, IOVA, 0, NULL));
 }
 
 /* --- detaching --- */
@@ -585,6 +638,8 @@ static struct kunit_case smmu_fixes_cases[] = {
 	KUNIT_CASE(freed_while_attached),
 	KUNIT_CASE(unmap_while_ats_goes_on),
 	KUNIT_CASE(ats_cannot_go_on),
+	KUNIT_CASE(no_cd_left),
+	KUNIT_CASE(unmap_while_attached),
 	KUNIT_CASE(exit_while_unbound),
 	KUNIT_CASE(bind_beside_unbind),
 	KUNIT_CASE(cd0_is_cleared_first),

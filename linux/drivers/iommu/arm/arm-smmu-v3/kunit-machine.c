@@ -461,6 +461,8 @@ void smmu_exit(struct kunit *test)
 		smmu_audit_released(machine->fn[n]);
 	}
 	smmu_free_domains(machine);
+	/* Those of processes give back their ids later, as arm_smmu_driver_unregister() knows. */
+	mmu_notifier_synchronize();
 	smmu_audit(machine);
 	kiommu_expect_complaints(test, &machine->k, 0);
 	smmu_destroy(machine);
@@ -483,14 +485,15 @@ static struct iommu_domain *smmu_keep(struct kunit *test, struct iommu_domain *d
 }
 
 /* As whoever asks for nesting gets one: it is finalised when it is attached. */
-static struct iommu_domain *smmu_alloc_s2(struct kunit *test)
+static struct iommu_domain *smmu_alloc_late(struct kunit *test, unsigned int flags)
 {
 	struct iommu_domain *domain = arm_smmu_ops.domain_alloc_paging(NULL);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
 	domain->type = IOMMU_DOMAIN_UNMANAGED;
 	domain->ops = arm_smmu_ops.default_domain_ops;
-	KUNIT_EXPECT_EQ(test, 0, domain->ops->enable_nesting(domain));
+	if (flags & SMMU_S2)
+		KUNIT_EXPECT_EQ(test, 0, domain->ops->enable_nesting(domain));
 	return domain;
 }
 
@@ -498,7 +501,7 @@ static struct iommu_domain *smmu_alloc_s2(struct kunit *test)
  * smmu_paging() - a domain with a page table of its own
  * @test: the test
  * @fn: a function that it is for
- * @flags: %SMMU_S2, %SMMU_DIRTY
+ * @flags: %SMMU_S2, %SMMU_DIRTY, %SMMU_LATE
  *
  * A domain of the second stage has no page table before it is attached for the first time.
  *
@@ -507,8 +510,8 @@ static struct iommu_domain *smmu_alloc_s2(struct kunit *test)
 struct iommu_domain *smmu_paging(struct kunit *test, struct smmu_fn *fn,
 				 unsigned int flags)
 {
-	if (flags & SMMU_S2)
-		return smmu_keep(test, smmu_alloc_s2(test));
+	if (flags & (SMMU_S2 | SMMU_LATE))
+		return smmu_keep(test, smmu_alloc_late(test, flags));
 	return smmu_keep(test, arm_smmu_ops.domain_alloc_user(smmu_dev(fn),
 				flags & SMMU_DIRTY ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0,
 				NULL, NULL));
@@ -549,6 +552,8 @@ void smmu_free(struct kunit *test, struct iommu_domain *domain)
 	for (n = 0; n < machine->nr_owned; n++)
 		if (machine->owned[n] == domain)
 			machine->owned[n] = NULL;
+	while (machine->nr_owned && !machine->owned[machine->nr_owned - 1])
+		machine->nr_owned--;
 	iommu_domain_free(domain);
 }
 

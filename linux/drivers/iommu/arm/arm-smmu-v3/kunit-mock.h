@@ -428,6 +428,7 @@ struct smmu_caps {
 /* What kind of domain */
 #define SMMU_S2		BIT(0)
 #define SMMU_DIRTY	BIT(1)	/* tracks what is written; the first stage only */
+#define SMMU_LATE	BIT(2)	/* its page table is made when it is attached first, as with SMMU_S2 */
 
 /* What its pages translate to */
 #define SMMU_PA(iova)	((iova) + 0x100001000ULL)

@@ -7,6 +7,7 @@
  * phase are there on all of them before the first is waited for.
  */
 #include <kunit/test.h>
+#include <linux/io-pgtable.h>
 #include <linux/mm.h>
 
 #include "kunit-mock.h"
@@ -355,6 +356,7 @@ static void queues_are_full(struct kunit *test)
  * @ias: input size of the second one, for S2, 0: as usual
  * @oas: output size of the second one
  * @sizes: pages of the second one
+ * @table_ias: input size of the page table, 0: as it is
  * @ret: what attaching behind the second one says
  */
 struct fit {
@@ -365,6 +367,7 @@ struct fit {
 	u8 ias;
 	u8 oas;
 	unsigned long sizes;
+	u8 table_ias;
 	int ret;
 };
 
@@ -385,6 +388,9 @@ static const struct fit fits[] = {
 	{ "small_addresses", .ias = 40, .oas = 40, .ret = -EINVAL },
 	{ "small_addresses_s2", .ias = 40, .oas = 40, .flags = SMMU_S2, .ret = -EINVAL },
 	{ "small_output_s2", .oas = 40, .flags = SMMU_S2, .ret = -EINVAL },
+	{ "small_input_s2", .ias = 40, .flags = SMMU_S2, .ret = -EINVAL },
+	{ "large_table", .table_ias = 52, .ret = -EINVAL },
+	{ "large_table_fits", .second = SMMU_FEATURES | ARM_SMMU_FEAT_VAX, .table_ias = 52 },
 	{ "large_addresses_s2", .ias = 52, .oas = 52, .flags = SMMU_S2 },
 	{ "other_granule", .sizes = SZ_64K | SZ_512M, .ret = -EINVAL },
 	{ "more_granules", .sizes = SZ_4K | SZ_2M | SZ_1G | SZ_64K | SZ_512M },
@@ -409,6 +415,9 @@ static void fit(struct kunit *test)
 	second->pgsize_bitmap = f->sizes ?: second->pgsize_bitmap;
 	domain = smmu_paging(test, s->fn[0], f->flags);
 	KUNIT_ASSERT_EQ(test, 0, smmu_attach(s->fn[0], domain));
+	if (f->table_ias)
+		io_pgtable_ops_to_pgtable(to_smmu_domain(domain)->pgtbl_ops)->cfg.ias =
+			f->table_ias;
 	smmu_map(test, domain, IOVA, 1);
 	KUNIT_ASSERT_EQ(test, 0, smmu_block(s->fn[1]));
 	smmu_settle(s->fn[1]->unit);
@@ -424,9 +433,50 @@ static void fit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
 }
 
+/* A process, whose page table no SMMU has made */
+static void fit_process(struct kunit *test)
+{
+	static const struct smmu_caps caps[] = {
+		{}, { .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_SVA },
+	};
+	struct share *s = machine(test, 2, caps, PASID);
+	struct iommu_domain *domain = smmu_sva(test, s->fn[0], kiommu_mm(test));
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_identity(s->fn[0]));
+	KUNIT_ASSERT_EQ(test, 0, smmu_identity(s->fn[1]));
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID, domain));
+	KUNIT_EXPECT_EQ(test, -EINVAL, smmu_set_pasid(s->fn[1], PASID, domain));
+}
+
+/*
+ * The first SMMU has the second stage only, and there is no memory for a page table: the
+ * next one has the stage that was meant. So has one after a PASID was refused there.
+ */
+static void stage_of_who_failed(struct kunit *test)
+{
+	static const struct smmu_caps caps[] = {
+		{ .features = SMMU_FEATURES & ~ARM_SMMU_FEAT_TRANS_S1 }, {},
+	};
+	struct share *s = machine(test, 2, caps, IOMMU_NO_PASID);
+	struct iommu_domain *first = smmu_paging(test, s->fn[0], SMMU_LATE);
+	struct iommu_domain *second = smmu_paging(test, s->fn[0], SMMU_LATE);
+	struct arm_smmu_device *smmu = &s->fn[0]->unit->smmu;
+	unsigned long sizes = smmu->pgsize_bitmap;
+
+	/* No format has such pages. */
+	smmu->pgsize_bitmap = SZ_2K;
+	KUNIT_EXPECT_EQ(test, -ENOMEM, smmu_attach(s->fn[0], first));
+	smmu->pgsize_bitmap = sizes;
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(s->fn[1], first));
+	KUNIT_EXPECT_EQ(test, ARM_SMMU_DOMAIN_S1, to_smmu_domain(first)->stage);
+	KUNIT_EXPECT_EQ(test, 0, smmu_identity(s->fn[0]));
+	KUNIT_EXPECT_EQ(test, -EINVAL, smmu_set_pasid(s->fn[0], PASID, second));
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[1], PASID, second));
+}
+
 /* --- ids --- */
 
-/* One instance has none left: the others go on, and it does when one is free again. */
+/* One instance has none left: the others go on, and it does when a domain is freed. */
 static void ids_run_out(struct kunit *test)
 {
 	static const struct smmu_caps caps[] = { { .asid_bits = 1, .vmid_bits = 1 }, {} };
@@ -441,10 +491,19 @@ static void ids_run_out(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, smmu_attach(s->fn[0], first));
 		KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_attach(third, second));
 		KUNIT_EXPECT_EQ(test, 0, smmu_attach(s->fn[1], second));
+		/* The first one may come back, and does so without a flush. */
 		KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+		KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_attach(third, second));
+		smmu_clear_log(s->m);
+		KUNIT_EXPECT_EQ(test, 0, smmu_attach(s->fn[0], first));
+		KUNIT_EXPECT_EQ(test, 0, smmu_count(s->fn[0]->unit, CMDQ_OP_TLBI_NH_ASID) +
+					 smmu_count(s->fn[0]->unit, CMDQ_OP_TLBI_S12_VMALL));
+		KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+		smmu_free(test, first);
 		KUNIT_EXPECT_EQ(test, 0, smmu_attach(third, second));
 		KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[1]));
 		KUNIT_EXPECT_EQ(test, 0, smmu_block(third));
+		smmu_free(test, second);
 	}
 }
 
@@ -464,7 +523,6 @@ static void dirty_id(struct kunit *test)
 	smmu_refuse(s->fn[0]->unit, 0);
 	KUNIT_EXPECT_EQ(test, id, smmu_id(s->fn[0]->unit, s->domain));
 	KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[1]));
-	KUNIT_EXPECT_EQ(test, 0, smmu_id(s->fn[1]->unit, s->domain));
 	s->m->unaudited = true;
 	smmu_free(test, s->domain);
 	next = smmu_paging(test, s->fn[0], 0);
@@ -482,11 +540,64 @@ static void dirty_id_is_flushed(struct kunit *test)
 	access_all(s, SMMU_OK);
 	smmu_refuse(s->fn[0]->unit, CMDQ_OP_TLBI_NH_ASID);
 	KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+	KUNIT_EXPECT_EQ(test, -EIO, smmu_attach(s->fn[0], s->domain));
+	access_all(s, SMMU_ABORTED);
 	smmu_refuse(s->fn[0]->unit, 0);
 	/* Nobody is told. */
 	smmu_unmap(test, s->domain, IOVA, 1);
 	attach(s, 0);
 	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+}
+
+/* The stages count for themselves. */
+static void ids_of_stages(struct kunit *test)
+{
+	static const struct smmu_caps caps = { .asid_bits = 1, .vmid_bits = 1 };
+	struct share *s = machine(test, 1, &caps, IOMMU_NO_PASID);
+	struct iommu_domain *s1 = smmu_paging(test, s->fn[0], 0);
+	struct iommu_domain *s2 = smmu_paging(test, s->fn[0], SMMU_S2);
+
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(s->fn[0], s1));
+	KUNIT_EXPECT_EQ(test, 0, smmu_attach(smmu_add_fn(test, 0, 0), s2));
+	KUNIT_EXPECT_EQ(test, 1, smmu_id(s->fn[0]->unit, s1));
+	KUNIT_EXPECT_EQ(test, 1, smmu_id(s->fn[0]->unit, s2));
+}
+
+/*
+ * What failed behind several instances is done again where it failed: that of the first is not
+ * taken for what the last was sent.
+ */
+static void illegal_behind_one(struct kunit *test)
+{
+	struct share *s = machine(test, 2, NULL, IOMMU_NO_PASID);
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, IOVA, 2);
+	access_all(s, SMMU_OK);
+	smmu_fail(s->fn[0]->unit, CMDQ_ERR_CERROR_ILL_IDX, 1);
+	smmu_clear_log(s->m);
+	smmu_unmap(test, s->domain, IOVA, 1);
+	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+	KUNIT_EXPECT_EQ(test, 1, smmu_count(s->fn[1]->unit, CMDQ_OP_TLBI_NH_VA));
+}
+
+/* One of many, which has no CMD_SYNC right behind its batch */
+static void illegal_among_many(struct kunit *test)
+{
+	static const struct smmu_caps caps = {
+		.features = SMMU_FEATURES & ~ARM_SMMU_FEAT_RANGE_INV,
+	};
+	struct share *s = machine(test, 1, &caps, IOMMU_NO_PASID);
+	const u64 iova = SZ_2M + 9 * SZ_4K;
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	smmu_map(test, s->domain, SZ_2M, 200);
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(s->fn[0], s->pasid, iova, 0, NULL));
+	smmu_fail(s->fn[0]->unit, CMDQ_ERR_CERROR_ILL_IDX, 10);
+	smmu_unmap_size(test, s->domain, SZ_2M, SZ_4K, 200);
+	KUNIT_EXPECT_EQ(test, SMMU_TRANSLATION, smmu_access(s->fn[0], s->pasid, iova, 0, NULL));
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
 }
 
@@ -574,9 +685,14 @@ static struct kunit_case smmu_share_cases[] = {
 	KUNIT_CASE(many_batches),
 	KUNIT_CASE(queues_are_full),
 	KUNIT_CASE_PARAM(fit, fit_gen_params),
+	KUNIT_CASE(fit_process),
+	KUNIT_CASE(stage_of_who_failed),
 	KUNIT_CASE(ids_run_out),
+	KUNIT_CASE(ids_of_stages),
 	KUNIT_CASE(dirty_id),
 	KUNIT_CASE(dirty_id_is_flushed),
+	KUNIT_CASE(illegal_behind_one),
+	KUNIT_CASE(illegal_among_many),
 	KUNIT_CASE(no_memory),
 	KUNIT_CASE(one_is_mute),
 	{}
