@@ -279,6 +279,18 @@ static void mute_legacy(struct kunit *test)
 }
 
 /* A quirk: it is asked twice each time. */
+/* Reads of its configuration fail, too, which says nothing about its power. */
+static void mute_unreadable(struct kunit *test)
+{
+	struct fence *f = fence_setup(test, 0);
+	pci_power_t before = f->fn->pci.pdev.current_state;
+
+	f->fn->pci.pdev.current_state = PCI_D3cold;
+	unmap_mute(f);
+	expect_fenced(f);
+	f->fn->pci.pdev.current_state = before;
+}
+
 static void mute_asked_twice(struct kunit *test)
 {
 	struct fence *f = fence_machine(test, NULL, FLAGS);
@@ -1386,6 +1398,7 @@ static struct kunit_case fence_cases[] = {
 	KUNIT_CASE(mute_second_level),
 	KUNIT_CASE(mute_first_level),
 	KUNIT_CASE(mute_legacy),
+	KUNIT_CASE(mute_unreadable),
 	KUNIT_CASE(mute_asked_twice),
 	KUNIT_CASE(mute_between_neighbours),
 	KUNIT_CASE(not_asked_again),

@@ -550,6 +550,26 @@ static void dirty_id_is_flushed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
 }
 
+/* An id that is used again is dirty again: if it cannot be flushed, the next attachment does. */
+static void used_again_is_dirty(struct kunit *test)
+{
+	struct share *s = machine(test, 1, NULL, IOMMU_NO_PASID);
+
+	attach_all(s, smmu_paging(test, s->fn[0], 0));
+	KUNIT_ASSERT_EQ(test, 0, smmu_block(s->fn[0]));
+	attach(s, 0);
+	smmu_map(test, s->domain, IOVA, 1);
+	access_all(s, SMMU_OK);
+	smmu_refuse(s->fn[0]->unit, CMDQ_OP_TLBI_NH_ASID);
+	KUNIT_EXPECT_EQ(test, 0, smmu_block(s->fn[0]));
+	smmu_refuse(s->fn[0]->unit, 0);
+	/* Nobody is told. */
+	smmu_unmap(test, s->domain, IOVA, 1);
+	attach(s, 0);
+	access_all(s, SMMU_TRANSLATION);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(s->m));
+}
+
 /* The stages count for themselves. */
 static void ids_of_stages(struct kunit *test)
 {
@@ -691,6 +711,7 @@ static struct kunit_case smmu_share_cases[] = {
 	KUNIT_CASE(ids_of_stages),
 	KUNIT_CASE(dirty_id),
 	KUNIT_CASE(dirty_id_is_flushed),
+	KUNIT_CASE(used_again_is_dirty),
 	KUNIT_CASE(illegal_behind_one),
 	KUNIT_CASE(illegal_among_many),
 	KUNIT_CASE(no_memory),
