@@ -468,6 +468,56 @@ static void hardware_updates_tables(struct kunit *test)
 		    CTXDESC_CD_0_TCR_HA | CTXDESC_CD_0_TCR_HD);
 }
 
+/* Which part of a range was written since it was asked last: from where, and how much */
+static void expect_dirty(struct kunit *test, struct iommu_domain *domain, u64 iova, u64 size,
+			 u64 start, u64 bytes)
+{
+	struct iommu_dirty_bitmap dirty;
+	struct iommu_iotlb_gather gather;
+
+	iommu_dirty_bitmap_init(&dirty, NULL, &gather);
+	KUNIT_EXPECT_EQ(test, 0, domain->dirty_ops->read_and_clear_dirty(domain, iova, size, 0,
+									 &dirty));
+	if (bytes)
+		KUNIT_EXPECT_EQ(test, start, gather.start);
+	KUNIT_EXPECT_EQ(test, bytes ? start + bytes - 1 : 0, gather.end);
+	iommu_iotlb_sync(domain, &gather);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(test->priv));
+}
+
+static void write_to(struct kunit *test, struct smmu_fn *fn, u64 iova)
+{
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, iova, SMMU_WRITE, NULL));
+}
+
+/* What was written, and made clean, is dirty when it is written again: of whichever size. */
+static void dirty_again(struct kunit *test)
+{
+	struct smmu_fn *fn = one_fn(test, SMMU_FEATURES | ARM_SMMU_FEAT_HA | ARM_SMMU_FEAT_HD, 0,
+				    KIOMMU_ATS);
+	struct iommu_domain *domain = smmu_paging(test, fn, SMMU_DIRTY);
+	unsigned int n;
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_attach(fn, domain));
+	smmu_map(test, domain, SZ_2M, 2);
+	smmu_map_size(test, domain, SZ_4M, SZ_2M, 1);
+	/* New ones are dirty. */
+	expect_dirty(test, domain, SZ_2M, 2 * SZ_4K, SZ_2M, 2 * SZ_4K);
+	expect_dirty(test, domain, SZ_4M, SZ_2M, SZ_4M, SZ_2M);
+	for (n = 0; n < 3; n++) {
+		expect_dirty(test, domain, SZ_2M, 2 * SZ_4K, 0, 0);
+		write_to(test, fn, SZ_2M + SZ_4K);
+		expect_dirty(test, domain, SZ_2M, 2 * SZ_4K, SZ_2M + SZ_4K, SZ_4K);
+		expect_dirty(test, domain, SZ_4M, SZ_2M, 0, 0);
+		write_to(test, fn, SZ_4M + n * SZ_4K);
+		expect_dirty(test, domain, SZ_4M, SZ_2M, SZ_4M, SZ_2M);
+	}
+	/* Nothing is sent where nothing has changed. */
+	smmu_clear_log(test->priv);
+	expect_dirty(test, domain, SZ_2M, 2 * SZ_4K, 0, 0);
+	KUNIT_EXPECT_STREQ(test, "", smmu_stream(test, fn->unit, 0));
+}
+
 /* --- functions that do not answer, or late --- */
 
 static void set_limit(void *us)
@@ -648,6 +698,7 @@ static struct kunit_case smmu_fixes_cases[] = {
 	KUNIT_CASE(groups_are_not_cut),
 	KUNIT_CASE(groups_need_ranges),
 	KUNIT_CASE(hardware_updates_tables),
+	KUNIT_CASE(dirty_again),
 	KUNIT_CASE(unanswered),
 	KUNIT_CASE(unanswered_for_long),
 	KUNIT_CASE(many_streams),

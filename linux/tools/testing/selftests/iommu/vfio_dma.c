@@ -6,9 +6,11 @@
  * Needs the functions for itself: they are taken from their driver, and given back. IOMMUs
  * that can use one page table have to share it; with SVA_DIFFER=1 in the environment they
  * differ, and must not. Whether they do is told by the id of the page table, and by how often
- * a page is mapped.
+ * a page is mapped. SVA_DIRTY has a digit for each function, in the order of their names: 1 if
+ * its IOMMU can tell which pages are written.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -446,6 +448,84 @@ TEST_F(vfio_dma, unmap_costs)
 		EXPECT_EQ(atc[n] + 1, counter(&self->fn[n], SVADEV_C_INV_UNTAGGED));
 		EXPECT_EQ(0, stale(&self->fn[n]));
 	}
+}
+
+/* --- dirty pages --- */
+
+static bool can_track(unsigned int n)
+{
+	const char *digits = getenv("SVA_DIRTY");
+
+	return digits && n < strlen(digits) && digits[n] == '1';
+}
+
+/* A page table that tracks them. Returns an errno. */
+static int alloc_tracking(FIXTURE_DATA(vfio_dma) *self, unsigned int n, uint32_t *pt)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		.dev_id = self->fn[n].id, .pt_id = self->ioas,
+	};
+
+	if (ioctl(self->fd, IOMMU_HWPT_ALLOC, &alloc))
+		return errno;
+	*pt = alloc.out_hwpt_id;
+	return 0;
+}
+
+static int attach_to(struct fn *f, uint32_t pt)
+{
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = pt };
+
+	return ioctl(f->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ? errno : 0;
+}
+
+/* Which of two pages were written since it was called last, as bits; or -1 */
+static int dirty(FIXTURE_DATA(vfio_dma) *self, uint32_t pt)
+{
+	uint64_t bits = 0;
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.size = sizeof(get), .hwpt_id = pt, .iova = IOVA, .length = 2 * PAGE,
+		.page_size = PAGE, .data = (uintptr_t)&bits,
+	};
+
+	return ioctl(self->fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &get) ? -1 : (int)(bits & 3);
+}
+
+/*
+ * A page table that tracks writes is not for an IOMMU that cannot, whose function keeps what it
+ * has; and it tells of the writes behind all others, again after it was asked.
+ */
+TEST_F(vfio_dma, dirty)
+{
+	struct iommu_hwpt_set_dirty_tracking set = {
+		.size = sizeof(set), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
+	};
+	unsigned int n, round;
+
+	if (variant->type1)
+		SKIP(return, "type1 does not ask the IOMMU");
+	for (n = 0; n < self->nr; n++) {
+		ASSERT_TRUE(attach(self, false, n));
+		if (!can_track(n))
+			EXPECT_EQ(EOPNOTSUPP, alloc_tracking(self, n, &set.hwpt_id));
+	}
+	if (!can_track(0))
+		return;
+	ASSERT_EQ(0, alloc_tracking(self, 0, &set.hwpt_id));
+	for (n = 0; n < self->nr; n++)
+		EXPECT_EQ(can_track(n) ? 0 : EINVAL, attach_to(&self->fn[n], set.hwpt_id));
+	ASSERT_EQ(0, map(self, false, IOVA));
+	ASSERT_EQ(0, map(self, false, IOVA + PAGE));
+	ASSERT_EQ(0, ioctl(self->fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	EXPECT_EQ(0, dirty(self, set.hwpt_id));
+	for (round = 0; round < 3; round++)
+		for (n = 0; n < self->nr; n++) {
+			EXPECT_EQ(SVADEV_ERR_NONE, fill(&self->fn[n], IOVA + n % 2 * PAGE, n + 1));
+			EXPECT_EQ(n + 1, self->page[0]);
+			EXPECT_EQ(can_track(n) ? 1 << n % 2 : 0, dirty(self, set.hwpt_id));
+			EXPECT_EQ(0, dirty(self, set.hwpt_id));
+		}
 }
 
 /* Whoever holds the page table dies while a function may still work. */
