@@ -121,13 +121,15 @@ def judge(kind, expected, seen):
     """The cases of a kind."""
     cases, used = [], set()
     for name, s in sorted(seen.items()):
-        hits = {word: matching(name, expected.get(word, ())) for word in WORDS}
+        hits = {word: matching(name, expected.get(word, ())) for word in (*WORDS, "later")}
         used |= {(w, p) for w, p in hits.items() if p}
         title = f"{name}, {kind} lost"
         if len([p for p in hits.values() if p]) > 1:
             cases.append(fail(title, f"is listed twice in {FILE}: {hits}"))
         elif hits["either"]:
             cases.append(unsteady(title, s, expected["either"][hits["either"]]["fails"]))
+        elif hits["later"] and not s.lost:
+            cases.append(suffering(title, s, expected["later"][hits["later"]]["fails"]))
         elif hits["sees"] and s.state != "not ok":
             cases.append(fail(title, "skips" if s.state == "skip" else
                               f"passes, though {s.lost} commands were lost"))
@@ -141,7 +143,7 @@ def judge(kind, expected, seen):
             cases.append(fail(title, "loses nothing: it is not blind"))
         elif s.state == "ok":
             cases.append(Case(title, "ok"))
-    for word in WORDS:
+    for word in (*WORDS, "later"):
         for pattern in expected.get(word, ()):
             if (word, pattern) not in used:
                 cases.append(fail(f"{pattern}, {kind} lost", f"{FILE} lists it, but "
@@ -157,11 +159,19 @@ def sighted(title, seen):
     return Case(title, "ok")
 
 
-def unsteady(title, seen, fails):
-    """The case of a test that may fail or not: nothing but what it sees of the loss excuses it."""
+def suffering(title, seen, fails):
+    """The case of a test that may fail, as it may: because of what it sees."""
     other = [f for f in seen.failed if not re.search(fails, f)]
     if seen.state == "not ok" and (other or not seen.failed):
         return fail(title, "fails in another way than it may: " + "; ".join(other or ["no expectation"]))
+    return Case(title, "ok")
+
+
+def unsteady(title, seen, fails):
+    """The case of a test that may fail or not: nothing but what it sees of the loss excuses it."""
+    case = suffering(title, seen, fails)
+    if case.state != "ok":
+        return case
     skips = seen.state == "skip" and not seen.failed    # and not excused, as on the base
     if skips or not seen.lost:
         return fail(title, "skips" if skips else "loses nothing")
@@ -208,11 +218,14 @@ def as_toml(kind, programs, rounds, before):
     # What was found to be unsteady before is not steady because of a few rounds.
     either.update((n, dict(why=TODO, fails=TODO)) for n, m in marks.items()
                   if len(m) > 1 and n not in silent)
+    later = before.get("later", {})
     for word, those in (
             ("blind", {n: json.dumps(blind.get(matching(n, blind), TODO))
                        for n, m in marks.items() if m == {"blind"}}),
             ("either", {n: f"{{ why = {json.dumps(e['why'])}, fails = {json.dumps(e['fails'])} }}"
                         for n, e in either.items()}),
+            ("later", {n: f"{{ why = {json.dumps(e['why'])}, fails = {json.dumps(e['fails'])} }}"
+                       for n, e in later.items()}),
             ("nothing", {matching(n, nothing) or n: json.dumps(nothing.get(matching(n, nothing), TODO))
                          for n in silent})):
         if those:

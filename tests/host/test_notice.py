@@ -79,6 +79,14 @@ class Judged(unittest.TestCase):
             self.assertEqual(self.judge(said[0], 1, *said[1:], either=either), well, said)
             self.assertFalse(self.judge(said[0], 0, *said[1:], either=either), "loses nothing")
 
+    def test_one_that_suffers_from_what_others_lost_fails_as_it_may(self):
+        later = {"p: *": dict(why="why", fails="sva_sees")}
+        for said, lost, well in ((["ok"], 0, True), (["skip"], 0, True), (["ok"], 1, False),
+                                 (["not ok", "Expected 0 (0) != sva_sees(q) (0)"], 0, True),
+                                 (["not ok", "Expected 0 (0) != sva_sees(q) (0)"], 1, False),
+                                 (["not ok", "Test terminated unexpectedly by signal 11"], 0, False)):
+            self.assertEqual(self.judge(said[0], lost, *said[1:], later=later), well, (said, lost))
+
     def test_what_is_listed_exists_once(self):
         self.assertFalse(self.judge("not ok", 1, sees=["p: t", "p: gone"]))
         self.assertFalse(self.judge("not ok", 1, sees=["p: t"], blind={"p: *": "why"}))
@@ -148,7 +156,7 @@ class Ours(unittest.TestCase):
             self.assertEqual({n for n in changing if not named[n]}, set(), f"[{kind}] has not")
             self.assertEqual({n for n, hits in named.items() if len(hits) > 1}, set(), kind)
             self.assertEqual({n for n in named if named[n]} - changing, set(), f"change nothing, {kind}")
-            for pattern in (p for word in notice.WORDS for p in expected.get(word, ())):
+            for pattern in (p for word in (*notice.WORDS, "later") for p in expected.get(word, ())):
                 self.assertTrue(any(notice.matching(n, [pattern]) for n in there), pattern)
 
     def test_who_changes_a_page_table_is_found(self):
