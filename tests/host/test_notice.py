@@ -156,7 +156,7 @@ class Ours(unittest.TestCase):
             self.assertEqual({n for n in changing if not named[n]}, set(), f"[{kind}] has not")
             self.assertEqual({n for n, hits in named.items() if len(hits) > 1}, set(), kind)
             self.assertEqual({n for n in named if named[n]} - changing, set(), f"change nothing, {kind}")
-            for pattern in (p for word in (*notice.WORDS, "later") for p in expected.get(word, ())):
+            for pattern in (p for word in notice.LISTED for p in expected.get(word, ())):
                 self.assertTrue(any(notice.matching(n, [pattern]) for n in there), pattern)
 
     def test_who_changes_a_page_table_is_found(self):

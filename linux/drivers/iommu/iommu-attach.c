@@ -270,7 +270,7 @@ static int iommu_alist_choose_tag(struct iommu_alist *list,
 	return ret;
 }
 
-/* A tag without users that is clean; give it back if it was the instance's last. */
+/* A tag without users that is clean; keep it, or give it back if it was the instance's last. */
 static void iommu_alist_put_tag(struct iommu_alist *list,
 				struct iommu_alist_elm *elm)
 {

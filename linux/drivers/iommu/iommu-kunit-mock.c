@@ -23,11 +23,14 @@
  */
 #include <linux/bitfield.h>
 #include <linux/bitmap.h>
+#include <linux/bits.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/pci-ats.h>
+#include <linux/prandom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/timekeeping.h>
@@ -968,6 +971,97 @@ bool kiommu_done_in(struct kiommu_thread *thread, unsigned int ms)
 	while (ms-- && !completion_done(&thread->done))
 		usleep_range(1000, 2000);
 	return completion_done(&thread->done);
+}
+
+/* --- threads that attach and detach --- */
+
+#define ATTACH_MS	400
+#define ATTACH_MAX_MS	5000	/* on a machine that has other things to do */
+#define ATTACHED	20	/* so often at least, by each thread */
+
+static int kiommu_attach_at_random(void *arg)
+{
+	struct kiommu_attacher *one = arg;
+	struct kiommu_attachers *a = one->all;
+	unsigned long attached = 0;
+	struct rnd_state rnd;
+	unsigned int n;
+
+	prandom_seed_state(&rnd, one->first);
+	while (!READ_ONCE(a->stop)) {
+		n = prandom_u32_state(&rnd) % (a->nr / KIOMMU_ATTACHERS) *
+			KIOMMU_ATTACHERS + one->first;
+		if (attached & BIT(n))
+			a->detach(a->arg, a->from + n);
+		else if (a->attach(a->arg, a->from + n))
+			one->failed++;
+		else
+			one->attached++;
+		attached ^= BIT(n);
+		a->access(a->arg);
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * kiommu_start_attaching() - let threads attach and detach functions
+ * @test: the test, after kiommu_two_cpus()
+ * @a: which functions, and how
+ *
+ * Until kiommu_stop_attaching().
+ */
+void kiommu_start_attaching(struct kunit *test, struct kiommu_attachers *a)
+{
+	struct kiommu_attacher *one;
+	unsigned int n;
+
+	a->start = jiffies;
+	a->stop = false;
+	for (n = 0; n < KIOMMU_ATTACHERS; n++) {
+		one = &a->each[n];
+		*one = (struct kiommu_attacher){ .all = a, .first = n };
+		kiommu_start(test, &one->thread, kiommu_attach_at_random, one);
+	}
+}
+
+/**
+ * kiommu_goes_on() - whether these threads have not done enough yet
+ * @a: what was started
+ *
+ * Context: any.
+ */
+bool kiommu_goes_on(const struct kiommu_attachers *a)
+{
+	unsigned int n;
+
+	if (time_before(jiffies, a->start + msecs_to_jiffies(ATTACH_MS)))
+		return true;
+	if (time_after(jiffies, a->start + msecs_to_jiffies(ATTACH_MAX_MS)))
+		return false;
+	for (n = 0; n < KIOMMU_ATTACHERS; n++)
+		if (READ_ONCE(a->each[n].attached) < ATTACHED)
+			return true;
+	return false;
+}
+
+/**
+ * kiommu_stop_attaching() - stop these threads; all that they have attached stays so
+ * @test: the test
+ * @a: what was started
+ *
+ * They have to have attached often enough, and never in vain.
+ */
+void kiommu_stop_attaching(struct kunit *test, struct kiommu_attachers *a)
+{
+	unsigned int n;
+
+	WRITE_ONCE(a->stop, true);
+	for (n = 0; n < KIOMMU_ATTACHERS; n++) {
+		kiommu_join(&a->each[n].thread);
+		KUNIT_EXPECT_EQ(test, 0, a->each[n].failed);
+		KUNIT_EXPECT_GE(test, a->each[n].attached, ATTACHED);
+	}
 }
 
 /* --- texts --- */

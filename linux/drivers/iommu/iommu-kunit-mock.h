@@ -276,6 +276,43 @@ bool kiommu_spin_done(struct kiommu_thread *thread, unsigned int ms);
 int kiommu_join(struct kiommu_thread *thread);
 int kiommu_join_behind(struct kiommu_thread *thread, struct mutex *lock);
 
+#define KIOMMU_ATTACHERS	2
+
+/* One of the threads of &struct kiommu_attachers */
+struct kiommu_attacher {
+	struct kiommu_attachers *all;
+	struct kiommu_thread thread;
+	unsigned int first;
+	unsigned int attached;
+	unsigned int failed;
+};
+
+/**
+ * struct kiommu_attachers - threads that attach and detach functions at random, for a while
+ * @from: first function, each thread has every other one
+ * @nr: how many functions, which nothing is attached to
+ * @attach: attach function @n, and return 0
+ * @detach: detach it
+ * @access: let functions access memory
+ * @arg: argument of these
+ */
+struct kiommu_attachers {
+	unsigned int from;
+	unsigned int nr;
+	int (*attach)(void *arg, unsigned int n);
+	void (*detach)(void *arg, unsigned int n);
+	void (*access)(void *arg);
+	void *arg;
+	/* private: */
+	unsigned long start;
+	bool stop;
+	struct kiommu_attacher each[KIOMMU_ATTACHERS];
+};
+
+void kiommu_start_attaching(struct kunit *test, struct kiommu_attachers *a);
+bool kiommu_goes_on(const struct kiommu_attachers *a);
+void kiommu_stop_attaching(struct kunit *test, struct kiommu_attachers *a);
+
 /* --- texts --- */
 
 void kiommu_text(struct kunit *test, struct seq_buf *text, unsigned int lines);

@@ -15,7 +15,6 @@
 #include <kunit/test.h>
 #include <linux/delay.h>
 #include <linux/jiffies.h>
-#include <linux/prandom.h>
 
 #include "kunit-mock.h"
 
@@ -23,8 +22,6 @@
 #define IOVA		0x10000
 #define PAGES		16
 #define RACE_MS		400
-#define RACE_MAX_MS	5000	/* on a machine that has other things to do */
-#define RACE_ATTACHED	20	/* so often at least, by each thread */
 #define RACE_EXITS	10	/* at least */
 #define HOLD_MS		1000	/* if somebody waits for it to be over */
 #define HOLD_LONG_MS	10000	/* if somebody lets go */
@@ -49,6 +46,7 @@
  * @may_sleep: because it is where it may, and others need its CPU to get on
  * @is_late: it is
  * @go: it may go on
+ * @attachers: threads that attach and detach
  */
 struct race {
 	struct kunit *test;
@@ -66,6 +64,7 @@ struct race {
 	bool may_sleep;
 	bool is_late;
 	bool go;
+	struct kiommu_attachers attachers;
 };
 
 /* --- devices --- */
@@ -476,95 +475,63 @@ static void exit_in_mid_detach(struct kunit *test)
 
 /* --- for a while --- */
 
-/* Attaches and detaches every other function, at random */
-struct attacher {
-	struct race *r;
-	unsigned int first;
-	bool stop;
-	unsigned int attached;
-	unsigned int failed;
-};
-
-static int attach_for_a_while(void *arg)
+static int attach_one(void *arg, unsigned int n)
 {
-	struct attacher *a = arg;
-	struct vtd_machine *machine = a->r->machine;
-	bool attached[VTD_FNS] = {};
-	struct rnd_state rnd;
-	unsigned int n;
+	struct race *r = arg;
 
-	prandom_seed_state(&rnd, a->first);
-	while (!READ_ONCE(a->stop)) {
-		n = prandom_u32_state(&rnd) % (machine->nr_fns / 2) * 2 + a->first;
-		if (attached[n])
-			vtd_remove_pasid(machine->fn[n], PASID);
-		else if (vtd_set_pasid(machine->fn[n], PASID, a->r->domain))
-			a->failed++;
-		else
-			a->attached++;
-		attached[n] = !attached[n];
-		access_by_all(a->r, READ_ONCE(a->r->iova));
-		cond_resched();
-	}
-	return 0;
+	return vtd_set_pasid(r->machine->fn[n], PASID, r->domain);
 }
 
-static void start_attaching(struct race *r, struct attacher *a,
-			    struct kiommu_thread *thread)
+static void detach_one(void *arg, unsigned int n)
 {
-	unsigned int n;
+	struct race *r = arg;
 
+	vtd_remove_pasid(r->machine->fn[n], PASID);
+}
+
+static void access_one(void *arg)
+{
+	struct race *r = arg;
+
+	access_by_all(r, READ_ONCE(r->iova));
+}
+
+static void start_attaching(struct race *r)
+{
+	r->attachers = (struct kiommu_attachers) {
+		.nr = r->machine->nr_fns,
+		.attach = attach_one,
+		.detach = detach_one,
+		.access = access_one,
+		.arg = r,
+	};
 	at_each_step(r, access_at_each_step);
-	for (n = 0; n < 2; n++) {
-		a[n].r = r;
-		a[n].first = n;
-		kiommu_start(r->test, &thread[n], attach_for_a_while, &a[n]);
-	}
+	kiommu_start_attaching(r->test, &r->attachers);
 }
 
-static void stop_attaching(struct race *r, struct attacher *a,
-			   struct kiommu_thread *thread)
+static void stop_attaching(struct race *r)
 {
-	unsigned int n;
-
-	for (n = 0; n < 2; n++) {
-		WRITE_ONCE(a[n].stop, true);
-		kiommu_join(&thread[n]);
-		KUNIT_EXPECT_EQ(r->test, 0, a[n].failed);
-		KUNIT_EXPECT_GE(r->test, a[n].attached, RACE_ATTACHED);
-	}
+	kiommu_stop_attaching(r->test, &r->attachers);
 	at_each_step(r, NULL);
-}
-
-static bool goes_on(const struct attacher *a, unsigned long start)
-{
-	if (time_before(jiffies, start + msecs_to_jiffies(RACE_MS)))
-		return true;
-	return time_before(jiffies, start + msecs_to_jiffies(RACE_MAX_MS)) &&
-		(READ_ONCE(a[0].attached) < RACE_ATTACHED ||
-		 READ_ONCE(a[1].attached) < RACE_ATTACHED);
 }
 
 static void unmap_for_a_while(struct kunit *test, unsigned int units,
 			      unsigned int flags)
 {
-	unsigned long start = jiffies;
-	struct attacher a[2] = {};
-	struct kiommu_thread thread[2];
 	struct race *r;
 
 	kiommu_two_cpus(test);
 	r = race_setup(test, units, 8, NULL, FLAGS);
 	race_paging(r, flags);
-	start_attaching(r, a, thread);
-	while (goes_on(a, start)) {
+	start_attaching(r);
+	while (kiommu_goes_on(&r->attachers)) {
 		vtd_map(test, r->domain, IOVA, 1);
 		access_by_all(r, IOVA);
 		vtd_unmap(r->domain, IOVA, 1);
 		r->stale += stale(r, IOVA);
 		cond_resched();
 	}
-	stop_attaching(r, a, thread);
+	stop_attaching(r);
 	KUNIT_EXPECT_EQ(test, 0, r->stale);
 	KUNIT_EXPECT_EQ(test, 0, stale(r, IOVA));
 }
@@ -587,17 +554,14 @@ static void first_level_3_units(struct kunit *test)
 /* A process whose own page tables are used, and freed */
 static void process_4_units(struct kunit *test)
 {
-	unsigned long start = jiffies;
-	struct attacher a[2] = {};
-	struct kiommu_thread thread[2];
 	unsigned long addr;
 	struct race *r;
 
 	kiommu_two_cpus(test);
 	r = race_setup(test, 4, 8, NULL, FLAGS);
 	race_sva(r);
-	start_attaching(r, a, thread);
-	while (goes_on(a, start)) {
+	start_attaching(r);
+	while (kiommu_goes_on(&r->attachers)) {
 		addr = kiommu_mm_map(test, 1);
 		WRITE_ONCE(r->iova, addr);
 		access_by_all(r, addr);
@@ -605,7 +569,7 @@ static void process_4_units(struct kunit *test)
 		r->stale += stale(r, addr);
 		cond_resched();
 	}
-	stop_attaching(r, a, thread);
+	stop_attaching(r);
 	KUNIT_EXPECT_EQ(test, 0, r->stale);
 	kiommu_mm_exit(r->mm);
 	KUNIT_EXPECT_EQ(test, 0, vtd_cached(r->machine, r->root));

@@ -214,6 +214,24 @@ static void late_once(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kiommu_ats(&f->fn->fn));
 }
 
+/* The same of a function that is alone, so that its name is known at once */
+static void late_alone(struct kunit *test)
+{
+	struct smmu_machine *m = smmu_machine(test, 1, NULL);
+	struct smmu_fn *fn = smmu_add_fn(test, 0, KIOMMU_ATS);
+	struct iommu_domain *domain = smmu_paging(test, fn, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, smmu_attach(fn, domain));
+	smmu_map(test, domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA, 0, NULL));
+	fn->unit->atc_timeout = TIMEOUT_NS;
+	kiommu_drop(&fn->fn, 1);
+	smmu_unmap(test, domain, IOVA, 1);
+	KUNIT_EXPECT_EQ(test, IOMMU_ALIST_LIVE, state(fn));
+	KUNIT_EXPECT_TRUE(test, has_eats(fn, 0));
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(m));
+}
+
 static void limit_us(void *us)
 {
 	arm_smmu_poll_timeout_us = (unsigned long)us;
@@ -424,9 +442,11 @@ static void attached_anew(struct kunit *test)
 	unmap_mute(f);
 	expect_fenced(f);
 	f->fn->fn.asked = 0;
+	f->fn->asked_off = 0;
 	KUNIT_ASSERT_EQ(test, 0, smmu_block(f->fn));
 	KUNIT_EXPECT_FALSE(test, kiommu_ats(&f->fn->fn));
 	expect_asked(f, f->fn, 0);
+	KUNIT_EXPECT_EQ(test, 0, f->fn->asked_off);
 	kiommu_mute(&f->fn->fn, false);
 	smmu_unmap(test, f->domain, IOVA + SZ_4K, 1);
 	smmu_clear_log(f->m);
@@ -644,6 +664,7 @@ static struct kunit_case smmu_fence_cases[] = {
 	KUNIT_CASE(mute_pasid),
 	KUNIT_CASE(mute_second_stage),
 	KUNIT_CASE(late_once),
+	KUNIT_CASE(late_alone),
 	KUNIT_CASE(late),
 	KUNIT_CASE(mute_when_mm_exits),
 	KUNIT_CASE(unreadable),

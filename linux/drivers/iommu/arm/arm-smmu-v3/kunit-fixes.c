@@ -181,7 +181,7 @@ static void unmap_while_ats_goes_on(struct kunit *test)
 	struct smmu_machine *m = smmu_machine(test, 1, NULL);
 	struct smmu_fn *other = smmu_add_fn(test, 0, 0);
 	struct smmu_fn *fn = smmu_add_fn(test, 0, KIOMMU_ATS);
-	struct ats_race race = { .fn = fn, .domain = rid_of(test, other, 1) };
+	struct ats_race race = { .fn = fn, .domain = rid_of(test, other, 2) };
 	struct kiommu_thread thread;
 
 	kiommu_two_cpus(test);
@@ -192,6 +192,10 @@ static void unmap_while_ats_goes_on(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, kiommu_join(&thread));
 	fn->fn.ats_hook = NULL;
 	KUNIT_EXPECT_EQ(test, SMMU_OK, race.access);
+	KUNIT_EXPECT_EQ(test, 0, smmu_stale(m));
+	/* What it caches from now on, it is told of. */
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(fn, IOMMU_NO_PASID, IOVA + SZ_4K, 0, NULL));
+	smmu_unmap(test, race.domain, IOVA + SZ_4K, 1);
 	KUNIT_EXPECT_EQ(test, 0, smmu_stale(m));
 }
 
@@ -278,8 +282,8 @@ static int remove_pasid(void *fn)
 	return 0;
 }
 
-/* The CD is cleared, and the function has not answered yet, when the process exits. */
-static void exit_while_unbound(struct kunit *test)
+/* The CD is cleared, and the SMMU has not got past @op yet, when the process exits. */
+static void do_exit_while_unbound(struct kunit *test, u8 op)
 {
 	struct smmu_fn *fn = one_fn(test, 0, 0, KIOMMU_ATS | KIOMMU_PASID);
 	struct mm_struct *mm = kiommu_mm(test);
@@ -290,13 +294,20 @@ static void exit_while_unbound(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, smmu_identity(fn));
 	KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(fn, PASID, smmu_sva(test, fn, mm)));
 	cd = arm_smmu_get_cd_ptr(master_of(fn), PASID);
-	kiommu_hold(&fn->unit->hold, CMDQ_OP_ATC_INV, 1, HOLD_MS);
+	kiommu_hold(&fn->unit->hold, op, 1, HOLD_MS);
 	kiommu_start(test, &thread, remove_pasid, fn);
 	KUNIT_EXPECT_TRUE(test, kiommu_wait_held(&thread, &fn->unit->hold));
 	kiommu_mm_exit(mm);
 	KUNIT_EXPECT_EQ(test, 0, kiommu_join(&thread));
 	KUNIT_EXPECT_EQ(test, 0, le64_to_cpu(cd->data[0]));
 	KUNIT_EXPECT_EQ(test, 0, master_of(fn)->cd_table.used_ssids);
+	smmu_exit(test);
+}
+
+static void exit_while_unbound(struct kunit *test)
+{
+	do_exit_while_unbound(test, CMDQ_OP_CFGI_CD);
+	do_exit_while_unbound(test, CMDQ_OP_ATC_INV);
 }
 
 /* A function does not answer for a while, and a PASID of another one gets a domain. */

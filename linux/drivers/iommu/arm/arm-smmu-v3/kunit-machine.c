@@ -484,7 +484,7 @@ static struct iommu_domain *smmu_keep(struct kunit *test, struct iommu_domain *d
 	return domain;
 }
 
-/* As whoever asks for nesting gets one: it is finalised when it is attached. */
+/* As whoever has no device, or asks for nesting, gets one: it is finalised when it is attached. */
 static struct iommu_domain *smmu_alloc_late(struct kunit *test, unsigned int flags)
 {
 	struct iommu_domain *domain = arm_smmu_ops.domain_alloc_paging(NULL);
@@ -503,7 +503,7 @@ static struct iommu_domain *smmu_alloc_late(struct kunit *test, unsigned int fla
  * @fn: a function that it is for
  * @flags: %SMMU_S2, %SMMU_DIRTY, %SMMU_LATE
  *
- * A domain of the second stage has no page table before it is attached for the first time.
+ * With %SMMU_S2 or %SMMU_LATE it has no page table before it is attached for the first time.
  *
  * Return: the domain, which lives until smmu_free() or the end of the test.
  */

@@ -13,7 +13,6 @@
 #include <kunit/test.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
-#include <linux/prandom.h>
 
 #include "kunit-mock.h"
 
@@ -21,8 +20,6 @@
 #define IOVA		0x10000
 #define PAGES		16
 #define RACE_MS		400
-#define RACE_MAX_MS	5000	/* on a machine that has other things to do */
-#define RACE_ATTACHED	20	/* so often at least, by each thread */
 #define RACE_EXITS	10	/* at least */
 #define HOLD_MS		10000	/* until somebody lets go */
 #define FLAGS		(KIOMMU_ATS | KIOMMU_PASID)
@@ -39,6 +36,7 @@
  * @unmapping: it does
  * @steps: it did
  * @stale: what was found too late
+ * @attachers: threads that attach and detach
  */
 struct race {
 	struct kunit *test;
@@ -51,6 +49,7 @@ struct race {
 	bool unmapping;
 	unsigned int steps;
 	unsigned int stale;
+	struct kiommu_attachers attachers;
 };
 
 /* --- functions --- */
@@ -115,11 +114,15 @@ static void at_each_step(struct race *r, smmu_before_t *before)
 
 /* --- setup --- */
 
-/* Function n is behind SMMU n modulo their number. */
+/*
+ * Function n is behind SMMU n modulo their number. Another PASID keeps its ATS on: what is
+ * flushed when ATS goes off would hide what a detach does not flush.
+ */
 static struct race *race_setup(struct kunit *test, unsigned int units, unsigned int fns,
 			       const struct smmu_caps *caps, u32 pasid)
 {
 	struct race *r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
+	struct iommu_domain *other = NULL;
 	unsigned int n;
 
 	KUNIT_ASSERT_NOT_NULL(test, r);
@@ -130,6 +133,10 @@ static struct race *race_setup(struct kunit *test, unsigned int units, unsigned 
 	for (n = 0; n < fns; n++) {
 		smmu_add_fn(test, n % units, FLAGS);
 		KUNIT_ASSERT_EQ(test, 0, smmu_identity(r->m->fn[n]));
+		if (pasid == IOMMU_NO_PASID)
+			continue;
+		other = other ?: smmu_paging(test, r->m->fn[0], 0);
+		KUNIT_ASSERT_EQ(test, 0, smmu_set_pasid(r->m->fn[n], PASID + 1, other));
 	}
 	return r;
 }
@@ -175,6 +182,16 @@ static void fill_caches(struct race *r)
 		access_by_all(r, IOVA + n * SZ_4K);
 }
 
+/* Nor does who has left keep what is mapped still. */
+static void expect_atc_is_empty(struct race *r, unsigned int n)
+{
+	unsigned int page;
+
+	for (page = 0; page < PAGES; page++)
+		KUNIT_EXPECT_FALSE(r->test, smmu_in_atc(r->m->fn[n], r->pasid,
+							IOVA + page * SZ_4K));
+}
+
 static void step_by_step(struct race *r, unsigned int n, bool on)
 {
 	unsigned int steps = r->steps;
@@ -186,6 +203,8 @@ static void step_by_step(struct race *r, unsigned int n, bool on)
 	else
 		detach(r, n);
 	at_each_step(r, NULL);
+	if (!on)
+		expect_atc_is_empty(r, n);
 	/* Of its STE or CD, and of what is behind that */
 	KUNIT_EXPECT_GE(r->test, r->steps - steps, 2);
 }
@@ -344,93 +363,61 @@ static void exit_in_mid_detach(struct kunit *test)
 
 /* --- for a while --- */
 
-/* Attaches and detaches every other function, at random, but the first two */
-struct attacher {
-	struct race *r;
-	unsigned int first;
-	bool stop;
-	unsigned int attached;
-	unsigned int failed;
-};
-
-static int attach_for_a_while(void *arg)
+static int attach_one(void *arg, unsigned int n)
 {
-	struct attacher *a = arg;
-	struct race *r = a->r;
-	bool attached[SMMU_FNS] = {};
-	struct rnd_state rnd;
-	unsigned int n;
-
-	prandom_seed_state(&rnd, a->first);
-	while (!READ_ONCE(a->stop)) {
-		n = prandom_u32_state(&rnd) % (r->m->nr_fns / 2 - 1) * 2 + 2 + a->first;
-		if (attached[n])
-			detach(r, n);
-		else if (attach(r, n))
-			a->failed++;
-		else
-			a->attached++;
-		attached[n] = !attached[n];
-		access_by_all(r, READ_ONCE(r->iova));
-		cond_resched();
-	}
-	return 0;
+	return attach(arg, n);
 }
 
-static void start_attaching(struct race *r, struct attacher *a, struct kiommu_thread *thread)
+static void detach_one(void *arg, unsigned int n)
 {
-	unsigned int n;
+	detach(arg, n);
+}
 
+static void access_one(void *arg)
+{
+	struct race *r = arg;
+
+	access_by_all(r, READ_ONCE(r->iova));
+}
+
+/* All functions but the first two */
+static void start_attaching(struct race *r)
+{
+	r->attachers = (struct kiommu_attachers) {
+		.from = 2,
+		.nr = r->m->nr_fns - 2,
+		.attach = attach_one,
+		.detach = detach_one,
+		.access = access_one,
+		.arg = r,
+	};
 	at_each_step(r, access_at_each_step);
-	for (n = 0; n < 2; n++) {
-		a[n].r = r;
-		a[n].first = n;
-		kiommu_start(r->test, &thread[n], attach_for_a_while, &a[n]);
-	}
+	kiommu_start_attaching(r->test, &r->attachers);
 }
 
-static void stop_attaching(struct race *r, struct attacher *a, struct kiommu_thread *thread)
+static void stop_attaching(struct race *r)
 {
-	unsigned int n;
-
-	for (n = 0; n < 2; n++) {
-		WRITE_ONCE(a[n].stop, true);
-		kiommu_join(&thread[n]);
-		KUNIT_EXPECT_EQ(r->test, 0, a[n].failed);
-		KUNIT_EXPECT_GE(r->test, a[n].attached, RACE_ATTACHED);
-	}
+	kiommu_stop_attaching(r->test, &r->attachers);
 	at_each_step(r, NULL);
-}
-
-static bool goes_on(const struct attacher *a, unsigned long start)
-{
-	if (time_before(jiffies, start + msecs_to_jiffies(RACE_MS)))
-		return true;
-	return time_before(jiffies, start + msecs_to_jiffies(RACE_MAX_MS)) &&
-		(READ_ONCE(a[0].attached) < RACE_ATTACHED ||
-		 READ_ONCE(a[1].attached) < RACE_ATTACHED);
 }
 
 static void unmap_for_a_while(struct kunit *test, unsigned int units, u32 pasid,
 			      unsigned int flags)
 {
-	unsigned long start = jiffies;
-	struct attacher a[2] = {};
-	struct kiommu_thread thread[2];
 	struct race *r;
 
 	kiommu_two_cpus(test);
 	r = race_setup(test, units, 8, NULL, pasid);
 	race_paging(r, flags);
-	start_attaching(r, a, thread);
-	while (goes_on(a, start)) {
+	start_attaching(r);
+	while (kiommu_goes_on(&r->attachers)) {
 		smmu_map(test, r->domain, IOVA, 1);
 		access_by_all(r, IOVA);
 		smmu_unmap(test, r->domain, IOVA, 1);
 		r->stale += stale(r, IOVA);
 		cond_resched();
 	}
-	stop_attaching(r, a, thread);
+	stop_attaching(r);
 	KUNIT_EXPECT_EQ(test, 0, r->stale);
 	KUNIT_EXPECT_EQ(test, 0, stale(r, IOVA));
 }
@@ -453,17 +440,14 @@ static void pasid_4_smmus(struct kunit *test)
 /* A process whose own page tables are used, and freed */
 static void process_4_smmus(struct kunit *test)
 {
-	unsigned long start = jiffies;
-	struct attacher a[2] = {};
-	struct kiommu_thread thread[2];
 	unsigned long addr;
 	struct race *r;
 
 	kiommu_two_cpus(test);
 	r = race_setup(test, 4, 8, NULL, PASID);
 	race_sva(r);
-	start_attaching(r, a, thread);
-	while (goes_on(a, start)) {
+	start_attaching(r);
+	while (kiommu_goes_on(&r->attachers)) {
 		addr = kiommu_mm_map(test, 1);
 		WRITE_ONCE(r->iova, addr);
 		access_by_all(r, addr);
@@ -471,7 +455,7 @@ static void process_4_smmus(struct kunit *test)
 		r->stale += stale(r, addr);
 		cond_resched();
 	}
-	stop_attaching(r, a, thread);
+	stop_attaching(r);
 	KUNIT_EXPECT_EQ(test, 0, r->stale);
 	kiommu_mm_exit(r->mm);
 	KUNIT_EXPECT_EQ(test, 0, stale(r, addr));
