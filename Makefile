@@ -25,7 +25,7 @@ kselftest:
 	@$(PY) tools/selftests.py
 
 bench:
-	@$(PY) tools/bench.py $(if $(SAVE),--save)
+	@$(PY) tools/bench.py $(if $(SAVE),--save) $(if $(ONLY),--only "$$ONLY")
 
 vm:
 	@$(PY) tools/vm.py $(if $(ADD),--add "$$ADD") $(if $(RUN),--run "$$RUN") \
@@ -75,7 +75,7 @@ $(error ARCH= is for demo, test, test-all, vm, kernel and qemu)
 endif
 
 # Words as they were typed, in the environment: neither make nor the shell expands them.
-WORDS := ADD APPEND ARCH CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT PATCH RUN SAMPLE SEED SUITE \
+WORDS := ADD APPEND ARCH CPUS DEVICES FILES FLAVOUR KERNEL MEMORY MUTANT ONLY PATCH RUN SAMPLE SEED SUITE \
 	SVADEV TEST TIMEOUT UNIT UNITS
 $(foreach word,$(WORDS),$(if $(value $(word)),\
 	$(eval override $(word) := $$(value $(word)))$(eval export $(word))))

@@ -20,7 +20,7 @@ import packages
 import qemu
 import selftests
 import vm
-from common import (BUILD, LOGS, ROOT, Failed, Progress, bold, main, output, say, shown,
+from common import (BUILD, LOGS, ROOT, Failed, Progress, bold, main, output, read, say, shown,
                     write_atomically)
 from patchqueue import LINUX
 
@@ -29,19 +29,24 @@ OUT = BUILD / "bench"
 SAVED = ROOT / "doc/bench"
 WAYS = ("base", "series")
 FLAVOUR = {"base": "bench-base", "series": "bench"}
+SMMU = {"base": "bench-arm64-base", "series": "bench-arm64"}
 BOUND = {"base": "bench-core", "series": "bench"}       # the base itself cannot bind
-PLOTS = ("driver", "instances", "scaling", "software", "mm")
+PLOTS = ("driver", "smmu", "instances", "scaling", "software", "mm")
 PAIRS = 6                               # of guests, one of each way, after a pair to warm up
 DRIVER_PAIRS = 3                        # of those that measure the driver, and bound processes
 SLOW = ("instances", "threads", "bind", "bind_one_device", "bind_one_group")
 FAST = ("elements", "attach", "one")
 DRIVER = ("commands", "stack", "flush", "irqsoff", "two_threads")
+SMMU_CASES = ("commands", "callbacks", "tables", "flush", "unmap", "irqsoff", "two_threads")
+# The parts that ONLY= names, in the order of the table, and which rows each measures.
+ROWS = {"vtd": r"vtd-", "smmu": r"smmu-", "pages": r"page-",
+        "core": r"instances|threads|bind|one|elements|attach", "mm": r"munmap|vmalloc"}
 LINE = re.compile(r"bench: ([\w-]+),(\d+),(\d+),(\w+),(\d+),(\d+),(\d+)")
 CHANGES = {"munmap": "munmap", "mprotect": "mprotect to read-only",
            "fork": "fork and writes", "pageout": "reclaim"}
 
 # A clock that can be read without leaving the emulated CPU, and nothing that comes and goes.
-APPEND = "tsc=reliable clocksource=tsc"
+APPEND = "tsc=reliable clocksource=tsc"     # arm64 has no other one
 
 # Mean times of the base's own test of vmalloc() and vfree(), which goes to the kernel's log;
 # it never stays loaded.
@@ -91,7 +96,8 @@ def trusted(result):
 
 def suites(image, name, glob, cases, machine):
     """What the KUnit suites print; every case has to pass."""
-    machine.append += f" {APPEND} kunit.enable=1 kunit.filter_glob={glob} loglevel=8"
+    clock = APPEND if machine.arch is kernel.X86 else ""
+    machine.append += f" {clock} kunit.enable=1 kunit.filter_glob={glob} loglevel=8"
     result = trusted(vm.run_guest(image, machine, "exit 0", (), name, 400, quiet=False))
     bad = re.findall(r"# \w+: (?:EXPECTATION|ASSERTION) FAILED.*(?:\n.*){3}|not ok \d+ .*",
                      result.console)
@@ -139,6 +145,12 @@ def driver(images):
     return turns("the VT-d driver of both kernels in turns", lambda way, number: suites(
         images[way], f"bench-driver-{way}-{number}", "intel_iommu_bench", DRIVER,
         vm.Machine(units=1, devices=0)))
+
+
+def smmu(images):
+    return turns("the SMMUv3 driver of both kernels in turns", lambda way, number: suites(
+        images[way], f"bench-smmu-{way}-{number}", "arm_smmu_bench", SMMU_CASES,
+        vm.Machine(units=1, devices=0, arch=kernel.ARM)))
 
 
 def pages(images):
@@ -194,6 +206,11 @@ def boots(images, pairs, icount):
     return {way: values[pairs > 1:] for way, values in seen.items()}
 
 
+def mm(images):
+    return {**summary(boots(images, PAIRS + 1, False)),
+            **summary(boots(images, 1, True), "-instructions")}
+
+
 def spread(values):
     return min(values), statistics.median(values), max(values)
 
@@ -207,6 +224,29 @@ def summary(seen, suffix=""):
         data[Key(f"{row}{suffix}", 0, pages, "series")] = spread(series)
         data[Key(f"{row}{suffix}-ratio", 0, pages, "series")] = spread(
             [s / b for b, s in zip(base, series)])
+    return data
+
+
+def measure(parts):
+    """What these parts measure, each with the kernels that it needs, which are built first."""
+    flavours = {part: FLAVOUR for part in parts} | {"smmu": SMMU, "pages": BOUND}
+    images = {part: {way: kernel.build(flavours[part][way]) for way in WAYS} for part in parts}
+    run = {"vtd": driver, "smmu": smmu, "pages": pages, "mm": mm,
+           "core": lambda images: kunit(images["series"])}
+    return {part: run[part](images[part]) for part in parts}
+
+
+def number(text):
+    return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+
+
+def saved():
+    """The last saved run, by part."""
+    data = {part: {} for part in ROWS}
+    for line in csv.DictReader(read(SAVED / "bench.csv").splitlines()):
+        part = next(p for p in ROWS if re.match(ROWS[p], line["row"]))
+        key = Key(line["row"], int(line["parameter"]), int(line["x"]), line["way"])
+        data[part][key] = tuple(number(line[c]) for c in ("low", "median", "high"))
     return data
 
 
@@ -237,8 +277,9 @@ class Report:
         yield from self.commands()
         yield from self.stack()
         yield from self.instances("vtd-flush", "driver: flush of 8 units")
-        yield from self.irqsoff()
+        yield from self.irqsoff("vtd-irqsoff", "driver: interrupts off, {} unit")
         yield from self.scaling("vtd-threads", "driver: 2 threads flush one domain")
+        yield from self.smmu()
         yield from self.pages()
         yield from self.instances("instances", "flush of 8 instances")
         yield from self.scaling("threads", "2 threads flush one domain")
@@ -253,24 +294,43 @@ class Report:
     def commands(self):
         names = {"sva": "SVA", "sva-all": "SVA, full flush", "second-level": "second level",
                  "parent": "nested parent"}
-        for key in [k for k in self.data if k.way == "limit"]:
-            what, name = re.fullmatch(r"vtd-(commands|waits)-([\w-]+)", key.row).groups()
+        yield from self.counts("vtd", {name: f"driver: {names[name]}" for name in names}, "unit")
+
+    def counts(self, prefix, names, unit):
+        """What is counted, and the limit of it"""
+        for key in [k for k in self.data if k.way == "limit" and k.row.startswith(f"{prefix}-")]:
+            what, name = re.fullmatch(rf"{prefix}-([a-z]+)-([\w-]+)", key.row).groups()
             base, series = self.both(key.row, key.parameter, key.x)
             limit = self.data[key][1]
-            yield (f"driver: {names[name]}, {key.x} behind {key.parameter} "
-                   f"unit{'s' * (key.parameter > 1)}, {what}", base, series,
+            yield (f"{names[name]}, {key.x} behind {key.parameter} "
+                   f"{unit}{'s' * (key.parameter > 1)}, {what}", base, series,
                    f"{series / base:.2f}", f"= {limit:.0f}", series == limit)
 
-    def stack(self):
-        base, series = self.both("vtd-stack-lines", 0, 1)
-        yield ("driver: flush of one attachment, lines of the stack written", base, series,
-               f"{series / base:.2f}", "", None)
+    def smmu(self):
+        names = {"sva": "SVA", "sva-no-ats": "SVA without ATS", "vm": "VM"}
+        yield from self.counts("smmu", {name: f"SMMUv3: {names[name]}" for name in names}, "SMMU")
+        for row, about in (("smmu-wall-sva", "SVA"), ("smmu-wall-vm", "VM")):
+            for latency in self.parameters(row):
+                base, series = self.both(row, latency, 8)
+                # The TLB, then the ATC
+                two = 2 * latency * 1000
+                yield (f"SMMUv3: {about}, flush of 8 SMMUs, L = {latency} us", us(base),
+                       us(series), f"{series / two:.2f} x 2L" if two else f"{series / base:.2f}",
+                       "<= 1.15 x 2L" if two else "", series <= 1.15 * two if two else None)
+        yield from self.irqsoff("smmu-irqsoff", "SMMUv3: interrupts off, {} SMMU")
+        yield from self.scaling("smmu-threads", "SMMUv3: 2 threads flush one SMMU")
 
-    def irqsoff(self):
-        for latency in self.parameters("vtd-irqsoff"):
-            for x in self.xs("vtd-irqsoff"):
-                base, series = self.both("vtd-irqsoff", latency, x)
-                yield (f"driver: interrupts off, {x} unit{'s' * (x > 1)}, {latency} us each",
+    def stack(self):
+        for x in self.xs("vtd-stack-lines"):
+            base, series = self.both("vtd-stack-lines", 0, x)
+            yield ("driver: flush of one attachment, lines of the stack written", base, series,
+                   f"{series / base:.2f}", "", None)
+
+    def irqsoff(self, row, about):
+        for latency in self.parameters(row):
+            for x in self.xs(row):
+                base, series = self.both(row, latency, x)
+                yield (f"{about.format(x)}{'s' * (x > 1)}, {latency} us each",
                        us(base), us(series), f"{series / base:.3f}", "<= 0.1 x latency",
                        series <= 0.1 * latency * 1000)
 
@@ -379,26 +439,27 @@ def publish(report, save):
 def cli():
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--save", action="store_true", help="into doc/bench, too")
+    parser.add_argument("--only", default="", help=f"parts: {', '.join(ROWS)}")
     a = parser.parse_args()
+    parts = [p for p in a.only.split(",") if p] or list(ROWS)
+    unknown = [p for p in parts if p not in ROWS]
+    if unknown:
+        raise Failed(f"ONLY={unknown[0]}: there are {', '.join(ROWS)}")
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.BENCH_TOOLS)
     load = os.getloadavg()[0]           # of others: before our own builds
-    qemu.build()
-    images = {way: kernel.build(FLAVOUR[way]) for way in WAYS}
-    bound = {way: kernel.build(BOUND[way]) for way in WAYS}
     if load > 0.5:
         say(f"  note: this machine has something else to do (load {load:.1f}): "
             "expect noise")
-    data = driver(images)
-    data.update(pages(bound))
-    data.update(kunit(images["series"]))
-    data.update(summary(boots(images, PAIRS + 1, False)))
-    data.update(summary(boots(images, 1, True), "-instructions"))
-    report = Report(data)
+    data = {**saved(), **measure(parts)}
+    report = Report({key: values for part in data.values() for key, values in part.items()})
     say()
     head, *rows = report.text().splitlines()
     say(bold(head))
     say("\n".join(rows) + "\n")
+    if len(parts) < len(ROWS):
+        say(f"Measured: {', '.join(parts)}. The rest is of the last saved run.")
     publish(report, a.save)
 
 
-main(cli)
+if __name__ == "__main__":
+    main(cli)

@@ -11,7 +11,7 @@ TARGETS = [
     ("test-list", "the suites", "", ""),
     ("kselftest", "the kernel's selftests of iommu, installed in build/kselftest", "2 min", "3 s"),
     ("bench", "the base's way against the series': a table, CSV and plots in\n"
-              "build/bench, with SAVE=1 in doc/bench, too", "", ""),
+              "build/bench, with SAVE=1 in doc/bench, too; ONLY=vtd,smmu,.. for some", "", ""),
     ("vm", "a shell in a guest with SVA, or ADD=\"files\" RUN=\"command\"\n"
            f"ARCH=x86_64|arm64 UNITS= DEVICES= CPUS= MEMORY= KERNEL={'|'.join(kernel.GUESTS)}\n"
            "SVADEV=\"ats=off,pri=off\" UNIT=\"x-ril=off\" APPEND= TIMEOUT=", "7 min", "8 s"),

@@ -78,13 +78,15 @@ FLAVOURS = {
     "bench":      flavour("guest x86_64 sva bench"),
     "bench-base": flavour("guest x86_64 sva bench", "stock"),
     "bench-core": flavour("guest x86_64 sva bench", "core"),
+    "bench-arm64": flavour("guest arm64 sva bench-arm64", arch=ARM),
+    "bench-arm64-base": flavour("guest arm64 sva bench-arm64", "stock-arm64", ARM),
 }
 
 # Modules that `make bench` inserts; the guests of everything else have none.
 MODULES = dict.fromkeys(("bench", "bench-base", "bench-core"), ["lib/test_vmalloc.ko"])
 
 # Those that our QEMU boots with programs in them.
-GUESTS = [n for n in FLAVOURS if n not in MODULES]
+GUESTS = [n for n in FLAVOURS if not n.startswith("bench")]
 # The one of `make demo` and `make vm`. On arm64 the kernel of the tests does, too.
 DEMO = {X86: "demo", ARM: "arm64"}
 
@@ -106,9 +108,18 @@ def fragments(names):
                                              and l.split("=")[0] not in off}))
 
 
+# What "stock-arm64" has of the series' files, at their in-tree paths, and its own patch.
+SMMU_FILES = [f"drivers/iommu/arm/arm-smmu-v3/kunit-{name}" for name in
+              ("bench.c", "caches.c", "machine.c", "mock.c", "mock.h", "text.c")]
+SMMU_HOOKS = ROOT / "bench/stock-arm64.patch"
+
+
 def commit_of(kind):
     """Where the series is when it has got so far. "stock": the base plus only what lets its SVA be
-    asked, the leading section test/. "core": SVA is on, and VT-d is not on the attach list yet."""
+    asked, the leading section test/. "stock-arm64": that and the instances that SMMUv3's driver is
+    measured on. "core": SVA is on, and VT-d is not on the attach list yet."""
+    if kind == "stock-arm64":
+        return LINUX.extended(commit_of("stock"), SMMU_FILES, SMMU_HOOKS)
     LINUX.assemble()
     sections = [step.section for step in LINUX.steps()]
     if kind == "stock":

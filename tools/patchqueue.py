@@ -25,6 +25,9 @@ from common import (BUILD, ROOT, Failed, Progress, digest, lock, output, read, r
 
 AUTHOR = ("SVA series developers", "sva-series@localhost")
 EPOCH = "1700000000 +0000"
+# Makes the commit of the same content the same one.
+UNDATED = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+           for what, value in zip(("NAME", "EMAIL", "DATE"), (*AUTHOR, EPOCH))}
 SOURCES = (".", ":(exclude)*.pyc")      # of a tree: what Python leaves there is none
 NEEDED = (5, 2)                        # GB in build/ and in the cache, for all of make test
 
@@ -142,9 +145,7 @@ class Queue:
         if not self.edits():
             return self.ref("HEAD")
         with tempfile.TemporaryDirectory() as tmp:
-            env = dict(os.environ, GIT_INDEX_FILE=f"{tmp}/index", **{
-                f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
-                for what, value in zip(("NAME", "EMAIL", "DATE"), (*AUTHOR, EPOCH))})
+            env = dict(os.environ, GIT_INDEX_FILE=f"{tmp}/index", **UNDATED)
             shutil.copy(self.tree / ".git/index", f"{tmp}/index")
             self.git("add", "-A", "--", *SOURCES, env=env)
             tree = self.git("write-tree", env=env)
@@ -231,6 +232,19 @@ class Queue:
                            for k in ("AUTHOR", "COMMITTER")})
         message = f"{info['Subject']}\n\n{read(tmp / 'msg')}".rstrip() + "\n"
         return self.git("commit-tree", tree, "-p", parent, input=message, env=env)
+
+    def extended(self, commit, files, patch):
+        """A commit on top of this one, always the same: files as the end of the queue has them, and
+        a patch of no queue."""
+        with tempfile.TemporaryDirectory() as tmp:
+            env = dict(os.environ, GIT_INDEX_FILE=f"{tmp}/index", **UNDATED)
+            self.git("read-tree", commit, env=env)
+            for line in self.git("ls-tree", "refs/sva/assembled", *files).splitlines():
+                mode, _, blob, path = line.split()
+                self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", env=env)
+            self.apply(patch, patch, env)
+            tree = self.git("write-tree", env=env)
+            return self.git("commit-tree", tree, "-p", commit, input=f"{patch.name}\n", env=env)
 
     def apply(self, patch, diff, env):
         """Exact context first; a newer base may need less, and is told about."""

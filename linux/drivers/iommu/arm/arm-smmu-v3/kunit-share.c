@@ -7,8 +7,11 @@
  * phase are there on all of them before the first is waited for.
  */
 #include <kunit/test.h>
+#include <linux/idr.h>
 #include <linux/io-pgtable.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched/mm.h>
 
 #include "kunit-mock.h"
 #include "../../iommu-kunit-nomem.h"
@@ -507,6 +510,49 @@ static void ids_run_out(struct kunit *test)
 	}
 }
 
+/* Somebody else has them, before anything is attached: all that a process may have but two */
+static void reserve_all_but(struct kunit *test, struct ida *ids, unsigned int a, unsigned int b)
+{
+	unsigned int id;
+
+	for (id = 1; id < BIT(16); id++)
+		if (id != a && id != b)
+			KUNIT_ASSERT_EQ(test, id, ida_alloc_range(ids, id, id, GFP_KERNEL));
+}
+
+static void process_ids_run_out(struct kunit *test)
+{
+	struct share *s = machine(test, 2, NULL, PASID);
+	struct smmu_unit *unit = s->fn[0]->unit;
+	struct iommu_domain *domain[3];
+	struct mm_struct *mm[3];
+	unsigned int n;
+
+	reserve_all_but(test, &unit->smmu.asid_map, 1000, BIT(16) - 1);
+	for (n = 0; n < 2; n++)
+		KUNIT_ASSERT_EQ(test, 0, smmu_identity(s->fn[n]));
+	for (n = 0; n < ARRAY_SIZE(domain); n++) {
+		mm[n] = mm_alloc();
+		KUNIT_ASSERT_NOT_NULL(test, mm[n]);
+		domain[n] = smmu_sva(test, s->fn[0], mm[n]);
+	}
+	for (n = 0; n < 2; n++)
+		KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID + n, domain[n]));
+	KUNIT_EXPECT_EQ(test, 1000, smmu_id(unit, domain[0]));
+	KUNIT_EXPECT_EQ(test, BIT(16) - 1, smmu_id(unit, domain[1]));
+	/* It fits, so that nobody makes another domain, which would have no id either. */
+	KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_set_pasid(s->fn[0], PASID + 2, domain[2]));
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[1], PASID + 2, domain[2]));
+	KUNIT_EXPECT_EQ(test, 1, smmu_id(s->fn[1]->unit, domain[2]));
+	smmu_remove_pasid(s->fn[0], PASID);
+	smmu_free(test, domain[0]);
+	mmu_notifier_synchronize();
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID + 2, domain[2]));
+	KUNIT_EXPECT_EQ(test, 1000, smmu_id(unit, domain[2]));
+	for (n = 0; n < ARRAY_SIZE(mm); n++)
+		mmput(mm[n]);
+}
+
 /* An id that could not be flushed is not given out again, also when its domain is freed. */
 static void dirty_id(struct kunit *test)
 {
@@ -708,6 +754,7 @@ static struct kunit_case smmu_share_cases[] = {
 	KUNIT_CASE(fit_process),
 	KUNIT_CASE(stage_of_who_failed),
 	KUNIT_CASE(ids_run_out),
+	KUNIT_CASE(process_ids_run_out),
 	KUNIT_CASE(ids_of_stages),
 	KUNIT_CASE(dirty_id),
 	KUNIT_CASE(dirty_id_is_flushed),
