@@ -242,11 +242,17 @@ def number(text):
 
 def saved():
     """The last saved run, by part."""
+    file = SAVED / "bench.csv"
     data = {part: {} for part in ROWS}
-    for line in csv.DictReader(read(SAVED / "bench.csv").splitlines()):
-        part = next(p for p in ROWS if re.match(ROWS[p], line["row"]))
+    for line in csv.DictReader(read(file).splitlines()):
+        part = next((p for p in ROWS if re.match(ROWS[p], line["row"])), None)
+        if not part:
+            raise Failed(f"{shown(file)}: no part has the row {line['row']}")
         key = Key(line["row"], int(line["parameter"]), int(line["x"]), line["way"])
         data[part][key] = tuple(number(line[c]) for c in ("low", "median", "high"))
+    missing = [part for part, rows in data.items() if not rows]
+    if missing:
+        raise Failed(f"{shown(file)} has no {', '.join(missing)}: measure all, without ONLY=")
     return data
 
 
@@ -426,10 +432,10 @@ def plots(table):
     return made
 
 
-def publish(report, save):
+def publish(report, save, note):
     table = OUT / "bench.csv"
     write_atomically(table, report.csv())
-    files = {"bench.csv": report.csv(), "table.txt": report.text(), **plots(table)}
+    files = {"bench.csv": report.csv(), "table.txt": report.text() + note, **plots(table)}
     for folder in [OUT] + ([SAVED] if save else []):
         for name, text in files.items():
             write_atomically(folder / name, text)
@@ -441,24 +447,26 @@ def cli():
     parser.add_argument("--save", action="store_true", help="into doc/bench, too")
     parser.add_argument("--only", default="", help=f"parts: {', '.join(ROWS)}")
     a = parser.parse_args()
-    parts = [p for p in a.only.split(",") if p] or list(ROWS)
+    parts = list(dict.fromkeys(a.only.split(","))) if a.only else list(ROWS)
     unknown = [p for p in parts if p not in ROWS]
     if unknown:
-        raise Failed(f"ONLY={unknown[0]}: there are {', '.join(ROWS)}")
+        raise Failed(f"ONLY={a.only}: there are {', '.join(ROWS)}")
     packages.ensure(packages.BUILD_TOOLS, packages.GUEST_TOOLS, packages.BENCH_TOOLS)
     load = os.getloadavg()[0]           # of others: before our own builds
     if load > 0.5:
         say(f"  note: this machine has something else to do (load {load:.1f}): "
             "expect noise")
-    data = {**saved(), **measure(parts)}
+    some = len(parts) < len(ROWS)
+    kept = saved() if some else {}      # an error before the work, not after it
+    data = {**kept, **measure(parts)}
     report = Report({key: values for part in data.values() for key, values in part.items()})
     say()
     head, *rows = report.text().splitlines()
     say(bold(head))
     say("\n".join(rows) + "\n")
-    if len(parts) < len(ROWS):
-        say(f"Measured: {', '.join(parts)}. The rest is of the last saved run.")
-    publish(report, a.save)
+    note = f"Measured: {', '.join(parts)}. The rest is of the run that was saved before.\n" if some else ""
+    say(note)
+    publish(report, a.save, note and f"\n{note}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 """make test, make test-all: the suites of tests/suites.toml, their figures, one closing line."""
 
 import argparse
+import contextlib
 import fnmatch
 import functools
 import json
@@ -17,6 +18,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import demo
 import distribution
 import kernel
 import notice
@@ -269,6 +271,16 @@ def run_notice(suite):
     return Verdict(notice.run(suite, run_programs))
 
 
+def run_demo(suite):
+    """What `make demo` says is true, on the kernel of a suite; its story goes into a log."""
+    log = LOGS / f"{suite['name']}.txt"
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as story, contextlib.redirect_stdout(story):
+        held = demo.tell(suite["kernel"])
+    return Verdict([Case(what, "ok") if holds else fail(what, f"does not hold: {shown(log)}")
+                    for what, holds in held.items()])
+
+
 def run_stock(suite):
     """The distribution's own kernel is asked to bind by a module that is built for it."""
     image, module = distribution.kernel(), distribution.module()
@@ -346,7 +358,7 @@ def judge_mutants(suite, names):
 
 
 KINDS = {"host": run_host, "qtest": run_qtest, "kunit": run_kunit, "guest": run_guest_suite,
-         "notice": run_notice, "stock": run_stock, "kunit.py": run_kunit_py,
+         "notice": run_notice, "demo": run_demo, "stock": run_stock, "kunit.py": run_kunit_py,
          "kselftest": run_kselftest, "mutants": run_mutants}
 CHOOSES = ("host", "qtest", "kunit", "guest")       # with TEST=
 
@@ -456,6 +468,8 @@ def kept_as(suite):
         parts += [kernel.build(suite["kernel"]).name, parameters(suite)]
     if kind in ("guest", "notice", "kselftest"):
         parts += selftests.all_programs(arch_of(suite))
+    if kind == "demo":
+        parts += [Path(demo.__file__), selftests.demo(arch_of(suite))]
     if kind == "notice":
         parts.append(notice.file_of(notice.list_of(suite)))
     if kind == "mutants":

@@ -996,7 +996,7 @@ static int kiommu_attach_at_random(void *arg)
 		else if (a->attach(a->arg, a->from + n))
 			one->failed++;
 		else
-			one->attached++;
+			WRITE_ONCE(one->attached, one->attached + 1);
 		attached ^= BIT(n);
 		a->access(a->arg);
 		cond_resched();
@@ -1004,24 +1004,38 @@ static int kiommu_attach_at_random(void *arg)
 	return 0;
 }
 
+static void kiommu_join_attachers(void *arg)
+{
+	struct kiommu_attachers *a = arg;
+
+	WRITE_ONCE(a->stop, true);
+	while (a->running)
+		kiommu_join(&a->each[--a->running].thread);
+}
+
 /**
  * kiommu_start_attaching() - let threads attach and detach functions
  * @test: the test, after kiommu_two_cpus()
+ * @k: of the test
  * @a: which functions, and how
  *
- * Until kiommu_stop_attaching().
+ * Until kiommu_stop_attaching(), or an assertion fails. They share a CPU, which is not the
+ * test's.
  */
-void kiommu_start_attaching(struct kunit *test, struct kiommu_attachers *a)
+void kiommu_start_attaching(struct kunit *test, struct kiommu *k, struct kiommu_attachers *a)
 {
 	struct kiommu_attacher *one;
 	unsigned int n;
 
 	a->start = jiffies;
 	a->stop = false;
+	a->running = 0;
+	kiommu_at_exit(test, k, kiommu_join_attachers, a);
 	for (n = 0; n < KIOMMU_ATTACHERS; n++) {
 		one = &a->each[n];
 		*one = (struct kiommu_attacher){ .all = a, .first = n };
 		kiommu_start(test, &one->thread, kiommu_attach_at_random, one);
+		a->running++;
 	}
 }
 
@@ -1056,9 +1070,8 @@ void kiommu_stop_attaching(struct kunit *test, struct kiommu_attachers *a)
 {
 	unsigned int n;
 
-	WRITE_ONCE(a->stop, true);
+	kiommu_join_attachers(a);
 	for (n = 0; n < KIOMMU_ATTACHERS; n++) {
-		kiommu_join(&a->each[n].thread);
 		KUNIT_EXPECT_EQ(test, 0, a->each[n].failed);
 		KUNIT_EXPECT_GE(test, a->each[n].attached, ATTACHED);
 	}

@@ -306,10 +306,11 @@ struct kiommu_attachers {
 	/* private: */
 	unsigned long start;
 	bool stop;
+	unsigned int running;
 	struct kiommu_attacher each[KIOMMU_ATTACHERS];
 };
 
-void kiommu_start_attaching(struct kunit *test, struct kiommu_attachers *a);
+void kiommu_start_attaching(struct kunit *test, struct kiommu *k, struct kiommu_attachers *a);
 bool kiommu_goes_on(const struct kiommu_attachers *a);
 void kiommu_stop_attaching(struct kunit *test, struct kiommu_attachers *a);
 

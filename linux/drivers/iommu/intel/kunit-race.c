@@ -506,7 +506,7 @@ static void start_attaching(struct race *r)
 		.arg = r,
 	};
 	at_each_step(r, access_at_each_step);
-	kiommu_start_attaching(r->test, &r->attachers);
+	kiommu_start_attaching(r->test, &r->machine->k, &r->attachers);
 }
 
 static void stop_attaching(struct race *r)

@@ -17,7 +17,7 @@
  * Commands are counted on the instances of kunit-mock.c. Where time is measured, the
  * work of those would be most of it. So bench_queue() takes their place, which does
  * nothing but let time pass: each CMD_SYNC is complete when the latency has passed since
- * it was submitted. Other than smmu_queue() it does not add what is before it in the
+ * it was submitted. Unlike smmu_queue() it does not add what is before it in the
  * queue.
  */
 #include <kunit/test.h>

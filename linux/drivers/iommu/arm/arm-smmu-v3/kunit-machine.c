@@ -606,12 +606,15 @@ int smmu_set_pasid(struct smmu_fn *fn, u32 pasid, struct iommu_domain *domain)
 	struct smmu_attached *at = fn->unit->machine->attached;
 	int ret;
 
-	for (; at->fn; at++)
+	/* Other threads attach other functions. */
+	for (; cmpxchg(&at->fn, NULL, fn); at++)
 		if (at == &fn->unit->machine->attached[SMMU_ATTACHED - 1])
 			return -ENOSPC;
+	at->ssid = pasid;
+	at->domain = domain;
 	ret = iommu_attach_device_pasid(domain, smmu_dev(fn), pasid, NULL);
-	if (!ret)
-		*at = (struct smmu_attached){ .fn = fn, .ssid = pasid, .domain = domain };
+	if (ret)
+		smp_store_release(&at->fn, NULL);
 	return ret;
 }
 
@@ -626,10 +629,10 @@ void smmu_remove_pasid(struct smmu_fn *fn, u32 pasid)
 	unsigned int n;
 
 	for (n = 0; n < SMMU_ATTACHED; n++) {
-		if (at[n].fn != fn || at[n].ssid != pasid)
+		if (READ_ONCE(at[n].fn) != fn || at[n].ssid != pasid)
 			continue;
 		iommu_detach_device_pasid(at[n].domain, smmu_dev(fn), pasid);
-		at[n].fn = NULL;
+		smp_store_release(&at[n].fn, NULL);
 		return;
 	}
 }

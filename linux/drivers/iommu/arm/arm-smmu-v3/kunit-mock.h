@@ -191,8 +191,8 @@ struct smmu_msi {
 
 /*
  * Called before a command leaves the queue, interrupts off, without the instance's lock. The
- * driver waits meanwhile, with its locks: that of the queue's slots, those of the domains or
- * of one's devices_lock, and the group's. What needs them is for another CPU.
+ * driver waits meanwhile, with its locks: that of the queue's slots, those of the domains,
+ * and the group's. What needs them is for another CPU.
  */
 typedef void smmu_before_t(struct smmu_unit *unit, const struct smmu_cmd *cmd);
 

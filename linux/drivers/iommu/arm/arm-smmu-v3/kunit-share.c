@@ -520,21 +520,27 @@ static void reserve_all_but(struct kunit *test, struct ida *ids, unsigned int a,
 			KUNIT_ASSERT_EQ(test, id, ida_alloc_range(ids, id, id, GFP_KERNEL));
 }
 
+static void put_mm(void *mm)
+{
+	mmput(mm);
+}
+
 static void process_ids_run_out(struct kunit *test)
 {
 	struct share *s = machine(test, 2, NULL, PASID);
 	struct smmu_unit *unit = s->fn[0]->unit;
 	struct iommu_domain *domain[3];
-	struct mm_struct *mm[3];
+	struct mm_struct *mm;
 	unsigned int n;
 
 	reserve_all_but(test, &unit->smmu.asid_map, 1000, BIT(16) - 1);
 	for (n = 0; n < 2; n++)
 		KUNIT_ASSERT_EQ(test, 0, smmu_identity(s->fn[n]));
 	for (n = 0; n < ARRAY_SIZE(domain); n++) {
-		mm[n] = mm_alloc();
-		KUNIT_ASSERT_NOT_NULL(test, mm[n]);
-		domain[n] = smmu_sva(test, s->fn[0], mm[n]);
+		mm = mm_alloc();
+		KUNIT_ASSERT_NOT_NULL(test, mm);
+		kiommu_at_exit(test, &s->m->k, put_mm, mm);
+		domain[n] = smmu_sva(test, s->fn[0], mm);
 	}
 	for (n = 0; n < 2; n++)
 		KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID + n, domain[n]));
@@ -549,8 +555,6 @@ static void process_ids_run_out(struct kunit *test)
 	mmu_notifier_synchronize();
 	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID + 2, domain[2]));
 	KUNIT_EXPECT_EQ(test, 1000, smmu_id(unit, domain[2]));
-	for (n = 0; n < ARRAY_SIZE(mm); n++)
-		mmput(mm[n]);
 }
 
 /* An id that could not be flushed is not given out again, also when its domain is freed. */
