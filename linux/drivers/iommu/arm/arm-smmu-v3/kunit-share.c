@@ -510,12 +510,13 @@ static void ids_run_out(struct kunit *test)
 	}
 }
 
-/* Somebody else has them, before anything is attached: all that a process may have but two */
-static void reserve_all_but(struct kunit *test, struct ida *ids, unsigned int a, unsigned int b)
+/* Somebody else has them, before anything is attached: all ids of so many bits but two */
+static void reserve_all_but(struct kunit *test, struct ida *ids, unsigned int bits,
+			    unsigned int a, unsigned int b)
 {
 	unsigned int id;
 
-	for (id = 1; id < BIT(16); id++)
+	for (id = 1; id < BIT(bits); id++)
 		if (id != a && id != b)
 			KUNIT_ASSERT_EQ(test, id, ida_alloc_range(ids, id, id, GFP_KERNEL));
 }
@@ -533,7 +534,7 @@ static void process_ids_run_out(struct kunit *test)
 	struct mm_struct *mm;
 	unsigned int n;
 
-	reserve_all_but(test, &unit->smmu.asid_map, 1000, BIT(16) - 1);
+	reserve_all_but(test, &unit->smmu.asid_map, 16, 1000, BIT(16) - 1);
 	for (n = 0; n < 2; n++)
 		KUNIT_ASSERT_EQ(test, 0, smmu_identity(s->fn[n]));
 	for (n = 0; n < ARRAY_SIZE(domain); n++) {
@@ -555,6 +556,33 @@ static void process_ids_run_out(struct kunit *test)
 	mmu_notifier_synchronize();
 	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID + 2, domain[2]));
 	KUNIT_EXPECT_EQ(test, 1000, smmu_id(unit, domain[2]));
+}
+
+/* The same with ASIDs of 8 bits, and domains that are mapped, at PASIDs of one function */
+static void pasid_ids_run_out(struct kunit *test)
+{
+	static const struct smmu_caps caps[] = { { .asid_bits = 8 }, {} };
+	struct share *s = machine(test, 2, caps, PASID);
+	struct iommu_domain *domain[3];
+	unsigned int n;
+
+	reserve_all_but(test, &s->fn[0]->unit->smmu.asid_map, 8, 1, BIT(8) - 1);
+	for (n = 0; n < 2; n++)
+		KUNIT_ASSERT_EQ(test, 0, smmu_identity(s->fn[n]));
+	for (n = 0; n < ARRAY_SIZE(domain); n++) {
+		domain[n] = smmu_paging(test, s->fn[0], 0);
+		KUNIT_EXPECT_EQ(test, n < 2 ? 0 : -ENOSPC,
+				smmu_set_pasid(s->fn[0], PASID + n, domain[n]));
+	}
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[1], PASID, domain[2]));
+	smmu_map(test, domain[2], IOVA, 1);
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(s->fn[1], PASID, IOVA, 0, NULL));
+	/* Detached, it keeps its id until it is freed. */
+	smmu_remove_pasid(s->fn[0], PASID);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, smmu_set_pasid(s->fn[0], PASID, domain[2]));
+	smmu_free(test, domain[0]);
+	KUNIT_EXPECT_EQ(test, 0, smmu_set_pasid(s->fn[0], PASID, domain[2]));
+	KUNIT_EXPECT_EQ(test, SMMU_OK, smmu_access(s->fn[0], PASID, IOVA, 0, NULL));
 }
 
 /* An id that could not be flushed is not given out again, also when its domain is freed. */
@@ -759,6 +787,7 @@ static struct kunit_case smmu_share_cases[] = {
 	KUNIT_CASE(stage_of_who_failed),
 	KUNIT_CASE(ids_run_out),
 	KUNIT_CASE(process_ids_run_out),
+	KUNIT_CASE(pasid_ids_run_out),
 	KUNIT_CASE(ids_of_stages),
 	KUNIT_CASE(dirty_id),
 	KUNIT_CASE(dirty_id_is_flushed),
